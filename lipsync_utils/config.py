@@ -1,0 +1,171 @@
+"""Settings: one frozen dataclass per stage, checked where they are made, and two presets that hold one of each.
+
+`sample` runs the whole course on the embedded talk show on a laptop; `article` has the article's numbers, the
+networks at full width and the published weights, and wants a GPU.
+"""
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .errors import SettingError
+
+
+def check(condition: bool, message: str) -> None:
+    """Raise SettingError with `message` unless the condition holds."""
+    if not condition:
+        raise SettingError(message)
+
+
+@dataclass(frozen=True)
+class TalkshowConfig:
+    """The embedded sample: how many videos of the rendered talk show, how long, how large."""
+
+    n_videos: int = 8
+    seconds: float = 30.0
+    n_held_out: int = 12            # short videos of the host alone, for evaluation only
+    held_out_seconds: float = 6.0
+    width_px: int = 640
+    height_px: int = 480
+    seed: int = 1
+
+    def __post_init__(self):
+        check(self.n_videos >= 1 and self.n_held_out >= 0, "the talk show needs at least one video")
+        check(self.seconds >= 2 and self.held_out_seconds >= 2, "a video of the talk show lasts at least 2 s")
+        check(self.width_px % 2 == 0 and self.height_px % 2 == 0, "width_px and height_px must be even for h264")
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Stage 01: fetching videos."""
+
+    link_local_files: bool = False   # hard link instead of a copy where the disk allows it
+    max_height_px: int = 1080        # the largest picture asked of a site
+    pause_s: float = 5.0             # between two downloads from one host: be polite
+    retries: int = 3
+    timeout_s: float = 60.0
+
+    def __post_init__(self):
+        check(self.pause_s >= 0 and self.retries >= 0 and self.timeout_s > 0, "pause_s and retries >= 0, timeout_s > 0")
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Stage 02: silences, parts and clips (article: -40 dBFS, 400 ms, 10 s, 5 s, 1 s)."""
+
+    silence_dbfs: float = -40.0      # quieter than this is silence
+    relative_to_loudness: bool = False  # silence_dbfs counts from the video's own loudness instead of full scale
+    min_silence_ms: int = 400        # a shorter pause does not cut
+    keep_silence_ms: int = 150       # kept at both ends of a clip: the detector bites into soft sounds; 0: the article's cuts
+    seek_step_ms: int = 10           # resolution of the detector
+    max_part_s: float = 10.0         # longer parts are cut into pieces
+    piece_s: float = 5.0             # of this length
+    min_clip_s: float = 1.0          # shorter parts are left out
+    fps: float = 25.0                # of the clips, constant
+    sample_rate_hz: int = 16000      # of the clips, mono
+    crf: int = 16                    # x264 quality of the clips, smaller is better
+
+    def __post_init__(self):
+        check(-100 < self.silence_dbfs < 0, f"silence_dbfs must lie between -100 and 0, got {self.silence_dbfs}")
+        check(self.min_silence_ms > 0 and self.seek_step_ms > 0, "min_silence_ms and seek_step_ms must be positive")
+        check(0 <= self.keep_silence_ms <= self.min_silence_ms, "need 0 <= keep_silence_ms <= min_silence_ms")
+        check(0 < self.min_clip_s <= self.piece_s <= self.max_part_s,
+              f"need 0 < min_clip_s <= piece_s <= max_part_s, got {self.min_clip_s}, {self.piece_s}, {self.max_part_s}")
+
+
+@dataclass(frozen=True)
+class SpeakerConfig:
+    """Stage 03: which clips show the speaker."""
+
+    tolerance: float = 0.5           # largest face_recognition distance that counts as the same person
+    samples_per_s: float = 2.0       # frames looked at
+    keep: tuple[str, ...] = ("speaker_alone",)
+    min_speaker_share: float = 0.9   # of the looked-at frames with a face that must show the speaker
+    min_face_share: float = 0.6      # of the looked-at frames that must show a face at all
+    rule: str = "course"             # "article": first face, every 16th frame, 0.6, first mismatch rejects
+
+    def __post_init__(self):
+        check(0 < self.tolerance < 1, f"tolerance must lie between 0 and 1, got {self.tolerance}")
+        check(self.samples_per_s > 0, "samples_per_s must be positive")
+        check(self.rule in ("course", "article"), f"rule must be 'course' or 'article', got {self.rule!r}")
+
+
+@dataclass(frozen=True)
+class FacesConfig:
+    """Finding and tracking faces."""
+
+    detector: str = "hog"            # hog, cnn (dlib) or s3fd (needs its published weights)
+    detect_every: int = 5            # frames between two detections; tracking fills in
+    min_face_px: int = 40            # smaller faces are not looked for
+    min_score: float = 0.0           # of the detector
+    max_gap_frames: int = 12         # a track survives so many frames without its face
+    same_person: float = 0.55        # distance below which two tracks are one person after a shot change
+    s3fd_weights: str | None = None
+    rescue: bool = True              # ask cnn once where key frames of a shot show no face
+
+    def __post_init__(self):
+        check(self.detector in ("hog", "cnn", "s3fd"), f"detector must be hog, cnn or s3fd, got {self.detector!r}")
+        check(self.detect_every >= 1, "detect_every must be at least 1")
+        check(self.min_face_px >= 20, "min_face_px must be at least 20")
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """Stage 04: crops, sound and mels of the kept clips."""
+
+    jpeg_quality: int = 95
+    crop_px: int | None = None       # None: crops keep their size, as in the reference; else resized to this side
+    max_gap_share: float = 0.2       # of a clip's frames that may lack the face
+    min_face_px: int = 48
+    val_share: float = 0.25          # of the videos (article: 60 train, 20 val)
+    seed: int = 1
+
+    def __post_init__(self):
+        check(1 <= self.jpeg_quality <= 100, "jpeg_quality must lie between 1 and 100")
+        check(0 <= self.val_share < 1, "val_share must lie in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One of each: everything that a whole run of the course needs to know."""
+
+    name: str
+    data: str                        # name of the data set under data/
+    talkshow: TalkshowConfig = field(default_factory=TalkshowConfig)
+    collect: CollectConfig = field(default_factory=CollectConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
+    faces: FacesConfig = field(default_factory=FacesConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+
+
+PRESETS = {
+    "sample": Preset(name="sample", data="sample"),
+    "article": Preset(name="article", data="article"),
+}
+
+
+def preset(name: str) -> Preset:
+    """The preset called `name`. Raises SettingError naming the ones there are."""
+    if name not in PRESETS:
+        raise SettingError(f"no preset named {name!r}: use {' or '.join(map(repr, PRESETS))}")
+    return PRESETS[name]
+
+
+def override(settings: Any, **values: Any) -> Any:
+    """A copy of a settings dataclass with some fields changed; a value of None keeps the field.
+
+    Raises SettingError for a field that does not exist, naming those that do.
+    """
+    known = {f.name for f in dataclasses.fields(settings)}
+    unknown = set(values) - known
+    if unknown:
+        raise SettingError(f"{type(settings).__name__} has no field {sorted(unknown)}; it has {sorted(known)}")
+    return replace(settings, **{k: v for k, v in values.items() if v is not None})
+
+
+def settings_hash(*parts: Any) -> str:
+    """A short hash of settings (dataclasses, dicts, numbers, strings): equal settings give equal hashes."""
+    plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]

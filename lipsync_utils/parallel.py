@@ -1,0 +1,199 @@
+"""One function over many items: here, in local processes, or on a Dask cluster; and the resumable stage on top of it.
+
+A work function gets one item and writes its files atomically, so it may run twice (a lost worker's item does).
+Workers of a cluster must see the same folders under the same paths, and have this package installed.
+"""
+import contextlib
+import json
+import logging
+import os
+import typing
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .config import settings_hash
+from .errors import DiskFullError, LipsyncError, SettingError
+from .project import content_hash, lock, progress, remove_leftovers, write_json
+from .records import cell_reader, format_cell
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a work function raised. expected: an error of this package, which would come again with the same input."""
+
+    error: str
+    expected: bool
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing for a stage to do. inputs: the files whose content decides the result; arguments: everything else."""
+
+    id: str
+    inputs: tuple[Path, ...] = ()
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of an item: the rows for the manifest and the files that were written."""
+
+    rows: list
+    files: list[Path] = field(default_factory=list)
+
+
+def worker_count(workers: int | None = None) -> int:
+    """The number of processes to use: as asked, else the cores that this process may run on."""
+    if workers is not None:
+        if workers < 1:
+            raise SettingError(f"workers must be at least 1, got {workers}")
+        return workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_items(work: Callable[[Any], Any], items: Iterable[Any], *, scheduler: str = "processes",
+              workers: int | None = None, desc: str = "", unit: str = "item") -> Iterator[tuple[Any, Any]]:
+    """Yield (item, result) for every item, in the order of completion; result is a `Failure` where work raised.
+
+    scheduler: "inline" (this process), "processes" (local Dask workers) or the address of a running Dask scheduler,
+    "tcp://host:8786". A full disk is not an item's failure: DiskFullError is raised.
+    """
+    items = list(items)
+    if scheduler not in ("inline", "processes") and "://" not in scheduler:
+        raise SettingError(f"scheduler {scheduler!r}: use 'inline', 'processes' or an address such as 'tcp://host:8786'")
+    count = min(worker_count(workers), max(len(items), 1))
+    inline = scheduler == "inline" or (scheduler == "processes" and count == 1)
+    results = ((item, guarded(work, item)) for item in items) if inline else on_dask(work, items, scheduler, count)
+    with contextlib.closing(results), progress(total=len(items), desc=desc, unit=unit) as bar:
+        for item, result in results:
+            if isinstance(result, DiskFullError):
+                raise result
+            bar.update()
+            yield item, result
+
+
+def guarded(work: Callable[[Any], Any], item: Any) -> Any:
+    """work(item), or a Failure with the error's words."""
+    try:
+        return work(item)
+    except DiskFullError as error:
+        return error
+    except LipsyncError as error:
+        return Failure(str(error), expected=True)
+    except Exception as error:  # one bad item never stops a stage; it becomes a row with these words
+        log.debug("item failed", exc_info=True)
+        return Failure(f"{type(error).__name__}: {error}", expected=False)
+
+
+def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: int) -> Iterator[tuple[Any, Any]]:
+    """The same on Dask workers; few items are on their way at a time, so that millions of items cost no memory."""
+    import dask
+    from distributed import Client, as_completed
+
+    one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                                         "OPENCV_FOR_THREADS_NUM")}
+    quiet = {"distributed.nanny.pre-spawn-environ": one_thread, "distributed.logging.distributed": "error",
+             "distributed.admin.system-monitor.disk": False}
+    with dask.config.set(quiet):
+        if scheduler == "processes":
+            client = Client(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+                            silence_logs=logging.ERROR)
+        else:
+            try:
+                client = Client(scheduler, timeout=5)
+            except (OSError, TimeoutError) as error:
+                raise SettingError(f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`") from error
+        with client:
+            window = 4 * max(workers, sum(client.nthreads().values()))
+            waiting = iter(enumerate(items))
+            running = {}
+
+            def submit(number: int, item: Any):
+                future = client.submit(guarded, work, item, key=f"item-{number}-{uuid.uuid4().hex}")
+                running[future.key] = item
+                return future
+
+            arriving = as_completed([submit(*pair) for pair in islice(waiting, window)])
+            for future in arriving:
+                item = running.pop(future.key)
+                try:
+                    result = future.result()
+                except Exception as error:  # the worker died with this item again and again
+                    result = Failure(f"worker lost: {type(error).__name__}: {error}", expected=False)
+                future.release()
+                for pair in islice(waiting, 1):
+                    arriving.add(submit(*pair))
+                yield item, result
+
+
+def run_stage(stage: str, items: list[Item], work: Callable[[Item], Done], *, row_type: type, journal: Path, output: Path,
+              settings: Any, version: int, failed: Callable[[Item, Failure], list], scheduler: str = "processes",
+              workers: int | None = None, unit: str = "item") -> list:
+    """Do what is not done yet of `items`; returns all rows (of `row_type`) in the order of the items.
+
+    An item is done when its journal entry has the key made of the contents of its inputs, its arguments, `settings` and
+    the stage's `version`, and the files it wrote are still there. `failed` makes the rows of an item that raised; an
+    error of this package is remembered, any other is tried again in the next run. Only one process works in
+    `journal` at a time. Killed and run again, it ends with the same rows.
+    """
+    repeated = [name for name, times in Counter(item.id for item in items).items() if times > 1]
+    if repeated:
+        raise SettingError(f"{stage}: these ids appear more than once: {', '.join(sorted(repeated)[:10])}")
+    rows: dict[str, list] = {}
+    with lock(journal, what=f"stage {stage}"):
+        remove_leftovers(output)
+        remove_leftovers(journal)
+        keys, open_items = {}, []
+        for item in items:
+            try:
+                keys[item.id] = settings_hash(stage, version, settings, item.arguments, [content_hash(p) for p in item.inputs])
+            except OSError as error:
+                rows[item.id] = failed(item, Failure(f"{error.filename}: {error.strerror}", expected=False))
+                continue
+            known = read_entry(journal / f"{item.id}.json", keys[item.id], row_type, output)
+            if known is None:
+                open_items.append(item)
+            else:
+                rows[item.id] = known
+        log.info("%s: %d of %d done before", stage, len(items) - len(open_items), len(items))
+        if open_items:
+            for item, result in map_items(work, open_items, scheduler=scheduler, workers=workers, desc=stage, unit=unit):
+                again = isinstance(result, Failure) and not result.expected
+                if isinstance(result, Failure):
+                    log.warning("%s: %s left out: %s", stage, item.id, result.error)
+                    result = Done(failed(item, result))
+                cells = [[format_cell(getattr(row, f.name)) for f in fields(row_type)] for row in result.rows]
+                if not again:
+                    files = {p.relative_to(output).as_posix(): p.stat().st_size if p.is_file() else -1 for p in result.files}
+                    write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": files, "rows": cells})
+                rows[item.id] = parse_rows(cells, row_type)
+    return [row for item in items for row in rows[item.id]]
+
+
+def parse_rows(cells: list[list[str]], row_type: type) -> list:
+    """Records from formatted cells: what a manifest would give back, so a resumed run equals an undisturbed one."""
+    hints = typing.get_type_hints(row_type)
+    readers = [cell_reader(hints[f.name]) for f in fields(row_type)]
+    return [row_type(*(read(cell) for read, cell in zip(readers, row, strict=True))) for row in cells]
+
+
+def read_entry(path: Path, key: str, row_type: type, output: Path) -> list | None:
+    """The rows of a journal entry with this key whose files are all there; else None."""
+    try:
+        entry = json.loads(path.read_text())
+        if entry["key"] != key:
+            return None
+        for name, size in entry["files"].items():
+            file = output / name
+            if not (file.is_dir() if size < 0 else file.is_file() and file.stat().st_size == size):
+                return None
+        return parse_rows(entry["rows"], row_type)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

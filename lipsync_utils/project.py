@@ -1,0 +1,265 @@
+"""Folders, safe writing, locks, progress and results: the ground that all stages stand on. No torch, no ffmpeg.
+
+Every file appears under its own name only when it is complete: it is written under a temporary name in the same
+folder, synced, and renamed. A run that is killed leaves at most a temporary file, which the next run removes.
+"""
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+import unicodedata
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import filelock
+from tqdm.auto import tqdm
+
+from .errors import DiskFullError, LockedError, SettingError
+
+log = logging.getLogger(__name__)
+
+TEMPORARY = ".part-"  # every temporary name begins so; leftovers are safe to delete
+
+
+def home() -> Path:
+    """The project's folder: LIPSYNC_HOME, else the first folder upward from here with notebooks/ and data/, else the checkout."""
+    if os.environ.get("LIPSYNC_HOME"):
+        return Path(os.environ["LIPSYNC_HOME"]).expanduser().resolve()
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks").is_dir() and (folder / "data").is_dir():
+            return folder
+    checkout = Path(__file__).resolve().parents[1]
+    return checkout if (checkout / "notebooks").is_dir() else here
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """The folder data/<name>/ of one data set, and where things lie in it."""
+
+    name: str
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        """Collected videos: raw/<video_id>.mp4."""
+        return self.root / "raw"
+
+    @property
+    def clips(self) -> Path:
+        """Cut clips: clips/<video_id>/<clip_id>.mp4."""
+        return self.root / "clips"
+
+    @property
+    def faces(self) -> Path:
+        """Face crops: faces/<video_id>/<clip_id>/{0.jpg.., audio.wav, mel.npy}."""
+        return self.root / "faces"
+
+    @property
+    def cache(self) -> Path:
+        """Detected faces of whole media files, one CSV each."""
+        return self.root / "cache"
+
+    def path(self, *parts: str) -> Path:
+        """A file of the data set, for example path("clips.csv")."""
+        return self.root.joinpath(*parts)
+
+    def journal(self, stage: str) -> Path:
+        """Where a stage notes what it has done, one small file per item."""
+        return self.root / ".journal" / stage
+
+
+def data_set(name: str, root: Path | None = None) -> DataSet:
+    """The data set called `name`, its folder made if need be. root: another place than data/<name>/."""
+    if safe_name(name) != name:
+        raise SettingError(f"data set name {name!r}: use letters, digits, '-' and '_' only, for example {safe_name(name)!r}")
+    root = Path(root) if root else home() / "data" / name
+    root.mkdir(parents=True, exist_ok=True)
+    return DataSet(name, root)
+
+
+def run_folder(name: str) -> Path:
+    """outputs/<name>/, made if need be: what one run leaves behind."""
+    if safe_name(name) != name:
+        raise SettingError(f"run name {name!r}: use letters, digits, '-' and '_' only, for example {safe_name(name)!r}")
+    folder = home() / "outputs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def safe_name(text: str, longest: int = 80) -> str:
+    """A file name that is safe on every system, made of any title: ASCII letters, digits, '-', '_' and '.'.
+
+    Never empty, never hidden, no leading dash, no device name of Windows.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", plain).strip("._-")[:longest].rstrip("._-")
+    if not plain:
+        plain = "x" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain):
+        plain = "x" + plain
+    return plain
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder (same suffix); on success it is synced and renamed to `path`.
+
+    Raises DiskFullError where the disk is full, leaving nothing half-written behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}{path.suffix}"
+    try:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise_if_full(error, path)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder; on success it takes the place of `path` with all that is in it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            sync(file)
+        sync(temporary)
+        if path.exists():  # a folder cannot be replaced in one step; a kill in between costs one item, no more
+            old = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+            os.replace(path, old)
+            os.replace(temporary, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
+        sync(path.parent)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise_if_full(error, path)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Ask the system to bring a file or folder to the disk (folders: not on Windows)."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network folders cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def raise_if_full(error: BaseException, path: Path) -> None:
+    """Turn the system's 'disk full' into an error that says what to do."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise DiskFullError(f"{path}: the disk is full; free some space and run again, what is done stays done") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files and folders that a killed run left in `folder` and one level below."""
+    for leftover in [*Path(folder).glob(f"{TEMPORARY}*"), *Path(folder).glob(f"*/{TEMPORARY}*")]:
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically, line ends as given."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value) -> None:
+    """Write JSON atomically: keys sorted, so that equal content is equal bytes."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n")
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of a file's bytes, as hex; of a folder: of its files' names and bytes. A missing path raises OSError."""
+    path = Path(path)
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n".encode())
+        return digest.hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def lock(folder: Path, wait_s: float | None = None, what: str = "this folder") -> Iterator[None]:
+    """Hold `folder` for one process; a second one waits and says who holds it.
+
+    wait_s: give up after so many seconds with LockedError (None: wait for ever). A killed process holds nothing.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    holder, held = folder / ".lock.json", filelock.FileLock(folder / ".lock")
+    try:
+        held.acquire(timeout=0)
+    except filelock.Timeout:
+        try:
+            who = json.loads(holder.read_text())
+            words = f"process {who['pid']} on {who['host']} since {who['since']}"
+        except (OSError, ValueError, KeyError):
+            words = "another process"
+        log.warning("%s: %s is held by %s; waiting", folder, what, words)
+        try:
+            held.acquire(timeout=-1 if wait_s is None else wait_s)
+        except filelock.Timeout:
+            raise LockedError(f"{folder}: {what} is held by {words}; wait for it or stop it") from None
+    try:
+        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        held.release()
+
+
+def progress(items: Iterable | None = None, *, total: int | None = None, desc: str = "", unit: str = "item") -> tqdm:
+    """A progress bar with rate and remaining time; where there is no terminal or notebook, a line every 30 s."""
+    live = sys.stderr.isatty() or "ipykernel" in sys.modules
+    batch = bool(os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("CI"))
+    quiet = not live or batch
+    return tqdm(items, total=total, desc=desc, unit=unit, mininterval=30 if quiet else 0.2,
+                ascii=True if quiet else None, dynamic_ncols=not quiet, leave=True)
+
+
+def setup_logging(level: int = logging.INFO) -> None:
+    """Show the package's log lines in a notebook or terminal: time, level, text."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("lipsync_utils").setLevel(level)
+
+
+def record_results(notebook: str, **numbers: float | int | str | bool) -> dict:
+    """Keep a notebook's key numbers: outputs/results/<notebook>.json, which the runner shows in its table."""
+    write_json(home() / "outputs" / "results" / f"{safe_name(notebook)}.json", numbers)
+    return numbers
