@@ -55,9 +55,9 @@ class SplitConfig:
     """Stage 02: silences, parts and clips (article: -40 dBFS, 400 ms, 10 s, 5 s, 1 s)."""
 
     silence_dbfs: float = -40.0      # quieter than this is silence
-    relative_to_loudness: bool = False  # silence_dbfs counts from the video's own loudness instead of full scale
+    relative_to_loudness: bool = False  # silence_dbfs counts from the video's own loudness
     min_silence_ms: int = 400        # a shorter pause does not cut
-    keep_silence_ms: int = 150       # kept at both ends of a clip: the detector bites into soft sounds; 0: the article's cuts
+    keep_silence_ms: int = 150       # kept at both ends: the detector bites into soft sounds; 0: the article's cuts
     seek_step_ms: int = 10           # resolution of the detector
     max_part_s: float = 10.0         # longer parts are cut into pieces
     piece_s: float = 5.0             # of this length

@@ -97,9 +97,8 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
     import dask
     from distributed import Client, as_completed
 
-    one_thread = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
-                                         "OPENCV_FOR_THREADS_NUM")}
-    quiet = {"distributed.nanny.pre-spawn-environ": one_thread, "distributed.logging.distributed": "error",
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+    quiet = {"distributed.nanny.pre-spawn-environ": dict.fromkeys(names, "1"), "distributed.logging.distributed": "error",
              "distributed.admin.system-monitor.disk": False}
     with dask.config.set(quiet):
         if scheduler == "processes":
@@ -109,7 +108,7 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
             try:
                 client = Client(scheduler, timeout=5)
             except (OSError, TimeoutError) as error:
-                raise SettingError(f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`") from error
+                raise SettingError(f"no Dask scheduler answers at {scheduler}: start `dask scheduler`") from error
         with client:
             window = 4 * max(workers, sum(client.nthreads().values()))
             waiting = iter(enumerate(items))
@@ -133,9 +132,9 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
                 yield item, result
 
 
-def run_stage(stage: str, items: list[Item], work: Callable[[Item], Done], *, row_type: type, journal: Path, output: Path,
-              settings: Any, version: int, failed: Callable[[Item, Failure], list], scheduler: str = "processes",
-              workers: int | None = None, unit: str = "item") -> list:
+def run_stage(stage: str, items: list[Item], work: Callable[[Item], Done], *, row_type: type, journal: Path,
+              output: Path, settings: Any, version: int, failed: Callable[[Item, Failure], list],
+              scheduler: str = "processes", workers: int | None = None, unit: str = "item") -> list:
     """Do what is not done yet of `items`; returns all rows (of `row_type`) in the order of the items.
 
     An item is done when its journal entry has the key made of the contents of its inputs, its arguments, `settings` and
@@ -153,10 +152,11 @@ def run_stage(stage: str, items: list[Item], work: Callable[[Item], Done], *, ro
         keys, open_items = {}, []
         for item in items:
             try:
-                keys[item.id] = settings_hash(stage, version, settings, item.arguments, [content_hash(p) for p in item.inputs])
+                contents = [content_hash(path) for path in item.inputs]
             except OSError as error:
                 rows[item.id] = failed(item, Failure(f"{error.filename}: {error.strerror}", expected=False))
                 continue
+            keys[item.id] = settings_hash(stage, version, settings, item.arguments, contents)
             known = read_entry(journal / f"{item.id}.json", keys[item.id], row_type, output)
             if known is None:
                 open_items.append(item)
@@ -164,14 +164,16 @@ def run_stage(stage: str, items: list[Item], work: Callable[[Item], Done], *, ro
                 rows[item.id] = known
         log.info("%s: %d of %d done before", stage, len(items) - len(open_items), len(items))
         if open_items:
-            for item, result in map_items(work, open_items, scheduler=scheduler, workers=workers, desc=stage, unit=unit):
+            results = map_items(work, open_items, scheduler=scheduler, workers=workers, desc=stage, unit=unit)
+            for item, result in results:
                 again = isinstance(result, Failure) and not result.expected
                 if isinstance(result, Failure):
                     log.warning("%s: %s left out: %s", stage, item.id, result.error)
                     result = Done(failed(item, result))
                 cells = [[format_cell(getattr(row, f.name)) for f in fields(row_type)] for row in result.rows]
                 if not again:
-                    files = {p.relative_to(output).as_posix(): p.stat().st_size if p.is_file() else -1 for p in result.files}
+                    files = {file.relative_to(output).as_posix(): -1 if file.is_dir() else file.stat().st_size
+                             for file in result.files}
                     write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": files, "rows": cells})
                 rows[item.id] = parse_rows(cells, row_type)
     return [row for item in items for row in rows[item.id]]

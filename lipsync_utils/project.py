@@ -31,7 +31,7 @@ TEMPORARY = ".part-"  # every temporary name begins so; leftovers are safe to de
 
 
 def home() -> Path:
-    """The project's folder: LIPSYNC_HOME, else the first folder upward from here with notebooks/ and data/, else the checkout."""
+    """The project's folder: LIPSYNC_HOME, else the first upward with notebooks/ and data/, else the checkout."""
     if os.environ.get("LIPSYNC_HOME"):
         return Path(os.environ["LIPSYNC_HOME"]).expanduser().resolve()
     here = Path.cwd().resolve()
@@ -81,7 +81,7 @@ class DataSet:
 def data_set(name: str, root: Path | None = None) -> DataSet:
     """The data set called `name`, its folder made if need be. root: another place than data/<name>/."""
     if safe_name(name) != name:
-        raise SettingError(f"data set name {name!r}: use letters, digits, '-' and '_' only, for example {safe_name(name)!r}")
+        raise SettingError(f"data set name {name!r}: use letters, digits, '-' and '_', for example {safe_name(name)!r}")
     root = Path(root) if root else home() / "data" / name
     root.mkdir(parents=True, exist_ok=True)
     return DataSet(name, root)
@@ -90,7 +90,7 @@ def data_set(name: str, root: Path | None = None) -> DataSet:
 def run_folder(name: str) -> Path:
     """outputs/<name>/, made if need be: what one run leaves behind."""
     if safe_name(name) != name:
-        raise SettingError(f"run name {name!r}: use letters, digits, '-' and '_' only, for example {safe_name(name)!r}")
+        raise SettingError(f"run name {name!r}: use letters, digits, '-' and '_', for example {safe_name(name)!r}")
     folder = home() / "outputs" / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -122,7 +122,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -145,11 +145,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         sync(temporary)
         if path.exists():  # a folder cannot be replaced in one step; a kill in between costs one item, no more
             old = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
-            os.replace(path, old)
-            os.replace(temporary, path)
+            path.replace(old)
+            temporary.replace(path)
             shutil.rmtree(old)
         else:
-            os.replace(temporary, path)
+            temporary.replace(path)
         sync(path.parent)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -174,7 +174,7 @@ def sync(path: Path) -> None:
 def raise_if_full(error: BaseException, path: Path) -> None:
     """Turn the system's 'disk full' into an error that says what to do."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise DiskFullError(f"{path}: the disk is full; free some space and run again, what is done stays done") from error
+        raise DiskFullError(f"{path}: the disk is full; free some space and run again: what is done stays") from error
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -237,7 +237,8 @@ def lock(folder: Path, wait_s: float | None = None, what: str = "this folder") -
         except filelock.Timeout:
             raise LockedError(f"{folder}: {what} is held by {words}; wait for it or stop it") from None
     try:
-        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
         yield
     finally:
         holder.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ def square(x: int) -> int:
 
 def copy_upper(item: Item) -> Done:
     source, target = item.inputs[0], Path(item.arguments["target"])
-    with open(item.arguments["calls"], "a") as calls:
+    with Path(item.arguments["calls"]).open("a") as calls:
         calls.write(item.id + "\n")
     text = source.read_text()
     if "bad" in text:
@@ -46,8 +46,8 @@ def stage(tmp_path: Path, **extra) -> list[Row]:
     items = [Item(p.stem, (p,), {"target": str(tmp_path / "out" / p.name), "calls": str(tmp_path / "calls")})
              for p in sorted((tmp_path / "in").glob("*.txt"))]
     (tmp_path / "out").mkdir(exist_ok=True)
-    return parallel.run_stage("copy", items, copy_upper, row_type=Row, journal=tmp_path / "journal", output=tmp_path / "out",
-                              failed=lambda item, failure: [Row(item.id, None, failure.error)],
+    return parallel.run_stage("copy", items, copy_upper, row_type=Row, journal=tmp_path / "journal",
+                              output=tmp_path / "out", failed=lambda item, failure: [Row(item.id, None, failure.error)],
                               **{"settings": {}, "version": 1, "scheduler": "inline", **extra})
 
 
@@ -104,12 +104,13 @@ def test_a_full_disk_stops_the_stage_and_what_is_done_stays(texts):
 
 
 def test_doubled_ids_and_missing_inputs_are_named(texts):
+    def run(items):
+        return parallel.run_stage("s", items, copy_upper, row_type=Row, journal=texts / "j", output=texts,
+                                  settings=None, version=1, failed=lambda item, failure: [Row(item.id, None, failure.error)])
+
     with pytest.raises(SettingError, match="twice"):
-        parallel.run_stage("s", [Item("twice"), Item("twice")], copy_upper, row_type=Row, journal=texts / "j", output=texts,
-                           settings=None, version=1, failed=lambda i, f: [])
-    gone = Item("gone", (texts / "gone.txt",))
-    rows = parallel.run_stage("s", [gone], copy_upper, row_type=Row, journal=texts / "j", output=texts, settings=None, version=1,
-                              failed=lambda item, failure: [Row(item.id, None, failure.error)])
+        run([Item("twice"), Item("twice")])
+    rows = run([Item("gone", (texts / "gone.txt",))])
     assert "gone.txt" in rows[0].note
 
 
@@ -123,17 +124,19 @@ def cluster(tmp_path):
     """A really started scheduler with two workers; yields (address, worker processes)."""
     file = tmp_path / "scheduler.json"
     env = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{Path(__file__).parent}"}
-    base = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-    scheduler = subprocess.Popen([*base, "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)],
-                                 env=env, stderr=subprocess.DEVNULL)
+
+    def start(program: str, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(file),
+                                 "--no-dashboard", *arguments], env=env, stderr=subprocess.DEVNULL)
+
+    scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
     workers = []
     try:
         deadline = time.time() + 30
         while not file.exists() and time.time() < deadline:
             time.sleep(0.1)
-        workers = [subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1",
-                                     "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)],
-                                    env=env, stderr=subprocess.DEVNULL) for _ in range(2)]
+        workers = [start("dask_worker", "--nthreads", "1", "--no-nanny", "--local-directory", str(tmp_path))
+                   for _ in range(2)]
         time.sleep(0.2)
         yield json.loads(file.read_text())["address"], workers
     finally:
