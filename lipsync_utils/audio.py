@@ -1,0 +1,209 @@
+"""Sound in, mel spectrogram out: the numbers that the published Wav2Lip weights were trained on.
+
+The mel pipeline is own code on numpy and scipy. It pads by reflection, because that is what the published weights
+saw; newer librosa pads with zeros, which changes the two columns at each end by up to 1.3 of the +-4 range.
+
+Source of the mel scale: Slaney, Auditory Toolbox (1998). Source of the windows: Prajwal et al., "A Lip Sync Expert
+Is All You Need" (2020), and measurements of its published code.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from scipy import fft
+from scipy.io import wavfile
+
+from .errors import MediaError, SettingError
+
+SAMPLE_RATE_HZ = 16_000
+FFT_SIZE = 800  # samples, also the length of the Hann window: 50 ms
+HOP = 200  # samples: 12.5 ms
+N_MELS = 80
+COLUMNS_PER_S = SAMPLE_RATE_HZ / HOP  # 80
+MEL_STEP = 16  # columns that the networks see at once: 200 ms, five frames at 25 fps
+FRAME_RATE = 25.0
+FRAMES_PER_WINDOW = 5
+LOWEST_HZ, HIGHEST_HZ = 55.0, 7600.0
+PREEMPHASIS = 0.97
+REFERENCE_DB, MIN_DB = 20.0, -100.0
+MEL_LIMIT = 4.0  # digital silence is -4, full scale +4
+
+#: Where the generator's mel window of a frame starts, in frames before (-) or after that frame.
+ALIGNMENTS = {"reference": -1, "centred": -2, "inference": 0}
+
+_CHUNK = 1 << 20  # samples or bytes handled at once, so that an hour of sound costs little more than its result
+
+
+def load_wav(path) -> np.ndarray:
+    """Read the sound of any audio or video file.
+
+    Returns float32 (n,), 16 kHz mono, in [-1, 1]; several channels are averaged.  Raises MediaError for a missing
+    file, a file without sound, or samples that are not numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MediaError(f"no such file: {path}. Check the path, or run the stage that makes it.")
+    wav = _read_plain_wav(path) if path.suffix.lower() == ".wav" else None
+    if wav is None:
+        wav = _decode(path)
+    if not np.isfinite(wav).all():
+        raise MediaError(f"{path.name}: the sound holds values that are not numbers. Export the file again.")
+    return np.clip(wav, -1.0, 1.0, out=wav)
+
+
+def _read_plain_wav(path):
+    """Read a 16 kHz PCM or float WAV sample by sample, exactly; None for everything that needs ffmpeg."""
+    try:
+        rate, samples = wavfile.read(path, mmap=True)
+    except (ValueError, OSError, EOFError, IndexError):  # 24 bit, broken header, compressed: ffmpeg knows better
+        return None
+    if rate != SAMPLE_RATE_HZ or samples.dtype not in (np.uint8, np.int16, np.int32, np.float32, np.float64):
+        return None
+    offset, scale = {"u": (128.0, 128.0), "i": (0.0, float(2 ** (8 * samples.itemsize - 1))), "f": (0.0, 1.0)}[
+        samples.dtype.kind
+    ]
+    wav = np.empty(len(samples), np.float32)
+    for start in range(0, len(samples), _CHUNK):
+        part = (samples[start : start + _CHUNK].astype(np.float64) - offset) / scale
+        wav[start : start + _CHUNK] = part.mean(axis=1) if part.ndim == 2 else part
+    return wav
+
+
+def _decode(path):
+    """Let ffmpeg decode, mix down and resample; the samples arrive through a pipe, no temporary file."""
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0"]
+    command += ["-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-f", "f32le", "-"]
+    samples = bytearray()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while block := process.stdout.read(_CHUNK):
+            samples += block
+        words = process.stderr.read().decode(errors="replace").strip()
+    if "matches no streams" in words or (not samples and not process.returncode):
+        raise MediaError(f"{path.name} has no sound. Give a file with speech in it.")
+    if process.returncode:
+        raise MediaError(f"cannot read the sound of {path.name}; ffmpeg says: {words[-400:]}")
+    return np.frombuffer(samples, np.float32)
+
+
+@lru_cache(maxsize=1)
+def mel_basis() -> np.ndarray:
+    """Weights of the mel bands: float32 (80, 401), triangles on the Slaney scale with unit area.
+
+    Linear below 1000 Hz (66.7 Hz a mel), logarithmic above (27 steps to a factor 6.4).
+    """
+    step_hz, knee_hz, log_step = 200.0 / 3, 1000.0, np.log(6.4) / 27
+
+    def to_mel(hz):
+        return hz / step_hz if hz < knee_hz else knee_hz / step_hz + np.log(hz / knee_hz) / log_step
+
+    mels = np.linspace(to_mel(LOWEST_HZ), to_mel(HIGHEST_HZ), N_MELS + 2)
+    knee = knee_hz / step_hz
+    edges_hz = np.where(mels < knee, mels * step_hz, knee_hz * np.exp(log_step * (mels - knee)))
+    bins_hz = np.linspace(0, SAMPLE_RATE_HZ / 2, 1 + FFT_SIZE // 2)
+    left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    rising, falling = (bins_hz - left) / (centre - left), (right - bins_hz) / (right - centre)
+    triangles = np.maximum(0, np.minimum(rising, falling)) * (2 / (right - left))
+    triangles = triangles.astype(np.float32)
+    triangles.setflags(write=False)
+    return triangles
+
+
+def melspectrogram(wav) -> np.ndarray:
+    """Turn sound into the picture of it that the networks hear.
+
+    wav: floating (n,), 16 kHz, in [-1, 1]; any length, an empty one counts as one silent sample.
+    Returns float32 (80, 1 + n // 200) in [-4, 4], 80 columns a second; digital silence is exactly -4.
+    Raises SettingError for integer samples, several channels, or values that are not numbers.
+    """
+    wav = np.asarray(wav)
+    if wav.ndim != 1 or wav.dtype.kind != "f":
+        raise SettingError(f"melspectrogram wants float samples of shape (n,), got {wav.dtype} {wav.shape}: load_wav")
+    if not np.isfinite(wav).all():
+        raise SettingError("melspectrogram got samples that are not numbers (NaN or infinite)")
+    sound = np.zeros(1) if len(wav) == 0 else wav.astype(np.float64)
+    sound[1:] -= PREEMPHASIS * wav[:-1].astype(np.float64)
+    sound = np.pad(sound, FFT_SIZE // 2, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(sound, FFT_SIZE)[::HOP]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT_SIZE) / FFT_SIZE)  # periodic
+    basis = mel_basis().astype(np.float64)
+    mel = np.empty((N_MELS, len(windows)), np.float32)
+    for start in range(0, len(windows), 1024):
+        magnitude = np.abs(fft.rfft(windows[start : start + 1024] * hann, axis=1))
+        mel[:, start : start + 1024] = _normalised_db(basis @ magnitude.T)
+    return mel
+
+
+def _normalised_db(magnitude):
+    """Amplitude -> dB below the reference -> [-4, 4]."""
+    db = 20 * np.log10(np.maximum(10 ** (MIN_DB / 20), magnitude)) - REFERENCE_DB
+    return np.clip(2 * MEL_LIMIT * (db - MIN_DB) / -MIN_DB - MEL_LIMIT, -MEL_LIMIT, MEL_LIMIT)
+
+
+def mel_window_starts(n_columns: int, fps: float) -> list[int]:
+    """Give the first mel column of every output frame, as the published inference does.
+
+    Frame i starts at int(i * 80 / fps); the first one that does not fit gets the last 16 columns and ends the list,
+    so the list is one longer than what fits.  Raises SettingError (a ValueError) under 16 columns or for fps <= 0.
+    """
+    _check_fps(fps)
+    if n_columns < MEL_STEP:
+        raise SettingError(f"{n_columns} mel columns are fewer than {MEL_STEP} (0.2 s): pad the sound with silence")
+    columns_per_frame, starts = COLUMNS_PER_S / fps, []
+    while True:
+        start = int(len(starts) * columns_per_frame)
+        if start + MEL_STEP > n_columns:
+            return [*starts, n_columns - MEL_STEP]
+        starts.append(start)
+
+
+def sync_window_start(frame: int, fps: float = FRAME_RATE) -> int:
+    """Give the first mel column heard from the start of this frame on: the expert's window for frames f .. f+4."""
+    _check_fps(fps)
+    return int(COLUMNS_PER_S * (frame / fps))
+
+
+def frame_window_start(frame: int, alignment: str = "reference", fps: float = FRAME_RATE) -> int:
+    """Give the first mel column of the generator's window for one frame; negative where the window does not exist.
+
+    alignment: "reference" begins one frame early (what the published training code did, its weights expect it in
+    training), "centred" puts the frame in the middle (two frames early), "inference" begins at the frame.
+    """
+    if alignment not in ALIGNMENTS:
+        raise SettingError(f"no mel alignment called {alignment!r}: choose one of {sorted(ALIGNMENTS)}")
+    shifted = frame + ALIGNMENTS[alignment]
+    return sync_window_start(shifted, fps) if shifted >= 0 else -sync_window_start(-shifted, fps)
+
+
+def training_window_starts(frame: int, n_columns: int, alignment: str = "reference") -> tuple[int, list[int]] | None:
+    """Give the mel windows of the training item that begins at a frame, or None where one of them is incomplete.
+
+    Returns (start of the expert's window, five starts of the generator's windows), in columns at 25 fps.
+    """
+    starts = [frame_window_start(frame + i, alignment) for i in range(FRAMES_PER_WINDOW)]
+    sync = sync_window_start(frame)
+    if min(sync, *starts) < 0 or max(sync, *starts) + MEL_STEP > n_columns:
+        return None
+    return sync, starts
+
+
+def mel_window(mel, start: int) -> np.ndarray:
+    """Cut 16 columns; what lies outside the sound is silence (-4).
+
+    mel: (80, n).  start: first column, may be negative or past the end.  Returns (80, 16) of the same dtype.
+    """
+    window = np.full((mel.shape[0], MEL_STEP), -MEL_LIMIT, mel.dtype)
+    first, last = max(start, 0), min(start + MEL_STEP, mel.shape[1])
+    if first < last:
+        window[:, first - start : last - start] = mel[:, first:last]
+    return window
+
+
+def _check_fps(fps):
+    if not (np.isfinite(fps) and fps > 0):
+        raise SettingError(f"fps must be a positive number, got {fps}")

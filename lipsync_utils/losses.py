@@ -1,0 +1,139 @@
+"""What training minimises, as pure functions of tensors, and when the sync loss counts.
+
+All losses are computed in float32 (float64 where the input is float64) outside autocast: binary cross entropy of
+half-precision probabilities is refused by CUDA and meaningless near 0 and 1.
+
+Sources: Prajwal et al. 2020 (cosine loss, weights); van den Oord et al., "Representation Learning with Contrastive
+Predictive Coding", 2018 (InfoNCE); Radford et al., CLIP, 2021 (learnt temperature).
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .errors import SettingError
+from .models import stack_lower_halves
+
+#: Sync loss of an expert that knows nothing: -ln 0.5.  A sync loss that stays here has learnt nothing.
+COIN_FLIP_LOSS = math.log(2)
+REFERENCE_THRESHOLD = 0.75  # the published trainer turns the sync loss on below this evaluation loss
+REFERENCE_SYNC_WEIGHT = {"without": 0.01, "with": 0.03}  # without, with discriminator
+REFERENCE_DISC_WEIGHT = 0.07
+
+
+@contextmanager
+def _exact(*tensors):
+    """Leave autocast and give the tensors in float32, or float64 where they are."""
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        yield [t if t.dtype == torch.float64 else t.float() for t in tensors]
+
+
+def l1(generated, truth):
+    """Mean absolute difference of two stacks of faces of any one shape; zero means equal."""
+    with _exact(generated, truth) as (generated, truth):
+        return F.l1_loss(generated, truth)
+
+
+def cosine_bce(a, v, y):
+    """Binary cross entropy between the cosine of two embeddings and "belongs together".
+
+    a, v: (B, D) embeddings with entries >= 0.  y: (B,) or (B, 1), 1 together, 0 not.  Returns the mean, a scalar.
+    The cosine is clamped to [0, 1], which rounding alone exceeds; a zero embedding gives 100, the largest loss.
+    """
+    with _exact(a, v) as (a, v):
+        cosine = F.cosine_similarity(a, v).clamp(0, 1)
+        return F.binary_cross_entropy(cosine, y.reshape(-1).to(cosine))
+
+
+def sync_loss(expert, mel, faces):
+    """Let the expert judge generated faces: low means that it believes them in sync.
+
+    expert: SyncNet, frozen by models.freeze, unless you want the published trainer's drifting statistics.
+    mel: (B, 1, 80, 16), the expert's window.  faces: (B, 3, 5, 96, 96) in [0, 1].  Returns a scalar.
+    """
+    with _exact(mel, faces) as (mel, faces):
+        audio, face = expert(mel, stack_lower_halves(faces))
+        return cosine_bce(audio, face, torch.ones(len(audio), device=audio.device))
+
+
+def generator_total(l1, sync, perceptual, sync_weight, disc_weight):
+    """Mix the generator's losses: w * sync + d * perceptual + (1 - w - d) * l1.
+
+    A term whose weight is 0 may be None: it is then neither needed nor looked at.
+    """
+    if sync_weight < 0 or disc_weight < 0 or sync_weight + disc_weight > 1:
+        raise SettingError(f"need weights >= 0 with a sum up to 1, got sync {sync_weight}, discriminator {disc_weight}")
+    total = (1 - sync_weight - disc_weight) * l1
+    if sync_weight:
+        total = total + sync_weight * sync
+    if disc_weight:
+        total = total + disc_weight * perceptual
+    return total
+
+
+def discriminator_loss(prediction, is_real: bool):
+    """Binary cross entropy of the discriminator's predictions, (N, 1) in [0, 1], against all real or all drawn."""
+    with _exact(prediction) as (prediction,):
+        return F.binary_cross_entropy(prediction, torch.full_like(prediction, float(is_real)))
+
+
+def discriminator_total(real, generated):
+    """Sum (not mean, as in the reference) of the losses on real and on generated faces, both (N, 1) in [0, 1]."""
+    return discriminator_loss(real, True) + discriminator_loss(generated, False)
+
+
+class ContrastiveLoss(nn.Module):
+    """Expert loss from the batch itself: each sound must find its face among all faces, and each face its sound.
+
+    Symmetric InfoNCE with a learnt temperature; its one parameter belongs into the optimiser.
+    """
+
+    def __init__(self, temperature: float = 0.07):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    def forward(self, audio, face):
+        """Return the mean loss of (B, D) unit vectors, row i of both from the same window; ln B means chance."""
+        with _exact(audio, face) as (audio, face):
+            logits = audio @ face.T * self.log_scale.exp().clamp(max=100).to(audio)
+            target = torch.arange(len(audio), device=audio.device)
+            return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+@dataclass(frozen=True)
+class SyncSchedule:
+    """How much the sync loss weighs at each step.
+
+    kind "constant": always `weight`.  "ramp": from 0 up to `weight` over `ramp_steps`.  "reference": 0 until an
+    evaluation's mean sync loss is below `threshold`, then `weight` for ever; whether that has happened is part of the
+    training state (`is_on`), which the published trainer forgot to store.
+    """
+
+    kind: str = "constant"
+    weight: float = REFERENCE_SYNC_WEIGHT["with"]
+    threshold: float = REFERENCE_THRESHOLD
+    ramp_steps: int = 0
+
+    def __post_init__(self):
+        if self.kind not in ("constant", "ramp", "reference"):
+            raise SettingError(f"no sync schedule {self.kind!r}: choose constant, ramp or reference")
+        if not 0 <= self.weight <= 1:
+            raise SettingError(f"the sync weight must be in [0, 1], got {self.weight}")
+        if self.kind == "ramp" and self.ramp_steps < 1:
+            raise SettingError(f"a ramp needs ramp_steps >= 1, got {self.ramp_steps}")
+
+    def weight_at(self, step: int, is_on: bool = False) -> float:
+        """Return the weight of a 0-based step; is_on matters for "reference" only."""
+        if self.kind == "ramp":
+            return self.weight * min(1.0, step / self.ramp_steps)
+        return self.weight if self.kind == "constant" or is_on else 0.0
+
+    def after_evaluation(self, mean_sync_loss: float, is_on: bool = False) -> bool:
+        """Return is_on after an evaluation; once on, it stays on."""
+        return is_on or mean_sync_loss < self.threshold

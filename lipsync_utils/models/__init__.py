@@ -1,0 +1,19 @@
+"""The networks.  Their state-dict keys, shapes and order are those of the published checkpoints at width 1.0."""
+
+from .blocks import freeze, lower_half, merge_time, split_time, stack_lower_halves
+from .discriminator import VisualQualityDiscriminator
+from .evaluation import EvaluationSyncNet
+from .expert import SyncNet
+from .generator import Wav2Lip
+
+__all__ = [
+    "EvaluationSyncNet",
+    "SyncNet",
+    "VisualQualityDiscriminator",
+    "Wav2Lip",
+    "freeze",
+    "lower_half",
+    "merge_time",
+    "split_time",
+    "stack_lower_halves",
+]
