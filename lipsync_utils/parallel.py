@@ -98,7 +98,8 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
     from distributed import Client, as_completed
 
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
-    quiet = {"distributed.nanny.pre-spawn-environ": dict.fromkeys(names, "1"), "distributed.logging.distributed": "error",
+    quiet = {"distributed.nanny.pre-spawn-environ": dict.fromkeys(names, "1"),
+             "distributed.logging.distributed": "error",
              "distributed.admin.system-monitor.disk": False}
     with dask.config.set(quiet):
         if scheduler == "processes":

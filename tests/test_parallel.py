@@ -106,7 +106,8 @@ def test_a_full_disk_stops_the_stage_and_what_is_done_stays(texts):
 def test_doubled_ids_and_missing_inputs_are_named(texts):
     def run(items):
         return parallel.run_stage("s", items, copy_upper, row_type=Row, journal=texts / "j", output=texts,
-                                  settings=None, version=1, failed=lambda item, failure: [Row(item.id, None, failure.error)])
+                                  settings=None, version=1,
+                                  failed=lambda item, failure: [Row(item.id, None, failure.error)])
 
     with pytest.raises(SettingError, match="twice"):
         run([Item("twice"), Item("twice")])
