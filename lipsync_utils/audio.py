@@ -50,7 +50,7 @@ def load_wav(path) -> np.ndarray:
     wav = _read_plain_wav(path) if path.suffix.lower() == ".wav" else None
     if wav is None:
         wav = _decode(path)
-    if not np.isfinite(wav).all():
+    if not np.isfinite(wav.sum(dtype=np.float64)):
         raise MediaError(f"{path.name}: the sound holds values that are not numbers. Export the file again.")
     return np.clip(wav, -1.0, 1.0, out=wav)
 
@@ -124,19 +124,27 @@ def melspectrogram(wav) -> np.ndarray:
     wav = np.asarray(wav)
     if wav.ndim != 1 or wav.dtype.kind != "f":
         raise SettingError(f"melspectrogram wants float samples of shape (n,), got {wav.dtype} {wav.shape}: load_wav")
-    if not np.isfinite(wav).all():
+    if not np.isfinite(wav.sum(dtype=np.float64)):
         raise SettingError("melspectrogram got samples that are not numbers (NaN or infinite)")
-    sound = np.zeros(1) if len(wav) == 0 else wav.astype(np.float64)
-    sound[1:] -= PREEMPHASIS * wav[:-1].astype(np.float64)
-    sound = np.pad(sound, FFT_SIZE // 2, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(sound, FFT_SIZE)[::HOP]
+    wav = wav if len(wav) else np.zeros(1)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT_SIZE) / FFT_SIZE)  # periodic
     basis = mel_basis().astype(np.float64)
-    mel = np.empty((N_MELS, len(windows)), np.float32)
-    for start in range(0, len(windows), 1024):
-        magnitude = np.abs(fft.rfft(windows[start : start + 1024] * hann, axis=1))
-        mel[:, start : start + 1024] = _normalised_db(basis @ magnitude.T)
+    mel = np.empty((N_MELS, 1 + len(wav) // HOP), np.float32)
+    for start in range(0, mel.shape[1], 1024):
+        stop = min(start + 1024, mel.shape[1])
+        sound = _emphasised(wav, start * HOP - FFT_SIZE // 2, (stop - 1) * HOP + FFT_SIZE // 2)
+        windows = np.lib.stride_tricks.sliding_window_view(sound, FFT_SIZE)[::HOP]
+        mel[:, start:stop] = _normalised_db(basis @ np.abs(fft.rfft(windows * hann, axis=1)).T)
     return mel
+
+
+def _emphasised(wav, first, last):
+    """Samples first .. last - 1 with the highs raised (y[n] = x[n] - 0.97 x[n-1]), mirrored beyond both ends."""
+    period = max(1, 2 * (len(wav) - 1))
+    index = np.arange(first, last) % period
+    index = np.where(index < len(wav), index, period - index)
+    before = np.where(index > 0, wav[index - 1], 0)
+    return wav[index].astype(np.float64) - PREEMPHASIS * before.astype(np.float64)
 
 
 def _normalised_db(magnitude):
