@@ -35,3 +35,11 @@ class LockedError(LipsyncError):
 
 class DiskFullError(LipsyncError):
     """The disk is full: a stage stops, and continues where it was when run again."""
+
+
+class NotebookError(LipsyncError):
+    """A notebook failed; names it, the cell and the error. `outcomes`: what the run did until then."""
+
+    def __init__(self, message: str, outcomes: list | None = None):
+        super().__init__(message)
+        self.outcomes = outcomes or []
