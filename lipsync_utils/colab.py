@@ -1,0 +1,102 @@
+"""Make a Colab machine ready for the course: install what it lacks, keep what it has, put the data where it survives.
+
+The setup cell of every notebook (course.SETUP_CELL) brings the project and calls `set_up`; nothing here runs elsewhere.
+"""
+import importlib
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from .errors import LipsyncError
+
+WITHOUT_DEPENDENCIES = "requirements-face.txt"  # face-recognition asks for a dlib that compiles; we have it as a wheel
+
+
+def installed_version(name: str) -> str | None:
+    """The version of an installed distribution, None where there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def compare(course: Path) -> tuple[list[str], list[str]]:
+    """What the course's pyproject.toml asks for: (requirements to install, "name==version" of what stays as it is).
+
+    An installed torch stays whatever its version: Colab's fits Colab's driver.
+    """
+    wanted = tomllib.loads((course / "pyproject.toml").read_text())["project"]["dependencies"]
+    missing, kept = [], []
+    for requirement in map(Requirement, wanted):
+        version = installed_version(requirement.name)
+        fits = version and requirement.specifier.contains(version, prereleases=True)
+        if fits or (version and requirement.name == "torch"):
+            kept.append(f"{requirement.name}=={version}")
+        else:
+            missing.append(str(requirement))
+    return missing, kept
+
+
+def install(course: Path) -> list[str]:
+    """Install what is missing, with what is there held fast; returns what was installed. Raises LipsyncError."""
+    missing, kept = compare(course)
+    if missing:
+        with tempfile.TemporaryDirectory() as folder:
+            constraints = Path(folder) / "keep.txt"
+            constraints.write_text("\n".join(kept))
+            pip("--constraint", str(constraints), *missing)
+    face = course / WITHOUT_DEPENDENCIES
+    lines = [line for line in face.read_text().splitlines() if line and not line.startswith("#")]
+    lacking = [line for line in lines if not installed_version(Requirement(line).name)]
+    if lacking:
+        pip("--no-deps", *lacking)
+    importlib.invalidate_caches()
+    return missing + lacking
+
+
+def pip(*arguments: str) -> None:
+    """pip install, quietly; its own words in our error."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise LipsyncError(f"pip could not install {' '.join(arguments)}: {done.stderr[-800:]}\nRun the setup cell "
+                           "again; if that does not help: Runtime > Disconnect and delete runtime, and start afresh.")
+
+
+def keep_in(folder: Path, course: Path) -> None:
+    """Put data/ and outputs/ into `folder` (on Drive) for this session and all it starts; what is there stays."""
+    for part in ("data", "outputs"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for source in (course / part).rglob("*"):
+            target = folder / source.relative_to(course)
+            if source.is_file() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+    os.environ["LIPSYNC_HOME"] = str(folder)
+
+
+def set_up(course: str, keep: str = "") -> str:
+    """Make this Colab session ready; returns one line that says what was done.
+
+    course: the project's folder.  keep: a folder for data/ and outputs/, usually on Drive ("" leaves them in the
+    project's folder, which Colab forgets).  Safe to run again after a disconnect: what is done is not done twice.
+    """
+    from google.colab import output  # exists in Colab only
+
+    root = Path(course).resolve()
+    done = install(root)
+    paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))  # for the processes that the stages start
+    if keep:
+        keep_in(Path(keep), root)
+    output.enable_custom_widget_manager()
+    place = keep or f"{root} (forgotten when Colab disconnects: name a folder on Drive to keep them)"
+    installed = ", ".join(done) or "nothing, all was there"
+    return f"Ready. Installed: {installed}. torch {installed_version('torch')}. data/ and outputs/ in {place}."
