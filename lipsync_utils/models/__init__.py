@@ -5,12 +5,15 @@ from .discriminator import VisualQualityDiscriminator
 from .evaluation import EvaluationSyncNet
 from .expert import SyncNet
 from .generator import Wav2Lip
+from .s3fd import S3FD, detect_faces
 
 __all__ = [
+    "S3FD",
     "EvaluationSyncNet",
     "SyncNet",
     "VisualQualityDiscriminator",
     "Wav2Lip",
+    "detect_faces",
     "freeze",
     "lower_half",
     "merge_time",
