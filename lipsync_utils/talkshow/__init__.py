@@ -1,0 +1,15 @@
+"""The embedded sample: a talk show whose actors are rendered and whose speech is synthetic, with its ground truth.
+
+render(n_videos, seconds, folder)   any number of videos of any length
+render_clip(path, actors, lines)    one shot, for training networks from scratch
+cast(), host(), guests()            the frozen actors;  random_actor(seed): further ones
+"""
+
+from .actor import Actor, Voice, cast, guests, host, random_actor
+from .render import Film, film, group_picture, portrait, render_clip, render_video
+from .script import Camera, Line, Scene, Script, random_sentence, sentences
+from .truth import FaceTruth, mouth_curve
+
+__all__ = ["Actor", "Camera", "FaceTruth", "Film", "Line", "Scene", "Script", "Voice", "cast", "film", "group_picture",
+           "guests", "host", "mouth_curve", "portrait", "random_actor", "random_sentence", "render_clip", "render_video",
+           "sentences"]  # fmt: skip

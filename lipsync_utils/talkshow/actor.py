@@ -1,0 +1,169 @@
+"""Who is on the show: an actor's looks and voice as numbers, the frozen cast, and further random actors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib import resources
+
+import numpy as np
+
+LONG_HAIR = ("bob", "long")
+HAIR = ("short", "crop", "curly", "bun", "bob", "long", "bald")
+
+# Inside these a face looks like a person and its mouth can be read; from the measurements of the first prototype.
+LOOK_BOUNDS = {
+    "face_w": (0.92, 1.07), "jaw_w": (0.82, 1.14), "chin": (-0.06, 0.09), "forehead": (-0.06, 0.07),
+    "eye_dx": (0.385, 0.455), "eye_w": (0.19, 0.235), "eye_h": (0.062, 0.098), "eye_tilt": (-0.02, 0.045),
+    "brow_y": (-0.32, -0.25), "brow_th": (0.026, 0.060), "brow_arch": (0.02, 0.11),
+    "nose_w": (0.80, 1.25), "nose_len": (-0.07, 0.08), "nose_h": (0.7, 1.2),
+    "mouth_w": (0.35, 0.40), "mouth_y": (0.94, 1.02), "lip_up": (0.075, 0.11), "lip_lo": (0.10, 0.14),
+    "cheek": (0.1, 1.6), "blush": (0.0, 1.0), "age": (0.0, 1.0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Voice:
+    """An espeak-ng voice: name with variant ("nl+f3"), words per minute, pitch and pitch range (0..99)."""
+
+    name: str
+    rate: int = 155
+    pitch: int = 50
+    range: int = 50
+
+    @property
+    def language(self) -> str:
+        """"nl" or "en"."""
+        return self.name[:2]
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Looks and voice. Lengths are in head units (about 75 mm), colours are display (r, g, b) 0..255."""
+
+    name: str
+    voice: Voice
+    seed: int = 1
+    skin: tuple = (222, 176, 148)
+    face_w: float = 1.0
+    jaw_w: float = 1.0
+    chin: float = 0.0  # extra length
+    forehead: float = 0.0  # extra height
+    eye_dx: float = 0.42  # from the middle line to a pupil
+    eye_w: float = 0.205
+    eye_h: float = 0.078
+    eye_tilt: float = 0.02  # outer corner raised
+    iris: tuple = (86, 110, 130)
+    brow_y: float = -0.27
+    brow_th: float = 0.045
+    brow_arch: float = 0.06
+    brow_col: tuple = (60, 42, 30)
+    nose_w: float = 1.0
+    nose_len: float = 0.0  # extra length
+    nose_h: float = 1.0
+    mouth_w: float = 0.36
+    mouth_y: float = 0.98
+    lip_up: float = 0.08
+    lip_lo: float = 0.11
+    lip_col: tuple = (176, 96, 88)
+    hair: str = "short"
+    hair_col: tuple = (70, 48, 32)
+    hair_hl: float = -0.80  # y of the hairline
+    fringe: float = 0.0
+    freckles: float = 0.0
+    beard: float = 0.0
+    moustache: float = 0.0
+    beard_col: tuple = (60, 42, 30)
+    glasses: float = 0.0  # thickness of the frame, 0: none
+    glass_col: tuple = (25, 25, 28)
+    age: float = 0.2
+    cheek: float = 1.0
+    blush: float = 0.5
+    shirt: tuple = (50, 70, 110)
+    inner: tuple = (235, 235, 235)
+    collar: str = "v"  # "v": jacket over a shirt, "crew": round neck, "shirt": shirt with a collar
+
+    def __post_init__(self):
+        if self.hair not in HAIR:
+            raise ValueError(f"hair must be one of {HAIR}, got {self.hair!r}")
+
+    @property
+    def interocular(self) -> float:
+        """Distance between the pupils, head units."""
+        return 2 * self.eye_dx
+
+
+def actor_from_dict(values: dict) -> Actor:
+    """Build an actor from parsed JSON; lists become tuples. Raises TypeError for an unknown field."""
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Actor(**{**values, "voice": Voice(**values["voice"])})
+
+
+def actor_to_dict(actor: Actor) -> dict:
+    """Return what differs from the defaults, ready for JSON."""
+    out = {f.name: getattr(actor, f.name) for f in fields(actor) if getattr(actor, f.name) != f.default}
+    return {**out, "voice": vars(actor.voice)}
+
+
+@cache
+def cast() -> dict[str, Actor]:
+    """Return the frozen actors of the show by name; the host comes first."""
+    text = resources.files(__package__).joinpath("cast.json").read_text(encoding="utf-8")
+    return {item["name"]: actor_from_dict(item) for item in json.loads(text)}
+
+
+def host() -> Actor:
+    """Return the host: the speaker that the course tunes on."""
+    return next(iter(cast().values()))
+
+
+def guests() -> tuple[Actor, ...]:
+    """Return the guests, Dutch and English."""
+    return tuple(cast().values())[1:]
+
+
+SKINS = ((236, 192, 178), (242, 203, 170), (228, 184, 150), (205, 156, 122), (178, 126, 92), (142, 94, 66), (108, 68, 50))
+HAIR_COLOURS = ((22, 17, 15), (42, 28, 20), (74, 48, 30), (112, 74, 42), (176, 132, 78), (205, 168, 110), (172, 84, 36))
+GREYS = ((150, 148, 146), (196, 194, 192))
+IRISES = ((44, 28, 20), (70, 46, 28), (96, 84, 50), (90, 130, 100), (96, 126, 158))
+MALE_VOICES = ("m1", "m2", "m3", "m4", "m5", "m6", "m7")
+FEMALE_VOICES = ("f1", "f2", "f3", "f4", "f5")
+
+
+def _near(rng, colour, spread=10):
+    return tuple(int(np.clip(c + rng.integers(-spread, spread + 1), 8, 247)) for c in colour)
+
+
+def random_actor(seed: int, language: str | None = None) -> Actor:
+    """Invent an actor whose looks stay inside LOOK_BOUNDS.
+
+    language: "nl" or "en", None: either. The same seed gives the same actor; none of the cast is among them.
+    """
+    rng = np.random.default_rng((seed, 7309))
+    values = {k: round(float(rng.uniform(lo, hi)), 4) for k, (lo, hi) in LOOK_BOUNDS.items()}
+    values["age"] = round(float(rng.beta(1.2, 2.2)), 4)
+    male = bool(rng.random() < 0.5)
+    depth = int(rng.integers(len(SKINS)))
+    hair_col = HAIR_COLOURS[int(rng.integers(2 if depth >= 4 else len(HAIR_COLOURS)))]
+    if values["age"] > 0.55 and rng.random() < 0.7:
+        hair_col = GREYS[int(rng.integers(len(GREYS)))]
+    skin, lips = _near(rng, SKINS[depth], 6), rng.uniform(0.55, 0.75)
+    brow_col = tuple(int(c * 0.75) for c in hair_col)
+    hair = str(rng.choice(("short", "crop", "curly", "bald") if male else ("bun", "bob", "long", "curly")))
+    language = language or str(rng.choice(("nl", "en")))
+    variant = str(rng.choice(MALE_VOICES if male else FEMALE_VOICES))
+    pitch = int(rng.integers(28, 55) if male else rng.integers(50, 76))
+    voice = Voice(f"{language}+{variant}", int(rng.integers(135, 180)), pitch, int(rng.integers(40, 70)))
+    actor = Actor(
+        name=f"actor{seed}", voice=voice, seed=int(rng.integers(1, 1_000_000)), skin=skin, hair=hair,
+        hair_col=_near(rng, hair_col), brow_col=brow_col, iris=_near(rng, IRISES[int(rng.integers(len(IRISES)))]),
+        lip_col=(int(skin[0] * min(1.0, lips + 0.22)), int(skin[1] * lips * 0.8), int(skin[2] * lips * 0.85)),
+        freckles=float(rng.random() < 0.12) * float(depth < 3), shirt=_near(rng, rng.integers(25, 200, 3), 0),
+        glasses=float(rng.choice((0.0, 0.0, 0.0, 0.8, 1.0))), hair_hl=round(float(rng.uniform(-0.88, -0.76)), 3),
+        collar=str(rng.choice(("v", "crew", "shirt"))), **values,
+    )  # fmt: skip
+    if male and rng.random() < 0.35:
+        actor = replace(actor, beard=float(rng.choice((0.5, 0.75, 0.9))), beard_col=brow_col)
+        actor = replace(actor, moustache=float(rng.choice((0.0, 0.7))))
+    return actor

@@ -1,0 +1,168 @@
+"""From a script to an mp4 with its ground truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..config import settings_hash
+from ..media import VideoWriter, write_picture
+from .actor import Actor
+from .face_state import FaceState
+from .motion import play
+from .script import Camera, Line, Scene, Script, Timeline, lay_out
+from .stage import Shot, group_shot, inset_shot, single_shot, still_shot
+from .truth import FaceTruth, describe, frame_rows, speakers, write_truth
+from .viseme import mouth_curves, segments
+from .voice import speak
+
+VERSION = 1  # raise it when the same script gives another video
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A script that has been spoken: its timeline and sound (float32 (n,) at rate_hz); `frames` draws it."""
+
+    script: Script
+    timeline: Timeline
+    wav: np.ndarray
+    rate_hz: int
+
+    def frames(self) -> Iterator[tuple[np.ndarray, list[FaceTruth]]]:
+        """Yield (image_bgr uint8 (h, w, 3), the truth about it) for every frame."""
+        script, camera = self.script, _CameraLook(self.script.camera)
+        played, heard, shots = _play_all(script, self.timeline), speakers(self.timeline, script.fps), {}
+        for take in self.timeline.takes:
+            key = replace(take.scene, lines=())
+            shot = shots.get(key) or shots.setdefault(key, _build_shot(key, script))
+            for frame in range(take.first, take.end):
+                states = [played[member.actor.name][frame] for member in shot.members]
+                picture = camera(shot.render(states, frame))
+                boxes = shot.boxes(states)
+                rows = frame_rows(frame, script.fps, key.kind, shot.members, states, boxes, heard[frame])
+                yield picture, rows
+
+
+def film(script: Script) -> Film:
+    """Let espeak-ng speak a script and lay it out in time; the pictures are drawn later, one by one."""
+    spoken = speak([(line.text, line.actor.voice) for line in script.lines])
+    timeline = lay_out(script, spoken)
+    rate_hz = spoken[0].rate_hz
+    return Film(script, timeline, _mix(script, timeline, rate_hz), rate_hz)
+
+
+def _mix(script, timeline, rate_hz):
+    """Put the lines into one sound over a low noise floor."""
+    rng = np.random.default_rng((script.seed, 3))
+    n = round(timeline.n_frames / script.fps * rate_hz)
+    wav = rng.standard_normal(n).astype(np.float32) * np.float32(10 ** (script.camera.noise_dbfs / 20))
+    volume = np.float32(10 ** (script.camera.volume_db / 20))
+    for cue in timeline.cues:
+        start = round(cue.start_s * rate_hz)
+        part = cue.speech.wav[: n - start]
+        wav[start : start + len(part)] += part * volume
+    return np.clip(wav, -1, 1)
+
+
+def _play_all(script, timeline) -> dict[str, list[FaceState]]:
+    """Return every seen actor's states over the whole video: those who do not speak listen with closed mouths."""
+    people = {p.name: p for take in timeline.takes for p in take.scene.people}
+    played = {}
+    for number, (name, actor) in enumerate(people.items()):
+        held = [s for c in timeline.cues if c.actor.name == name for s in segments(c.speech.phonemes, c.start_s)]
+        curves = mouth_curves(held, timeline.n_frames, script.fps)
+        played[name] = play(actor, curves, script.fps, script.seed * 31 + number, script.motion)
+    return played
+
+
+def _build_shot(scene: Scene, script: Script) -> Shot:
+    size, grain = script.size, script.camera.grain
+    if scene.kind == "single":
+        return single_shot(scene.people[0], size, scene.seed, scene.face, scene.at, scene.backdrop, grain)
+    if scene.kind == "group":
+        return group_shot(list(scene.people), size, scene.seed, grain)
+    if scene.kind == "inset":
+        return inset_shot(*scene.people, size, scene.seed, grain)
+    return still_shot(size, scene.seed, scene.title, scene.subtitle, grain)
+
+
+class _CameraLook:
+    """Apply a camera's colours and softness; RGB in, BGR out."""
+
+    def __init__(self, camera: Camera):
+        self.blur_px = camera.blur_px
+        levels = np.arange(256, dtype=np.float32)[:, None] * np.array(camera.gain, np.float32)[::-1]
+        self.table = None if camera.gain == (1.0, 1.0, 1.0) else np.clip(levels + 0.5, 0, 255).astype(np.uint8)[None]
+
+    def __call__(self, picture_rgb):
+        picture = cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2BGR)
+        if self.table is not None:
+            picture = cv2.LUT(picture, self.table)
+        if self.blur_px:
+            picture = cv2.GaussianBlur(picture, (0, 0), self.blur_px)
+        return picture
+
+
+def render_video(script: Script, folder: Path) -> Path:
+    """Render <video_id>.mp4, .truth.csv and .truth.json into a folder; returns the mp4.
+
+    Files appear only when complete, the JSON last; a video that is there and was made from the same script stays.
+    """
+    folder = Path(folder)
+    path, made_from = folder / f"{script.video_id}.mp4", settings_hash(VERSION, script)
+    if is_rendered(path, made_from):
+        return path
+    shot = film(script)
+    rows, comment = [], "rendered talk show: no real person"
+    cv2.setNumThreads(1)  # one video per process; every thread of OpenCV would fight for the same cores
+    with VideoWriter(path, fps=script.fps, size=script.size, sound=shot.wav, sample_rate_hz=shot.rate_hz,
+                     crf=script.camera.crf, threads=1, metadata={"title": script.title, "comment": comment}) as writer:  # fmt: skip
+        for picture, truth in shot.frames():
+            writer.write(picture)
+            rows += truth
+    write_truth(folder, script.video_id, rows, describe(script, shot.timeline, made_from))
+    return path
+
+
+def is_rendered(path: Path, made_from: str) -> bool:
+    """Say whether a video and its truth are there, made from this script."""
+    try:
+        known = json.loads(path.with_suffix(".truth.json").read_text(encoding="utf-8"))["made_from"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return known == made_from and path.is_file() and path.with_suffix(".truth.csv").is_file()
+
+
+def render_clip(path: Path, actors: list[Actor], lines: list[tuple[int, str]], *, size=(256, 256), seconds=None,
+                pause_s=0.6, face=1.0, at=(0.5, 0.42), backdrop=None, motion=1.0, camera: Camera | None = None,
+                seed=0, fps=25.0) -> Path:  # fmt: skip
+    """Render one shot of one actor, or of up to three at a desk, to an mp4 with its ground truth.
+
+    lines: (index into actors, text), spoken one after the other, pause_s apart; seconds: length, None: as long as the lines
+    take; face: size of the head in a shot of one actor (1 fills the picture well); at: where its eyes are, fractions of
+    width and height; motion: strength of head movement, 0..1. Raises SettingError for a line that does not fit.
+    """
+    path = Path(path)
+    spoken = tuple(Line(actors[who], text, pause_s) for who, text in lines)
+    kind = "single" if len(actors) == 1 else "group"
+    scene = Scene(kind, tuple(actors), spoken, seed=seed, face=face, at=tuple(at), backdrop=backdrop)
+    script = Script(path.stem, (scene,), seconds, tuple(size), fps, seed, motion, camera or Camera())
+    return render_video(script, path.parent)
+
+
+def portrait(path: Path, actor: Actor, size=(360, 360), seed: int = 0, state: FaceState | None = None) -> Path:
+    """Write a reference picture of an actor; the suffix of path says how (.png, .jpg)."""
+    shot = single_shot(actor, size, seed, at=(0.5, 0.46))
+    return write_picture(path, cv2.cvtColor(shot.render([state or FaceState()], 0), cv2.COLOR_RGB2BGR))
+
+
+def group_picture(path: Path, actors: list[Actor], size=(640, 480), seed: int = 0) -> Path:
+    """Write a picture of up to three actors behind a desk."""
+    shot = group_shot(actors, size, seed)
+    states = [FaceState(yaw=y, roll=r) for y, r in ((0.08, 0.02), (-0.08, -0.02), (0.0, 0.01))][: len(actors)]
+    return write_picture(path, cv2.cvtColor(shot.render(states, 0), cv2.COLOR_RGB2BGR))
