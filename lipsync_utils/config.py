@@ -127,6 +127,49 @@ class PreprocessConfig:
 
 
 @dataclass(frozen=True)
+class InferenceConfig:
+    """Stage 08: a chosen mouth follows speech."""
+
+    paste: str = "blend"             # "blend": soft-edged lower face; "reference": the published code's boxes and square
+    longer_speech: str = "ping-pong"  # than the video: ping-pong, loop, hold (the last frame) or cut (the speech)
+    shorter_speech: str = "stop"     # stop with the speech, or continue: keep the rest of the video as it is
+    static: bool = False             # the article's "static video": one frame of the video stands for all
+    static_frame: int = 0
+    close_mouth: bool = True         # in the speech's pauses; False: there the source's own mouth is shown
+    keep_sound: bool = False         # the article's "overlay the two audio samples": the video's own sound underneath
+    kept_sound_db: float = -9.0      # how loud that is
+    picture_fps: float = 25.0        # frame rate of a result made from a picture
+    alignment: str = "inference"     # of sound and frames: see audio.ALIGNMENTS
+    min_face_px: int = 40            # a smaller face cannot be redrawn well enough
+    label: str = "bottom-left"       # of the words "AI-generated": bottom-left, bottom-right, top-left, top-right, none
+    crf: int = 18                    # x264 quality, smaller is better
+    engine: str = "auto"             # auto, openvino or torch
+    precision: str = "auto"          # auto (bfloat16 where the machine has it), float32, bfloat16, float16
+    device: str = "auto"             # auto, cpu, cuda
+    compile: bool = False            # torch.compile on a GPU: slow start, faster run
+    batch_size: int = 16             # frames drawn at once
+    # Only with paste="reference", and in its order: top, bottom, left, right.
+    pads_px: tuple[int, int, int, int] = (0, 10, 0, 0)
+    crop_px: tuple[int, int, int, int] = (0, -1, 0, -1)
+    box_px: tuple[int, int, int, int] = (-1, -1, -1, -1)  # instead of a detected face
+    smooth_boxes: bool = True
+    shrink: int = 1                  # both sides divided by this
+    turn_clockwise: bool = False
+
+    def __post_init__(self):
+        for name, words in (("paste", ("blend", "reference")), ("longer_speech", ("ping-pong", "loop", "hold", "cut")),
+                            ("shorter_speech", ("stop", "continue")), ("alignment", ("reference", "centred", "inference")),
+                            ("label", ("bottom-left", "bottom-right", "top-left", "top-right", "none")),
+                            ("engine", ("auto", "openvino", "torch")), ("device", ("auto", "cpu", "cuda")),
+                            ("precision", ("auto", "float32", "bfloat16", "float16"))):
+            check(getattr(self, name) in words, f"{name} must be one of {', '.join(words)}, got {getattr(self, name)!r}")
+        check(1 <= self.picture_fps <= 120, f"picture_fps must lie between 1 and 120, got {self.picture_fps}")
+        check(0 <= self.crf <= 51, f"crf must lie between 0 (best) and 51, got {self.crf}")
+        check(self.batch_size >= 1 and self.static_frame >= 0, "batch_size must be at least 1, static_frame at least 0")
+        check(self.shrink >= 1, f"shrink must be at least 1, got {self.shrink}")
+
+
+@dataclass(frozen=True)
 class Preset:
     """One of each: everything that a whole run of the course needs to know."""
 
@@ -138,6 +181,7 @@ class Preset:
     speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
     faces: FacesConfig = field(default_factory=FacesConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
 
 
 PRESETS = {
