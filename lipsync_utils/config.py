@@ -170,6 +170,32 @@ class InferenceConfig:
 
 
 @dataclass(frozen=True)
+class EvaluationConfig:
+    """Stage 09: the models on clips that none of them was trained on, and how sure the numbers are."""
+
+    max_clips: int | None = None     # of the speaker; None: all that are held out
+    guest_clips: int = 4             # rendered clips of people the models were not tuned on (talk show only)
+    guest_seconds: float = 5.0
+    speech: tuple[str, ...] = ("own", "other")  # each clip says its own sentence again, and the next clip's
+    identity_frames: int = 3         # frames per clip that face_recognition looks at
+    bootstrap: int = 10_000          # resamplings of the videos for an interval
+    level: float = 0.95              # of the intervals
+    worst: int = 5                   # clips shown as the worst
+    syncnet_weights: str | None = None    # published syncnet_v2.model for LSE-D and LSE-C; None: the embedded judge
+    inception_weights: str | None = None  # for FID; None: no FID
+    seed: int = 1
+
+    def __post_init__(self):
+        check(self.max_clips is None or self.max_clips >= 1, f"max_clips must be at least 1, got {self.max_clips}")
+        check(self.guest_clips >= 0, f"guest_clips must be at least 0, got {self.guest_clips}")
+        check(self.guest_seconds >= 2, f"guest_seconds must be at least 2, got {self.guest_seconds}")
+        check({"own"} <= set(self.speech) <= {"own", "other"}, f"speech is own, or own and other, got {self.speech}")
+        check(self.identity_frames >= 1 and self.worst >= 1, "identity_frames and worst must be at least 1")
+        check(self.bootstrap >= 100, f"bootstrap must be at least 100, got {self.bootstrap}")
+        check(0.5 <= self.level < 1, f"level must lie in [0.5, 1), got {self.level}")
+
+
+@dataclass(frozen=True)
 class Preset:
     """One of each: everything that a whole run of the course needs to know."""
 
@@ -182,6 +208,7 @@ class Preset:
     faces: FacesConfig = field(default_factory=FacesConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
 PRESETS = {
