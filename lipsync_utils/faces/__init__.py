@@ -1,0 +1,16 @@
+"""Faces: where they are in every frame, whose they are, and how they look.
+
+find_faces(media)        every face of every frame with track ids, cached as CSV
+FaceTable, FaceBox       the result; FaceTable.from_boxes takes boxes from elsewhere
+landmarks(frame, box)    68 points of a face
+encode(frame_rgb, box)   what a face looks like: 128 numbers
+read_article_csv(path)   import of the article's own format
+"""
+from .box import FaceBox, iou
+from .cache import read_article_csv, read_table, write_table
+from .find import find_faces, find_in_frames
+from .landmarks import distances, encode, landmarks
+from .table import FaceRow, FaceTable, How
+
+__all__ = ["FaceBox", "FaceRow", "FaceTable", "How", "distances", "encode", "find_faces", "find_in_frames", "iou", "landmarks",
+           "read_article_csv", "read_table", "write_table"]

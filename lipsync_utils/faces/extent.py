@@ -1,0 +1,38 @@
+"""The extent of a face box: what S3FD would frame, made from landmarks whatever the detector.
+
+dlib's detectors frame a square from the brows to the chin, and cut the chin of an open mouth. The published networks were
+trained on S3FD boxes: from the forehead to the chin, from ear to ear. Training data, inference and published weights
+fit together only when all see the same extent.
+"""
+import numpy as np
+from scipy.ndimage import correlate1d, maximum_filter1d
+
+from .landmarks import BROWS, JAW, NOSE
+
+FOREHEAD = 0.75        # above the brows, in distances from brows to nose base
+BELOW_CHIN = 0.04      # of the height of the box
+WINDOW = 9             # frames over which boxes are smoothed; odd, so that nothing lags
+
+
+def measure(points: np.ndarray) -> np.ndarray:
+    """The extent (4,) left, top, right, bottom of a face in one frame, not smoothed. points: (68, 2) landmarks."""
+    jaw, brows, nose = points[JAW], points[BROWS], points[NOSE]
+    brow = float(np.median(np.sort(brows[:, 1])[:5]))
+    top = brow - FOREHEAD * max(float(nose[4:, 1].mean()) - brow, 1.0)
+    bottom = float(jaw[:, 1].max())
+    return np.array([points[:, 0].min(), top, points[:, 0].max(), bottom + BELOW_CHIN * (bottom - top)])
+
+
+def smooth(extents: np.ndarray, window: int = WINDOW) -> np.ndarray:
+    """Extents (n, 4) of consecutive frames, calm over time and without lag.
+
+    Sides and top: a symmetric weighted mean. Bottom: the lowest in the window, then the same mean, so that the chin never
+    leaves the box while the mouth opens and the box does not follow every syllable.
+    """
+    if len(extents) < 2:
+        return np.array(extents, float)
+    weights = np.hanning(window + 2)[1:-1]
+    weights /= weights.sum()
+    calm = np.array(extents, float)
+    calm[:, 3] = maximum_filter1d(calm[:, 3], window, mode="nearest")
+    return np.stack([correlate1d(column, weights, mode="nearest") for column in calm.T], axis=1)

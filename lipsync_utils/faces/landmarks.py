@@ -1,0 +1,90 @@
+"""dlib's models: 68 landmarks of a face, and its encoding of 128 numbers that tells people apart.
+
+The models come with the face_recognition_models package and are loaded at first use, once per process.
+The landmark model was trained on the iBUG 300-W pictures, whose licence excludes commercial use.
+"""
+import functools
+import warnings
+
+import cv2
+import numpy as np
+
+from .box import FaceBox
+
+JAW, BROWS, NOSE, EYES, OUTER_LIPS, INNER_LIPS = (
+    slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 60), slice(60, 68))
+CHIN = 8
+CHIP_PX, CHIP_PADDING = 150, 0.25  # of the picture that the encoder sees
+
+
+@functools.cache
+def model(name: str):
+    """One of dlib's models: hog, cnn, pose, encoder."""
+    import dlib
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import face_recognition_models as files
+    if name == "hog":
+        return dlib.get_frontal_face_detector()
+    if name == "cnn":
+        return dlib.cnn_face_detection_model_v1(files.cnn_face_detector_model_location())
+    if name == "pose":
+        return dlib.shape_predictor(files.pose_predictor_model_location())
+    return dlib.face_recognition_model_v1(files.face_recognition_model_location())
+
+
+def to_detector_box(box: FaceBox) -> FaceBox:
+    """The square that dlib's detector would put on a face with this (normalised) box: what its models expect."""
+    side, x = 0.5 * (box.width + 0.87 * box.height), (box.left + box.right) / 2
+    y = box.top + 0.56 * box.height
+    return FaceBox(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+
+
+def landmarks(frame: np.ndarray, box: FaceBox) -> np.ndarray:
+    """The 68 landmarks of the face in `box` (normalised extent, as in a FaceTable).
+
+    frame: (h, w, 3) uint8 in either colour order, or (h, w) grey.  Returns (68, 2) float32, x and y in pixels.
+    """
+    return points(shape(grey_of(frame), to_detector_box(box)))
+
+
+def shape(grey: np.ndarray, raw: FaceBox):
+    """dlib's landmark object for a face in a detector's own box."""
+    import dlib
+    return model("pose")(grey, dlib.rectangle(round(raw.left), round(raw.top), round(raw.right) - 1, round(raw.bottom) - 1))
+
+
+def points(found) -> np.ndarray:
+    """dlib's landmark object as (68, 2) float32."""
+    return np.array([(p.x, p.y) for p in found.parts()], np.float32)
+
+
+def encode(frame_rgb: np.ndarray, box: FaceBox) -> np.ndarray:
+    """What the face in `box` (normalised extent) looks like, as (128,) float64.
+
+    frame_rgb: (h, w, 3) uint8 RGB.  The Euclidean distance of two encodings is about 0 to 0.4 for one person and
+    0.6 and more for two (face_recognition's own tolerance is 0.6).
+    """
+    return encode_chip(chip(frame_rgb, shape(grey_of(frame_rgb), to_detector_box(box))))
+
+
+def chip(frame_rgb: np.ndarray, found) -> np.ndarray:
+    """The aligned picture (150, 150, 3) RGB of a face that the encoder looks at. found: dlib's landmark object."""
+    import dlib
+    return dlib.get_face_chip(np.ascontiguousarray(frame_rgb), found, size=CHIP_PX, padding=CHIP_PADDING)
+
+
+def encode_chip(chip_rgb: np.ndarray) -> np.ndarray:
+    """The encoding (128,) of an aligned picture made by `chip`."""
+    return np.array(model("encoder").compute_face_descriptor(np.ascontiguousarray(chip_rgb)))
+
+
+def distances(encodings: np.ndarray, encoding: np.ndarray) -> np.ndarray:
+    """Euclidean distances (n,) of encodings (n, 128) to one (128,); empty for none."""
+    encodings = np.asarray(encodings, float).reshape(-1, 128)
+    return np.linalg.norm(encodings - encoding, axis=1)
+
+
+def grey_of(frame: np.ndarray) -> np.ndarray:
+    """(h, w) uint8; the colour order makes no difference that matters here."""
+    return frame if frame.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_BGR2GRAY)
