@@ -1,0 +1,74 @@
+"""Picture files: upright, three channels, of a size that can be worked with."""
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import MediaError
+from ..project import write_bytes
+from .tools import check_file
+
+log = logging.getLogger(__name__)
+
+LONGEST_PX = 4096
+LARGEST_PX = 400_000_000  # pixels that are decoded at all
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+
+
+def is_picture(path: Path) -> bool:
+    """Is this a picture file, judged by its content (not by its name)?"""
+    try:
+        with Image.open(check_file(path)) as image:
+            return image.format is not None and getattr(image, "n_frames", 1) == 1
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        return False
+
+
+def read_picture(path: Path, longest_px: int = LONGEST_PX) -> np.ndarray:
+    """Read a picture file: uint8 (height, width, 3) BGR, turned upright as its EXIF note says.
+
+    CMYK, grey, palette and 16-bit pictures become RGB; transparent parts become white; of an animation the first
+    picture is taken; a longer side than `longest_px` is shrunk to that. Raises MediaError for anything else.
+    """
+    path = check_file(path)
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > LARGEST_PX:
+                raise MediaError(f"{path}: {image.width}x{image.height} pixels are too many; shrink the picture first")
+            image.draft("RGB", (longest_px, longest_px)) if image.mode == "RGB" else None
+            return _bgr(ImageOps.exif_transpose(image), path, longest_px)
+    except UnidentifiedImageError:
+        raise MediaError(f"{path}: not a picture that Pillow can read; save it as JPEG or PNG") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise MediaError(f"{path}: the picture is damaged ({error}); export or download it again") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _bgr(image: Image.Image, path: Path, longest_px: int) -> np.ndarray:
+    if max(image.size) > longest_px:
+        log.info("%s: shrunk from %dx%d to %d pixels on the longer side", path, *image.size, longest_px)
+        image.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
+    if image.mode.startswith(("I;16", "I", "F")):
+        values = np.asarray(image, np.float64)
+        scale = 255 / 65535 if image.mode != "F" else 255 / max(values.max(), 1e-9)
+        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+
+
+def write_picture(path: Path, image_bgr: np.ndarray, quality: int = 95) -> Path:
+    """Write a BGR picture atomically; the suffix says how (.jpg, .png). Returns the path."""
+    path = Path(path)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    done, data = cv2.imencode(path.suffix, image_bgr, options)
+    if not done:
+        raise MediaError(f"{path}: cannot be written as {path.suffix}; use .jpg or .png")
+    write_bytes(path, data.tobytes())
+    return path
