@@ -159,7 +159,7 @@ def test_bad_files_are_clear_errors(tmp_path):
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
     moov_last = tmp_path / "cut.mp4"
     media.ffmpeg(["-v", "error", "-i", file_url(good), "-c", "copy", file_url(moov_last)])
-    moov_last.write_bytes(moov_last.read_bytes()[:-600])
+    moov_last.write_bytes(moov_last.read_bytes().partition(b"moov")[0])
     cases = {"empty.mp4": "0 bytes", "text.mp4": "not a video", "list.mp4": "not a video", "noise.mp4": "not a video",
              "cut.mp4": "cut off", "nothing.mp4": "no such file", ".": "a folder"}
     for name, words in cases.items():
