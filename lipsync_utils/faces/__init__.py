@@ -12,5 +12,5 @@ from .find import find_faces, find_in_frames
 from .landmarks import distances, encode, landmarks
 from .table import FaceRow, FaceTable, How
 
-__all__ = ["FaceBox", "FaceRow", "FaceTable", "How", "distances", "encode", "find_faces", "find_in_frames", "iou", "landmarks",
-           "read_article_csv", "read_table", "write_table"]
+__all__ = ["FaceBox", "FaceRow", "FaceTable", "How", "distances", "encode", "find_faces", "find_in_frames", "iou",
+           "landmarks", "read_article_csv", "read_table", "write_table"]

@@ -13,8 +13,8 @@ from .table import HOWS, FaceRow, FaceTable, How
 
 COLUMNS = ("frame", "track_id", "left", "top", "right", "bottom",
            "raw_left", "raw_top", "raw_right", "raw_bottom", "score", "how")
-HEAD = re.compile(r"# faces of (?P<media>[0-9a-f]+) found with (?P<settings>[0-9a-f]+): (?P<width>\d+) x (?P<height>\d+) px, "
-                  r"(?P<frames>\d+) frames, (?P<fps>\d+(?:\.\d+)?) fps")
+HEAD = re.compile(r"# faces of (?P<media>[0-9a-f]+) found with (?P<settings>[0-9a-f]+): "
+                  r"(?P<width>\d+) x (?P<height>\d+) px, (?P<frames>\d+) frames, (?P<fps>\d+(?:\.\d+)?) fps")
 ARTICLE_CELL = re.compile(r"[(\[]\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*[)\]]")
 
 
@@ -23,7 +23,8 @@ def write_table(path: Path, table: FaceTable, media: str, settings: str) -> None
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         width, height = table.size
         fps = f"{table.fps:.6f}".rstrip("0").rstrip(".")
-        stream.write(f"# faces of {media} found with {settings}: {width} x {height} px, {table.n_frames} frames, {fps} fps\n")
+        stream.write(f"# faces of {media} found with {settings}: {width} x {height} px, "
+                     f"{table.n_frames} frames, {fps} fps\n")
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for i in range(len(table)):
@@ -43,10 +44,11 @@ def read_table(path: Path, media: str | None = None, settings: str | None = None
         try:
             head = HEAD.fullmatch(stream.readline().rstrip("\n"))
             if not head:
-                raise ManifestError(f"{path}: the first line does not say what these faces are of; delete the file to find them again")
+                raise ManifestError(f"{path}: the first line does not say what these faces are of; "
+                                    "delete the file to find them again")
             for what, wanted in (("media", media), ("settings", settings)):
                 if wanted is not None and head[what] != wanted:
-                    raise ManifestError(f"{path}: made of other {what} ({head[what]}, wanted {wanted}); delete the file")
+                    raise ManifestError(f"{path}: made of other {what} ({head[what]}, not {wanted}); delete the file")
             rows = csv.reader(stream, strict=True)
             header = next(rows, [])
             if tuple(header) != COLUMNS:
@@ -59,9 +61,10 @@ def read_table(path: Path, media: str | None = None, settings: str | None = None
     frame, track = columns[:, 0].astype(np.int32), columns[:, 1].astype(np.int32)
     if np.any((np.diff(frame) < 0) | ((np.diff(frame) == 0) & (np.diff(track) <= 0))):
         raise ManifestError(f"{path}: rows are not in the order of frame and track, or doubled; delete the file")
+    box, raw, score = (columns[:, part].astype(np.float32) for part in (slice(2, 6), slice(6, 10), 10))
     return FaceTable(size=(int(head["width"]), int(head["height"])), n_frames=n_frames, fps=float(head["fps"]),
-                     frame=frame, track=track, box=columns[:, 2:6].astype(np.float32), raw=columns[:, 6:10].astype(np.float32),
-                     score=columns[:, 10].astype(np.float32), how=np.array([p[-1] for p in parsed], np.uint8), from_cache=True)
+                     frame=frame, track=track, box=box, raw=raw, score=score,
+                     how=np.array([p[-1] for p in parsed], np.uint8), from_cache=True)
 
 
 def parse_row(path: Path, number: int, cells: list[str], n_frames: int) -> tuple:
@@ -106,7 +109,8 @@ def read_article_csv(path: Path, size: tuple[int, int], fps: float = 25.0) -> Fa
             lines = [cells for cells in csv.reader(stream) if cells]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: not a CSV file ({error})") from None
-    if lines and not any(ARTICLE_CELL.fullmatch(c.strip()) for c in lines[0]) and re.fullmatch(r"[\w ]*", "".join(lines[0])):
+    boxes_in_first = lines and any(ARTICLE_CELL.fullmatch(c.strip()) for c in lines[0])
+    if lines and not boxes_in_first and re.fullmatch(r"[\w ]+", "".join(lines[0])):
         lines = lines[1:]
     numbered = bool(lines) and all(cells[0].strip() == str(n) for n, cells in enumerate(lines))
     rows = []
@@ -117,7 +121,7 @@ def read_article_csv(path: Path, size: tuple[int, int], fps: float = 25.0) -> Fa
             found = ARTICLE_CELL.fullmatch(cell.strip())
             where = f"{path}, row {frame + 1}, column {face + 1}: {cell!r}"
             if not found:
-                raise ManifestError(f"{where} is not a box such as (x1, y1, x2, y2); nothing else is read, nothing is run")
+                raise ManifestError(f"{where} is not a box such as (x1, y1, x2, y2), nothing else is read")
             try:
                 box = FaceBox(*(float(v) for v in found.groups()))
             except FaceError as error:

@@ -1,7 +1,7 @@
 """The extent of a face box: what S3FD would frame, made from landmarks whatever the detector.
 
-dlib's detectors frame a square from the brows to the chin, and cut the chin of an open mouth. The published networks were
-trained on S3FD boxes: from the forehead to the chin, from ear to ear. Training data, inference and published weights
+dlib's detectors frame a square from the brows to the chin, and cut the chin of an open mouth. The published networks
+were trained on S3FD boxes: from the forehead to the chin, from ear to ear. Training data, inference and published weights
 fit together only when all see the same extent.
 """
 import numpy as np
@@ -26,8 +26,8 @@ def measure(points: np.ndarray) -> np.ndarray:
 def smooth(extents: np.ndarray, window: int = WINDOW) -> np.ndarray:
     """Extents (n, 4) of consecutive frames, calm over time and without lag.
 
-    Sides and top: a symmetric weighted mean. Bottom: the lowest in the window, then the same mean, so that the chin never
-    leaves the box while the mouth opens and the box does not follow every syllable.
+    Sides and top: a symmetric weighted mean. Bottom: the lowest in the window, then the same mean, so that the chin
+    never leaves the box while the mouth opens and the box does not follow every syllable.
     """
     if len(extents) < 2:
         return np.array(extents, float)

@@ -51,7 +51,8 @@ def landmarks(frame: np.ndarray, box: FaceBox) -> np.ndarray:
 def shape(grey: np.ndarray, raw: FaceBox):
     """dlib's landmark object for a face in a detector's own box."""
     import dlib
-    return model("pose")(grey, dlib.rectangle(round(raw.left), round(raw.top), round(raw.right) - 1, round(raw.bottom) - 1))
+    left, top, right, bottom = round(raw.left), round(raw.top), round(raw.right), round(raw.bottom)
+    return model("pose")(grey, dlib.rectangle(left, top, right - 1, bottom - 1))
 
 
 def points(found) -> np.ndarray:

@@ -7,8 +7,8 @@ from ..config import FacesConfig
 from .box import FaceBox
 from .detect import Detection, resized, surroundings
 
-LONGEST_PX = 960       # frames are reduced to this: S3FD sees faces from 16 px on, and costs 0.3 G operations per 1000 px
-NEAR_PX = 96           # size to which a known face is brought before looking again
+LONGEST_PX = 960  # frames are reduced to this: S3FD sees faces from 16 px on, and costs 0.3 M operations a pixel
+NEAR_PX = 96      # size to which a known face is brought before looking again
 
 
 class S3fdDetector:

@@ -1,8 +1,8 @@
 """Tracking: faces found in some frames become tracks over all of them.
 
 A shot begins with a search of the whole frame. Every `detect_every` frames the detector looks again around each known
-face, every SCAN_EVERY frames at the whole frame. In between a face is followed by its looks, and the drift that shows at
-the next detection is spread over the frames. A face found late is followed back to where it came in.
+face, every SCAN_EVERY frames at the whole frame. In between a face is followed by its looks, and the drift that shows
+at the next detection is spread over the frames. A face found late is followed back to where it came in.
 """
 from collections import deque
 from dataclasses import astuple, dataclass, field
@@ -146,15 +146,12 @@ class Tracker:
         """Add the frames of a path; a detection at its end corrects it, the more the nearer to the end."""
         score = tracklet.scores[-1]
         drift = np.subtract(astuple(found.box), astuple(path[-1])) if found else np.zeros(4)
-        greys = {index: grey for index, grey in self.buffer}
+        greys = dict(self.buffer)
         for i, box in enumerate(path, 1):
             here, last = self.key_at + i, i == len(path)
             share = i / len(path)
             box = FaceBox(*np.add(astuple(box), share * drift))
-            if found:
-                score_here = score + share * (found.score - score)
-            else:
-                score_here = score
+            score_here = score + share * (found.score - score) if found else score
             how = How.DETECTED if found and last else How.TRACKED
             self.observe(tracklet, here, greys[here], box, score_here, how)
 
