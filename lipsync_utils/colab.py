@@ -71,14 +71,16 @@ def pip(*arguments: str) -> None:
 
 
 def keep_in(folder: Path, course: Path) -> None:
-    """Put data/ and outputs/ into `folder` (on Drive) for this session and all it starts; what is there stays."""
-    for part in ("data", "outputs"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-        for source in (course / part).rglob("*"):
-            target = folder / source.relative_to(course)
-            if source.is_file() and not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+    """Put data/ and outputs/ into `folder` (on Drive) for this session and all it starts; what is there stays.
+
+    The committed files of both (read-me files, examples, the long study) are copied; data sets and runs are not.
+    """
+    for name in ("data/study", "outputs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for source in [*course.glob("data/*.*"), *course.glob("data/study/*.*"), *course.glob("outputs/*.*")]:
+        target = folder / source.relative_to(course)
+        if source.is_file() and not target.exists():
+            shutil.copyfile(source, target)
     os.environ["LIPSYNC_HOME"] = str(folder)
 
 

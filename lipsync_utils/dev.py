@@ -5,6 +5,7 @@ time costs nothing) and then runs in it. The Makefile only calls this; Windows n
 """
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -26,7 +27,7 @@ TARGETS = {
     "app": (False, "serve the web app on this machine", ["-m", "voila", "notebooks/app.ipynb"]),
     "book": (False, "the notebooks as a web site in docs/_site/", ["-m", f"{MODULE}.book"]),
     "bench": (True, "the benchmark tables", ["-m", "pytest", *BENCH]),
-    "study": (False, "the long study (hours, resumable); results in data/study/", ["-m", f"{MODULE}.study"]),
+    "study": (False, "the long study (hours, resumable); results in data/study/", ["-m", f"{MODULE}.evaluation.study"]),
 }
 
 
@@ -92,9 +93,28 @@ def make_environment(folder: Path) -> None:
         sys.exit(1)
 
 
+@contextlib.contextmanager
+def alone(folder: Path):
+    """One installation at a time per environment: a second one waits until the first is done (or was killed)."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("a+b") as file:
+        if os.name == "nt":
+            import msvcrt
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # tries for ten seconds, then an error
+        else:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def install(dev: bool) -> Path:
     """See to it that the environment has what is needed; returns its interpreter. Does nothing where it already has."""
-    folder = environment()
+    with alone(environment()):
+        return install_alone(environment(), dev)
+
+
+def install_alone(folder: Path, dev: bool) -> Path:
+    """The work of `install`, in `folder`, which nobody else changes meanwhile."""
     python, stamp = python_of(folder), folder / (".installed-dev" if dev else ".installed")
     lists = ["requirements.txt", "requirements-face.txt", *(["requirements-dev.txt"] if dev else [])]
     wanted = fingerprint(lists)
@@ -123,13 +143,13 @@ def install(dev: bool) -> Path:
 
 def clean() -> None:
     """Remove the environment, caches and the built site. data/ and outputs/ are never touched."""
-    found = [ROOT / name for name in (".venv", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "docs/_site")]
-    found += ROOT.glob("*.egg-info")
+    names = (".venv", ".venv.lock", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "docs/_site")
+    found = [ROOT / name for name in names] + list(ROOT.glob("*.egg-info"))
     for part in (MODULE, "tests", "notebooks"):
         for name in ("__pycache__", ".ipynb_checkpoints"):
             found += (ROOT / part).rglob(name)
     for path in found:
-        if path.is_symlink():
+        if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.is_dir():
             shutil.rmtree(path)

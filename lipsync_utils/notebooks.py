@@ -77,7 +77,9 @@ def from_text(name: str, text: str, kind: type) -> Any:
     if kind is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
     with contextlib.suppress(ValueError, SyntaxError):
-        return text if kind is str else kind(text) if kind in (int, float) else ast.literal_eval(text)
+        value = text if kind is str else kind(text) if kind in (int, float) else ast.literal_eval(text)
+        if isinstance(value, kind):
+            return value
     raise SettingError(f"parameter {name} wants {kind.__name__}, got {text!r}")
 
 

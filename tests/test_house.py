@@ -1,0 +1,251 @@
+"""The project as a whole: dependency lists in step, layout, layers, and notebooks that look as they should."""
+import ast
+import importlib.metadata
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from lipsync_utils import course, dev, notebooks
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "lipsync_utils"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NUMBERED = [path for path in NOTEBOOKS if re.match(r"\d\d_", path.name)]
+
+# Who may import whom: a line from the lines above it, and on its own line from names to its left.
+LAYERS = """
+errors
+config project records
+media audio parallel
+talkshow
+faces
+collect silence speaker
+preprocess windows
+models checkpoints losses
+metrics plots
+training
+inference
+evaluation
+picker
+kernel notebooks colab course book
+"""
+ORDER = {name: (row, column) for row, line in enumerate(LAYERS.split("\n")) for column, name in enumerate(line.split())}
+TOP_LEVEL = {
+    "notebooks", "lipsync_utils", "data", "outputs", "tests", "environment.yml", "README.md", "pyproject.toml",
+    "requirements.txt", "requirements-face.txt", "requirements-dev.txt", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md",
+    "Makefile", ".gitignore", ".ci", ".github", "docs", ".pre-commit-config.yaml"}
+LONGEST_MODULE = 280  # "up to about 250 lines"
+
+
+def pins(name):
+    """{distribution: version} of a requirements file; every line must be a pin."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+    pairs = [re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line) for line in lines]
+    assert all(pairs), f"{name}: only name==version lines, got {lines}"
+    assert len({pair[1] for pair in pairs}) == len(pairs), f"{name}: something is listed twice"
+    return {pair[1]: pair[2] for pair in pairs}
+
+
+def tracked():
+    """Every file that git tracks, or would."""
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT,
+                            capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+# ---- dependencies
+
+
+def test_requirements_pin_what_the_package_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["app"]]
+    pinned = pins("requirements.txt")
+    assert sorted(r.name for r in asked) == sorted(pinned)
+    for requirement in asked:
+        assert requirement.specifier.contains(pinned[requirement.name]), requirement
+    assert list(pinned) == sorted(pinned), "keep requirements.txt sorted"
+
+
+def test_the_known_traps_are_avoided():
+    pinned = {name: tuple(map(int, re.findall(r"\d+", text)[:2])) for name, text in pins("requirements.txt").items()}
+    assert (77, 0) <= pinned["setuptools"] < (81, 0)      # pkg_resources for face_recognition_models; torch
+    assert pinned["pillow"] < (12, 0)                     # moviepy
+    assert pinned["opencv-python-headless"] < (5, 0)      # trackers, cascades
+    assert not {"dlib", "face-recognition"} & set(pinned)  # the one compiles, the other asks for it
+    assert list(pins("requirements-face.txt")) == ["face-recognition"]
+
+
+def test_conda_users_get_the_same_versions_and_a_reason_for_each():
+    text = (ROOT / "environment.yml").read_text()
+    listed = yaml.safe_load(text)["dependencies"]
+    from_pip = dict(line.split("==") for line in listed[-1]["pip"])
+    assert from_pip == pins("requirements.txt") | pins("requirements-dev.txt")
+    for line in text.split("\ndependencies:\n")[1].splitlines():
+        assert line.strip() == "- pip:" or re.search(r"  # \w", line), f"say where it is used: {line}"
+    python = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert Requirement(f"python{python}").specifier.contains(listed[0].removeprefix("python="))
+
+
+def test_what_is_imported_is_asked_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]} | {"face-recognition"}
+    owners = importlib.metadata.packages_distributions()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            others = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
+            for module in others - {"lipsync_utils", "google"}:  # google.colab is Colab's own
+                found = {canonicalize_name(owner) for owner in owners.get(module, [])}
+                assert found & asked, f"{path.relative_to(ROOT)} imports {module}: pyproject.toml does not ask for it"
+
+
+# ---- layout
+
+
+def test_nothing_else_lies_at_the_top():
+    assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= TOP_LEVEL
+
+
+def test_no_file_names_a_registry_or_a_place_on_somebodys_machine():
+    hosts = ["py" + "pi.org", "python" + "hosted.org", "download." + "pytorch.org", "conda." + "anaconda.org"]
+    options, places = ["--" + "index-url", "--extra-" + "index-url"], ["/ro" + "ot/", "/wo" + "rk/"]
+    words = re.compile("|".join(map(re.escape, [*hosts, "npm" + "js.org", *options, *places])))
+    for path in tracked():
+        if path.suffix in (".md", ".txt", ".toml", ".yml", ".yaml", ".py", ".ipynb", ".csv", ".json", ""):
+            found = words.search(path.read_text(encoding="utf-8", errors="replace"))
+            assert not found, f"{path.relative_to(ROOT)} names {found[0]}"
+
+
+def test_every_make_target_is_a_line_of_python_too():
+    makefile = (ROOT / "Makefile").read_text()
+    named = set(re.search(r"^TARGETS = (.+)$", makefile, re.M)[1].split())
+    assert named == {*dev.TARGETS, "clean"}
+    assert named == {"course", "test", "lint", "lab", "app", "book", "bench", "study", "clean"}
+    readme = (ROOT / "README.md").read_text()
+    assert not [target for target in named if f"python -m lipsync_utils.dev {target}" not in readme]
+
+
+def test_ci_runs_the_command_of_the_readme():
+    script, workflow = (ROOT / ".ci" / "run"), (ROOT / ".github" / "workflows" / "test.yml").read_text()
+    assert script.stat().st_mode & 0o100 and script.read_text().rstrip().endswith("make test")
+    assert "bash .ci/run" in workflow and "make lint" in workflow
+
+
+# ---- the package
+
+
+def imports(path):
+    """The package's own top-level names that a module imports, anywhere in it."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    depth = len(parts) - 1  # of the folder: from here so many dots more lead to the package
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth + 1:
+            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] == "lipsync_utils":
+            rest = node.module.split(".")[1:]
+            found |= {rest[0]} if rest else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("lipsync_utils.")}
+    return {name for name in found if not name.startswith("__")}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downward_only(path):
+    name = path.relative_to(PACKAGE).with_suffix("").parts[0]
+    used = imports(path) - {name}
+    if name in ("__init__", "dev"):
+        assert not used, "imports nothing: it runs before anything is installed"
+        return
+    assert name in ORDER, f"a new module: give {name} its place in LAYERS"
+    for other in used:
+        assert other in ORDER, f"{path}: no module {other}"
+        (row, column), (its_row, its_column) = ORDER[name], ORDER[other]
+        assert its_row < row or (its_row == row and its_column < column), f"{name} must not import {other}: see LAYERS"
+
+
+def test_the_runner_imports_none_of_the_stages():
+    used = set().union(*(imports(PACKAGE / f"{name}.py") for name in ("course", "notebooks", "kernel", "colab")))
+    assert used <= {"errors", "config", "project", "records", "notebooks", "kernel", "colab"}
+
+
+def test_the_core_is_light_and_importing_it_does_nothing(tmp_path):
+    code = ("import sys; from lipsync_utils import config, course, project, records\n"
+            "heavy = {'torch', 'cv2', 'av', 'dlib', 'matplotlib', 'dask', 'papermill', 'nbconvert'} & set(sys.modules)\n"
+            "assert not heavy, heavy")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stdout and not done.stderr and not list(tmp_path.iterdir()), done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_are_short_and_say_what_they_are(path):
+    source = path.read_text()
+    assert len(source.splitlines()) <= LONGEST_MODULE
+    assert ast.get_docstring(ast.parse(source)), "a module begins with a docstring"
+
+
+# ---- the notebooks
+
+
+def code(book):
+    """The code cells' sources."""
+    return [cell.source for cell in book.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_without_outputs(path):
+    book = nbformat.read(path, 4)
+    assert not {"papermill", "widgets"} & set(book.metadata)
+    assert book.metadata.kernelspec.name == "python3"
+    for cell in book.cells:
+        assert not cell.get("outputs") and cell.get("execution_count") is None and "papermill" not in cell.metadata
+    assert [cell.id for cell in book.cells] == [f"cell-{number}" for number in range(len(book.cells))]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_begin_with_the_setup_cell(path):
+    assert code(nbformat.read(path, 4))[0] == course.SETUP_CELL, "python -m lipsync_utils.course --write-setup-cells"
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
+def test_parameters_are_annotated_and_papermill_sees_them_all(path):
+    book = nbformat.read(path, 4)
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert "parameters" in cells[1].metadata.get("tags", []), "setup, then parameters"
+    types = notebooks.declared(path)
+    assert next(iter(types)) == "preset" and all(name == name.lower() for name in types)
+    assert list(papermill.inspect_notebook(str(path))) == list(types), "one line each, no second = in its comment"
+
+
+@pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
+def test_notebooks_keep_to_the_style(path):
+    book = nbformat.read(path, 4)
+    texts = [cell.source for cell in book.cells if cell.cell_type == "markdown"]
+    words, cells = sum(len(text.split()) for text in texts), code(book)[1:]  # the setup cell is everybody's
+    lines = [len([line for line in cell.splitlines() if line.strip()]) for cell in cells]
+    assert re.match(r"\d\d_[a-z]+(_[a-z]+)+$", path.stem)
+    assert texts[0].startswith("# ") and all(word in texts[0].lower() for word in ("do", "learn", "need"))
+    assert 20 <= len(book.cells) <= 50 and 500 <= words <= 1700, (len(book.cells), words)
+    assert sum(lines) <= 165 and max(lines) <= 22 and statistics.median(lines) <= 7, (sum(lines), max(lines))
+    assert sum(cell.count("\ndef ") + cell.startswith("def ") for cell in cells) <= 2
+    checks = [cell for cell in cells if re.search(r"^\s*assert .*,", cell, re.M | re.S)]
+    assert len(checks) >= 3, "three check cells with advice"
+    assert "record_results(" in cells[-1], "the last code cell records the key numbers"
+    headings = re.findall(r"^#+ (.+)$", "\n".join(texts), re.M)
+    for wanted in ("What went wrong and why", "Check yourself", "Exercises", "Next"):
+        assert any(wanted.lower() in heading.lower() for heading in headings), f"a section '{wanted}'"
