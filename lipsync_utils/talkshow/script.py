@@ -15,8 +15,8 @@ from .actor import Actor
 from .voice import Speech
 
 KINDS = ("single", "group", "inset", "title", "empty")
-LEAD_IN_S = 0.3  # silence before the first line
-TAIL_S = 0.4  # silence after the last line, at least
+LEAD_IN_S = 0.6  # silence before the first line, long enough for the silence detector (400 ms)
+TAIL_S = 0.6  # silence after the last line, at least
 
 
 @dataclass(frozen=True)
