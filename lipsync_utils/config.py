@@ -58,7 +58,7 @@ class SplitConfig:
     relative_to_loudness: bool = False  # silence_dbfs counts from the video's own loudness
     min_silence_ms: int = 400        # a shorter pause does not cut
     keep_silence_ms: int = 150       # kept at both ends: the detector bites into soft sounds; 0: the article's cuts
-    seek_step_ms: int = 10           # resolution of the detector
+    seek_step_ms: int = 1            # resolution of the detector
     max_part_s: float = 10.0         # longer parts are cut into pieces
     piece_s: float = 5.0             # of this length
     min_clip_s: float = 1.0          # shorter parts are left out
