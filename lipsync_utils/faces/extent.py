@@ -1,15 +1,16 @@
 """The extent of a face box: what S3FD would frame, made from landmarks whatever the detector.
 
 dlib's detectors frame a square from the brows to the chin, and cut the chin of an open mouth. The published networks
-were trained on S3FD boxes: from the forehead to the chin, from ear to ear. Training data, inference and published weights
-fit together only when all see the same extent.
+were trained on S3FD boxes: from the forehead to the chin, from ear to ear. Training data, inference and published
+weights fit together only when all see the same extent.
 """
 import numpy as np
 from scipy.ndimage import correlate1d, maximum_filter1d
 
 from .landmarks import BROWS, JAW, NOSE
 
-FOREHEAD = 0.75        # above the brows, in distances from brows to nose base
+BESIDE = 0.03          # beyond the landmarks of the jaw, of the width: the ears
+FOREHEAD = 0.6         # above the brows, in distances from brows to nose base
 BELOW_CHIN = 0.04      # of the height of the box
 WINDOW = 9             # frames over which boxes are smoothed; odd, so that nothing lags
 
@@ -20,7 +21,9 @@ def measure(points: np.ndarray) -> np.ndarray:
     brow = float(np.median(np.sort(brows[:, 1])[:5]))
     top = brow - FOREHEAD * max(float(nose[4:, 1].mean()) - brow, 1.0)
     bottom = float(jaw[:, 1].max())
-    return np.array([points[:, 0].min(), top, points[:, 0].max(), bottom + BELOW_CHIN * (bottom - top)])
+    left, right = float(points[:, 0].min()), float(points[:, 0].max())
+    beside = BESIDE * (right - left)
+    return np.array([left - beside, top, right + beside, bottom + BELOW_CHIN * (bottom - top)])
 
 
 def smooth(extents: np.ndarray, window: int = WINDOW) -> np.ndarray:

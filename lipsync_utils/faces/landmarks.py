@@ -35,8 +35,8 @@ def model(name: str):
 
 def to_detector_box(box: FaceBox) -> FaceBox:
     """The square that dlib's detector would put on a face with this (normalised) box: what its models expect."""
-    side, x = 0.5 * (box.width + 0.87 * box.height), (box.left + box.right) / 2
-    y = box.top + 0.56 * box.height
+    side, x = 0.52 * box.width + 0.39 * box.height, (box.left + box.right) / 2
+    y = box.top + 0.51 * box.height
     return FaceBox(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
 
 
