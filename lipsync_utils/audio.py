@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import subprocess
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from scipy import fft
 from scipy.io import wavfile
 
 from .errors import MediaError, SettingError
+from .media.tools import ONLY_FILES, check_file, ffmpeg_program, file_url
 
 SAMPLE_RATE_HZ = 16_000
 FFT_SIZE = 800  # samples, also the length of the Hann window: 50 ms
@@ -41,12 +41,10 @@ _CHUNK = 1 << 20  # samples or bytes handled at once, so that an hour of sound c
 def load_wav(path) -> np.ndarray:
     """Read the sound of any audio or video file.
 
-    Returns float32 (n,), 16 kHz mono, in [-1, 1]; several channels are averaged.  Raises MediaError for a missing
-    file, a file without sound, or samples that are not numbers.
+    Returns float32 (n,), 16 kHz mono, in [-1, 1]; several channels are averaged, and sound that begins after the
+    picture is silent until then.  Raises MediaError for a missing file, no sound, or samples that are not numbers.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MediaError(f"no such file: {path}. Check the path, or run the stage that makes it.")
+    path = check_file(path)
     wav = _read_plain_wav(path) if path.suffix.lower() == ".wav" else None
     if wav is None:
         wav = _decode(path)
@@ -74,11 +72,10 @@ def _read_plain_wav(path):
 
 
 def _decode(path):
-    """Let ffmpeg decode, mix down and resample; the samples arrive through a pipe, no temporary file."""
-    import imageio_ffmpeg
-
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-i", str(path), "-map", "0:a:0"]
-    command += ["-ac", "1", "-ar", str(SAMPLE_RATE_HZ), "-f", "f32le", "-"]
+    """Let ffmpeg decode, mix down and resample, on the picture's clock; the samples arrive through a pipe."""
+    command = [ffmpeg_program(), "-nostdin", "-v", "error", "-protocol_whitelist", ONLY_FILES, "-i", file_url(path)]
+    resample = f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0"
+    command += ["-map", "0:a:0", "-ac", "1", "-af", resample, "-f", "f32le", "-"]
     samples = bytearray()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         while block := process.stdout.read(_CHUNK):
