@@ -175,7 +175,6 @@ class EvaluationConfig:
 
     max_clips: int | None = None     # of the speaker; None: all that are held out
     guest_clips: int = 4             # rendered clips of people the models were not tuned on (talk show only)
-    guest_seconds: float = 5.0
     speech: tuple[str, ...] = ("own", "other")  # each clip says its own sentence again, and the next clip's
     identity_frames: int = 3         # frames per clip that face_recognition looks at
     bootstrap: int = 10_000          # resamplings of the videos for an interval
@@ -188,7 +187,6 @@ class EvaluationConfig:
     def __post_init__(self):
         check(self.max_clips is None or self.max_clips >= 1, f"max_clips must be at least 1, got {self.max_clips}")
         check(self.guest_clips >= 0, f"guest_clips must be at least 0, got {self.guest_clips}")
-        check(self.guest_seconds >= 2, f"guest_seconds must be at least 2, got {self.guest_seconds}")
         check({"own"} <= set(self.speech) <= {"own", "other"}, f"speech is own, or own and other, got {self.speech}")
         check(self.identity_frames >= 1 and self.worst >= 1, "identity_frames and worst must be at least 1")
         check(self.bootstrap >= 100, f"bootstrap must be at least 100, got {self.bootstrap}")

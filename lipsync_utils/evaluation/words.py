@@ -1,0 +1,105 @@
+"""Sentences that are computed from the numbers, so that no text can contradict its table."""
+from collections.abc import Iterable, Sequence
+
+from .compare import Difference, Summary, shown
+from .scores import MEASURES
+
+NAMES = {"truth": "the true video", "base": "the base", "without": "fine-tuning without the discriminator",
+         "with": "fine-tuning with the discriminator"}
+LISTS = {"better": "improves", "worse": "harms"}
+
+
+def name_of(model: str) -> str:
+    """How a sentence calls a model."""
+    return NAMES.get(model, model)
+
+
+def sentence_start(text: str) -> str:
+    """The text with a capital letter first, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def joined(items: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    items = list(items)
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def difference_sentence(d: Difference, level: float = 0.95) -> str:
+    """One sentence about one difference, with its interval and what may be concluded."""
+    measure = MEASURES[d.measure]
+    digits = measure.decimals + 1
+    what = measure.title
+    if measure.better not in ("lower", "higher"):
+        what = f"the distance of {measure.title} to {measure.better}"
+    text = (f"{sentence_start(name_of(d.model))} changes {what} by {shown(d.mean, digits, True)}"
+            f"{' ' + measure.unit if measure.unit and measure.unit != 'r' else ''} against {name_of(d.base)}")
+    if d.low is None:
+        return f"{text}; {d.videos} videos are too few for an interval, so this proves nothing."
+    text += (f" ({level:.0%} interval {shown(d.low, digits, True)} to {shown(d.high, digits, True)}, "
+             f"p {p_words(d.p)}, {d.videos} videos)")
+    conclusion = {"better": "an improvement that is not chance", "worse": "a loss that is not chance",
+                  "unclear": "which chance alone would explain"}[d.verdict]
+    return f"{text}: {conclusion}."
+
+
+def p_words(p: float | None) -> str:
+    """ "< 0.001" or "= 0.032"."""
+    return "unknown" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def titles(found: Iterable[Difference], verdict: str) -> list[str]:
+    """The titles of the measures with this verdict."""
+    return [MEASURES[d.measure].title for d in found if d.verdict == verdict]
+
+
+def verdict_paragraph(found: Iterable[Difference], model: str, level: float = 0.95) -> str:
+    """What one model gained and lost over all measures, in one paragraph."""
+    mine = [d for d in found if d.model == model]
+    if not mine:
+        return f"{sentence_start(name_of(model))} was not measured."
+    by = {kind: titles(mine, kind) for kind in ("better", "worse", "unclear")}
+    parts = [f"{verb} {joined(by[kind])}" for kind, verb in LISTS.items() if by[kind]]
+    start = sentence_start(name_of(model))
+    if not parts:
+        text = f"{start} changes none of the {len(mine)} measures by more than chance would."
+    else:
+        text = f"{start} {' and '.join(parts)}"
+        text += f"; for {joined(by['unclear'])} the interval includes no change." if by["unclear"] else "."
+    by_chance = len(mine) * (1 - level)
+    return f"{text} With {len(mine)} measures at {level:.0%}, {by_chance:.1f} would look changed by chance alone."
+
+
+def blur_paragraph(rows: Iterable[Summary]) -> str:
+    """The article's claim "really blurry mouth animations", as numbers: sharpness of the mouth against the truth."""
+    sharp = {r.model: r for r in rows if r.measure == "sharpness_ratio" and r.model != "truth"}
+    if not sharp:
+        return "Sharpness was not measured."
+    said = [f"{name_of(m)} {shown(r.mean)}" + (f" [{shown(r.low)}, {shown(r.high)}]" if r.low is not None else "")
+            for m, r in sharp.items()]
+    text = f"Sharpness of the mouth region, the true video being 1: {joined(said)}."
+    if {"without", "with"} <= sharp.keys():
+        gain = sharp["with"].mean - sharp["without"].mean
+        verb = "adds" if gain > 0 else "takes away"
+        text += f" The discriminator {verb} {shown(abs(gain))} of the truth's sharpness; the table says how sure that is."
+    return text
+
+
+def answer_paragraph(found: Iterable[Difference],
+                     measures: Sequence[str] = ("lse_d", "mouth_correlation", "l1")) -> str:
+    """The answer to the article's closing sentence, "no significant improvements"."""
+    found = [d for d in found if d.measure in measures]
+    said = []
+    for model in dict.fromkeys(d.model for d in found):
+        mine = [d for d in found if d.model == model]
+        better, rest, worse = (titles(mine, kind) for kind in ("better", "unclear", "worse"))
+        words = [f"significant in {joined(better)}"] if better else ["significant in none of them"]
+        if rest and better:
+            words.append(f"not shown in {joined(rest)}")
+        if worse:
+            words.append(f"negative in {joined(worse)}")
+        said.append(f"for {name_of(model)} it is {', '.join(words)}")
+    if not said:
+        return "The models were not compared, so the question stays open."
+    names = joined([MEASURES[m].title for m in measures])
+    return f"The article saw no significant improvement. Measured here by {names}: {'; '.join(said)}."
