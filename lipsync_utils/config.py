@@ -194,6 +194,86 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class WindowsConfig:
+    """Windows of five frames and their sound: what a network sees in training."""
+
+    alignment: str = "inference"     # of the generator's mel windows, see audio.ALIGNMENTS; chosen by measurement (notebook 05)
+    min_distance: int = 5            # frames between a window and its reference or its false match; the reference: 1
+    val_windows: int = 128           # always the same ones, spread evenly over the held-out clips
+    max_drift_s: float = 0.12        # between the lengths of a clip's picture and sound; more: the clip is refused
+    seed: int = 1
+
+    def __post_init__(self):
+        check(self.alignment in ("reference", "centred", "inference"),
+              f"alignment must be reference, centred or inference, got {self.alignment!r}")
+        check(self.min_distance >= 1, f"min_distance must be at least 1, got {self.min_distance}")
+        check(self.val_windows >= 1, f"val_windows must be at least 1, got {self.val_windows}")
+        check(self.max_drift_s > 0, f"max_drift_s must be positive, got {self.max_drift_s}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run of the expert or the generator. The objective is data: the same loop runs all of them."""
+
+    network: str = "generator"       # what is trained: "generator" or "expert"
+    start: str = "embedded"          # first weights: embedded, scratch, the short name of published weights, or a path
+    expert: str = "embedded"         # the judge of lip-sync in the loss, likewise; unused where sync_weight is 0
+    discriminator: str = "embedded"  # its first weights, likewise; unused where disc_weight is 0
+    width: float = 0.25              # of all networks; 1.0: the published size
+    steps: int = 200                 # optimiser steps in all
+    batch_size: int = 8              # windows a step and process, all accumulated ones together
+    accumulate: int = 1              # parts that a batch is cut into, where memory is short
+    learning_rate: float = 1e-4
+    disc_learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam; the reference with discriminator: 0.5, 0.999
+    warmup_steps: int = 0            # the rate rises from 0 so long
+    decay: bool = False              # the rate falls to 0 along a cosine; the reference keeps it constant
+    sync_schedule: str = "constant"  # constant, ramp, or reference (0 until an evaluation is below 0.75: a trap)
+    sync_weight: float = 0.03
+    sync_ramp_steps: int = 0
+    disc_weight: float = 0.0         # 0: without the discriminator; the reference with it: 0.07
+    expert_mode: str = "eval"        # eval (frozen) or train (the reference: statistics of the batch, and they drift)
+    expert_loss: str = "bce"         # of training the expert: bce (the reference) or contrastive (both in one batch)
+    windows_per_clip: int = 1        # of a batch that come from one clip; the contrastive loss wants several
+    freeze_norm: bool = False        # batch norm keeps its statistics while the network is tuned
+    mirror: bool = False             # half of the windows are mirrored, left to right
+    precision: str = "auto"          # auto (what the machine is fast in), fp32, bf16, fp16
+    compile: bool = False            # torch.compile: pays on a GPU in long runs
+    workers: int = 0                 # processes that load data
+    evaluate_every: int = 50         # steps; validation is fixed and deterministic
+    save_every: int = 100
+    sample_every: int = 50           # strips reference | masked | generated | truth
+    keep: int = 2                    # checkpoints that stay on the disk, besides the best
+    min_expert_accuracy: float = 0.6  # pre-flight: an expert that is worse than this on the data is no judge
+    seed: int = 1
+
+    def __post_init__(self):
+        check(self.network in ("generator", "expert"), f"network must be generator or expert, got {self.network!r}")
+        check(self.steps >= 1, f"steps must be at least 1, got {self.steps}")
+        check(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
+        check(1 <= self.accumulate <= self.batch_size and self.batch_size % self.accumulate == 0,
+              f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}")
+        check(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}: nothing would be learnt")
+        check(self.disc_learning_rate > 0, f"disc_learning_rate must be positive, got {self.disc_learning_rate}")
+        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must lie in [0, 1), got {self.betas}")
+        check(self.sync_weight >= 0 and self.disc_weight >= 0 and self.sync_weight + self.disc_weight <= 1,
+              f"need weights >= 0 with a sum up to 1, got sync {self.sync_weight}, discriminator {self.disc_weight}")
+        check(self.sync_schedule in ("constant", "ramp", "reference"),
+              f"sync_schedule must be constant, ramp or reference, got {self.sync_schedule!r}")
+        check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")
+        check(self.expert_mode in ("eval", "train"), f"expert_mode must be eval or train, got {self.expert_mode!r}")
+        check(self.expert_loss in ("bce", "contrastive"), f"expert_loss must be bce or contrastive, got {self.expert_loss!r}")
+        check(self.precision in ("auto", "fp32", "bf16", "fp16"), f"precision must be auto, fp32, bf16 or fp16, got {self.precision!r}")
+        check(self.windows_per_clip >= 1 and (self.batch_size // self.accumulate) % self.windows_per_clip == 0,
+              f"windows_per_clip must divide batch_size / accumulate, got {self.windows_per_clip}")
+        check(not (self.network == "expert" and self.expert_loss == "contrastive" and self.windows_per_clip < 2),
+              "the contrastive loss compares windows of one clip: windows_per_clip must be at least 2")
+        check(min(self.evaluate_every, self.save_every, self.sample_every, self.keep) >= 1,
+              "evaluate_every, save_every, sample_every and keep must be at least 1")
+        check(self.workers >= 0 and self.warmup_steps >= 0, "workers and warmup_steps must be at least 0")
+
+
+@dataclass(frozen=True)
 class Preset:
     """One of each: everything that a whole run of the course needs to know."""
 
@@ -205,13 +285,29 @@ class Preset:
     speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
     faces: FacesConfig = field(default_factory=FacesConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    windows: WindowsConfig = field(default_factory=WindowsConfig)
+    expert: TrainConfig = field(default_factory=lambda: EXPERT_SAMPLE)
+    generator: TrainConfig = field(default_factory=lambda: GENERATOR_SAMPLE)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
+EXPERT_SAMPLE = TrainConfig(
+    network="expert", steps=150, batch_size=32, windows_per_clip=8, expert_loss="contrastive", learning_rate=3e-4,
+    sync_weight=0.0, evaluate_every=50, save_every=150)
+GENERATOR_SAMPLE = TrainConfig(steps=150, learning_rate=1e-4, evaluate_every=50, save_every=75)
+# The published code: batch 64 for the expert, 16 for the generator; without discriminator sync weight 0.01, with it 0.03.
+EXPERT_ARTICLE = TrainConfig(
+    network="expert", width=1.0, start="lipsync_expert", steps=20_000, batch_size=64, sync_weight=0.0, workers=4,
+    evaluate_every=1000, save_every=1000, sample_every=1000)
+GENERATOR_ARTICLE = TrainConfig(
+    width=1.0, start="wav2lip_gan", expert="lipsync_expert", discriminator="visual_quality_disc", steps=60_000,
+    batch_size=16, workers=4, evaluate_every=3000, save_every=1000, sample_every=1000)
+
 PRESETS = {
     "sample": Preset(name="sample", data="sample"),
-    "article": Preset(name="article", data="article"),
+    "article": Preset(name="article", data="article", windows=WindowsConfig(alignment="reference", val_windows=1024),
+                      expert=EXPERT_ARTICLE, generator=GENERATOR_ARTICLE),
 }
 
 
