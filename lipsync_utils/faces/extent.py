@@ -11,8 +11,8 @@ from .landmarks import BROWS, JAW, NOSE
 
 BESIDE = 0.03          # beyond the landmarks of the jaw, of the width: the ears
 FOREHEAD = 0.6         # above the brows, in distances from brows to nose base
-BELOW_CHIN = 0.04      # of the height of the box
-WINDOW = 9             # frames over which boxes are smoothed; odd, so that nothing lags
+BELOW_CHIN = 0.02      # of the height of the box
+WINDOW = 7             # frames over which boxes are smoothed; odd, so that nothing lags
 
 
 def measure(points: np.ndarray) -> np.ndarray:
