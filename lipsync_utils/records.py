@@ -64,6 +64,20 @@ class Source:
     crop: str | None = None
     note: str | None = None
 
+    @property
+    def crop_box(self) -> tuple[int, int, int, int] | None:
+        """The crop as (left, top, right, bottom) in pixels. Raises ManifestError where it is not one."""
+        if self.crop is None:
+            return None
+        try:
+            left, top, right, bottom = (int(cell) for cell in self.crop.split(","))
+        except ValueError:
+            left, top, right, bottom = 0, 0, 0, 0
+        if not (0 <= left < right and 0 <= top < bottom):
+            raise ManifestError(f"videos.csv, {self.video_id}, column crop: {self.crop!r} is not a box; write "
+                                "left,top,right,bottom in pixels, for example 320,0,640,480 for the right half")
+        return left, top, right, bottom
+
 
 @dataclasses.dataclass(frozen=True)
 class Video:
