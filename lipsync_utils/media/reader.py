@@ -32,12 +32,15 @@ class VideoReader:
     """An open video. Use as a context manager; `info` is what probe() says.
 
     crop: (left, top, right, bottom) in pixels of the upright picture.  size: (width, height) to scale to.
-    pixel_format: of the frames that `convert` returns, ffmpeg's name.
+    pixel_format: of the frames that `convert` returns, ffmpeg's name; with "yuv420p" an odd last row or column is cut.
     """
 
     def __init__(self, path: Path, crop=None, size: tuple[int, int] | None = None, pixel_format: str = "bgr24"):
         self.path, self.info = Path(path), probe(path)
-        self.crop = self._checked_crop(crop)
+        left, top, right, bottom = self._checked_crop(crop)
+        if pixel_format == "yuv420p":
+            right, bottom = right - (right - left) % 2, bottom - (bottom - top) % 2
+        self.crop = left, top, right, bottom
         self.size = size or (self.crop[2] - self.crop[0], self.crop[3] - self.crop[1])
         self.pixel_format, self.damaged = pixel_format, 0
         self.container = open_media(path)

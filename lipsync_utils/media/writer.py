@@ -39,7 +39,7 @@ class VideoWriter:
         self._sound = None if sound is None else np.atleast_2d(np.asarray(sound, np.float32).T)  # (channels, n)
         self._options = {"crf": str(crf), "preset": speed}
         self._threads, self._audio_bit_rate = threads, audio_bit_rate
-        self._open = contextlib.ExitStack()
+        self._open, self._closed = contextlib.ExitStack(), False
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -52,23 +52,24 @@ class VideoWriter:
             self._open = stack.pop_all()
         return self
 
+    def close(self) -> None:
+        """Finish the file and give it its name. Raises MediaError where no frame was written. Twice does nothing."""
+        with self._open.pop_all():
+            if not self._closed:
+                self._closed = True
+                self._finish()
+
     def __exit__(self, kind, error, trace):
         if kind is None:
-            try:
-                self._finish()
-            except BaseException as late:
-                kind, error, trace = type(late), late, late.__traceback__
-                self._open.__exit__(kind, error, trace)
-                raise
-        return self._open.__exit__(kind, error, trace)
+            self.close()
+        else:
+            self._open.__exit__(kind, error, trace)
 
     def _add_video(self):
         stream = self._container.add_stream("libx264", rate=self.fps, options=self._options)
         stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
         stream.codec_context.time_base = 1 / self.fps
         stream.codec_context.thread_count = self._threads
-        stream.codec_context.colorspace = stream.codec_context.color_primaries = stream.codec_context.color_trc = BT709
-        stream.codec_context.color_range = LIMITED_RANGE
         return stream
 
     def _add_audio(self):
@@ -86,11 +87,17 @@ class VideoWriter:
             raise MediaError(f"{self.path.name}: a frame of {width}x{height} {image_bgr.dtype} in a video of "
                              f"{self.width}x{self.height} uint8")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image_bgr[:self.height, :self.width]), format="bgr24")
-        self.write_frame(frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE,
-                                        interpolation=EXACT_BICUBIC))
+        frame = frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE,
+                               interpolation=EXACT_BICUBIC)
+        frame.colorspace = frame.color_primaries = frame.color_trc = BT709
+        self.write_frame(frame)
 
     def write_frame(self, frame: av.VideoFrame) -> None:
-        """Append one yuv420p frame of PyAV, as it is."""
+        """Append one yuv420p frame of PyAV, as it is; the first one says in which colours the video is."""
+        if self.n_frames == 0:
+            context = self._video.codec_context
+            context.colorspace, context.color_range = frame.colorspace, frame.color_range or LIMITED_RANGE
+            context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
         frame.pts, frame.time_base = self.n_frames, 1 / self.fps
         frame.pict_type = 0
         self._container.mux(self._video.encode(frame))
