@@ -188,7 +188,7 @@ def test_the_runner_imports_none_of_the_stages():
 
 def test_the_core_is_light_and_importing_it_does_nothing(tmp_path):
     code = ("import sys; from lipsync_utils import config, course, project, records\n"
-            "heavy = {'torch', 'cv2', 'av', 'dlib', 'matplotlib', 'dask', 'papermill', 'nbconvert'} & set(sys.modules)\n"
+            "heavy = {'torch', 'cv2', 'av', 'dlib', 'matplotlib', 'dask', 'papermill'} & set(sys.modules)\n"
             "assert not heavy, heavy")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr, list(tmp_path.iterdir())) == (0, "", "", [])
