@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST, NEWEST = (3, 11), (3, 13)
 MODULE = "lipsync_utils"
-BENCH = ["-s", "-q", "-o", "python_files=bench_*.py", "-o", "python_functions=bench_*"]
+BENCH = ["-q", "-p", "tests.bench_report", "-o", "python_files=bench_*.py", "-o", "python_functions=bench_*"]
 
 # target: (needs requirements-dev.txt, what it does, command after the environment's python)
 TARGETS = {
