@@ -89,10 +89,17 @@ def guest_clips(folder: Path, settings: EvaluationConfig) -> list[TestClip]:
     people, rng = guests(), np.random.default_rng((settings.seed, 31))
     for number in range(settings.guest_clips):
         actor = people[number % len(people)]
-        line = random_sentence(actor.voice.language, rng)
+        line = short_sentence(actor.voice.language, rng)
         render_clip(Path(folder) / f"guest{number + 1:02d}.mp4", [actor], [(0, line)], size=SIZE_PX,
                     seed=900 + number + settings.seed)
     return rendered_clips(folder, "guest")[:settings.guest_clips] if settings.guest_clips else []
+
+
+def short_sentence(language: str, rng: np.random.Generator, longest: int = 75) -> str:
+    """A made-up sentence of at most so many letters, about six seconds."""
+    while len(text := random_sentence(language, rng)) > longest:
+        pass
+    return text
 
 
 def held_out(data: DataSet, settings: EvaluationConfig | None = None) -> list[TestClip]:

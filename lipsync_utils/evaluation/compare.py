@@ -7,7 +7,8 @@ import numpy as np
 from .. import metrics
 from ..config import EvaluationConfig
 from ..errors import DataError
-from .scores import MEASURES, Measure, Score
+from ..metrics import MEASURES, Measure
+from .scores import Score
 
 FEWEST_VIDEOS = 3  # with fewer there is no spread to speak of, so no interval either
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from ..audio import SAMPLE_RATE_HZ
-from ..errors import DataError, SettingError
+from ..errors import SettingError
 from ..media import VideoWriter, frames, probe
 
 CAPTION_PX = 26
@@ -20,22 +20,6 @@ def captioned(picture_bgr: np.ndarray, caption: str) -> np.ndarray:
     scale = min(0.55, 0.55 * picture_bgr.shape[1] / max(1, 10.5 * len(caption)))
     cv2.putText(bar, caption, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, scale, INK, 1, cv2.LINE_AA)
     return np.vstack([bar, picture_bgr])
-
-
-def around(boxes: np.ndarray, size: tuple[int, int], margin: float = 0.25) -> tuple[int, int, int, int]:
-    """The crop (left, top, right, bottom), even and inside the picture, that holds a face in all frames.
-
-    boxes: (n, 4) left, top, right, bottom in pixels, NaN where it is not seen.  size: (width, height).
-    margin: of the face's size, added on each side.  Raises DataError where the face is never seen.
-    """
-    if not np.isfinite(boxes).any():
-        raise DataError("the face is seen in no frame, so there is nothing to cut out")
-    left, top = np.nanmin(boxes[:, :2], axis=0)
-    right, bottom = np.nanmax(boxes[:, 2:], axis=0)
-    wide, high = margin * (right - left), margin * (bottom - top)
-    edges = [max(0, left - wide), max(0, top - high), min(size[0], right + wide), min(size[1], bottom + high)]
-    left, top, right, bottom = (int(e) // 2 * 2 for e in edges)
-    return left, top, max(right, left + 2), max(bottom, top + 2)
 
 
 def side_by_side(videos: Mapping[str, Path], output: Path, wav: np.ndarray, *, crop=None, height_px: int = 240,

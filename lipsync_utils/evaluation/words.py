@@ -1,11 +1,13 @@
 """Sentences that are computed from the numbers, so that no text can contradict its table."""
 from collections.abc import Iterable, Sequence
 
+from ..metrics import MEASURES
 from .compare import Difference, Summary, shown
-from .scores import MEASURES
 
 NAMES = {"truth": "the true video", "base": "the base", "without": "fine-tuning without the discriminator",
          "with": "fine-tuning with the discriminator"}
+#: What the answer to the article is given in; the sync distance is whichever was measured.
+ANSWER = ("lse_d", "judge_distance", "mouth_correlation", "l1")
 LISTS = {"better": "improves", "worse": "harms"}
 
 
@@ -81,12 +83,12 @@ def blur_paragraph(rows: Iterable[Summary]) -> str:
     if {"without", "with"} <= sharp.keys():
         gain = sharp["with"].mean - sharp["without"].mean
         verb = "adds" if gain > 0 else "takes away"
-        text += f" The discriminator {verb} {shown(abs(gain))} of the truth's sharpness; the table says how sure that is."
+        text += f" The discriminator {verb} {shown(abs(gain))} of the truth's sharpness; the table says how surely."
     return text
 
 
 def answer_paragraph(found: Iterable[Difference],
-                     measures: Sequence[str] = ("lse_d", "mouth_correlation", "l1")) -> str:
+                     measures: Sequence[str] = ANSWER) -> str:
     """The answer to the article's closing sentence, "no significant improvements"."""
     found = [d for d in found if d.measure in measures]
     said = []
@@ -101,5 +103,5 @@ def answer_paragraph(found: Iterable[Difference],
         said.append(f"for {name_of(model)} it is {', '.join(words)}")
     if not said:
         return "The models were not compared, so the question stays open."
-    names = joined([MEASURES[m].title for m in measures])
+    names = joined(list(dict.fromkeys(MEASURES[d.measure].title for d in found)))
     return f"The article saw no significant improvement. Measured here by {names}: {'; '.join(said)}."

@@ -1,0 +1,32 @@
+"""Stage 09: the models on clips that none of them was trained on, what the numbers say, and how sure they are.
+
+held_out(data)                 the test clips of a data set
+evaluate(models, clips, folder)   one row per model and clip -> results.csv; resumable
+cross_check(clips)             is the judge itself right? mismatched and moved sound
+result_table, differences, words   means with intervals over videos, paired differences, sentences made of them
+side_by_side, strip            films and pictures of several models at the same frames
+Report                         one HTML file with everything inside
+study                          what the article's traps cost; how much speaker data is needed (make study)
+"""
+from .clips import TestClip, held_out, rendered_clips, validation_clips
+from .compare import (
+    Difference,
+    Summary,
+    difference_table,
+    differences,
+    models_of,
+    result_table,
+    summaries,
+    values_of,
+    worst_clips,
+)
+from .films import side_by_side, strip, strip_frames
+from .judge import CrossCheck, cross_check, load_judge
+from .report import Report, table_html
+from .scores import Score
+from .stage import TRUTH, evaluate
+
+__all__ = ["TRUTH", "CrossCheck", "Difference", "Report", "Score", "Summary", "TestClip", "cross_check",
+           "difference_table", "differences", "evaluate", "held_out", "load_judge", "models_of", "rendered_clips",
+           "result_table", "side_by_side", "strip", "strip_frames", "summaries", "table_html", "validation_clips",
+           "values_of", "worst_clips"]
