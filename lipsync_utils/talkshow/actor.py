@@ -132,7 +132,16 @@ FEMALE_VOICES = ("f1", "f2", "f3", "f4", "f5")
 
 
 def _near(rng, colour, spread=10):
-    return tuple(int(np.clip(c + rng.integers(-spread, spread + 1), 8, 247)) for c in colour)
+    """A colour a little lighter or darker, and hardly another hue."""
+    light = rng.uniform(-spread, spread)
+    return tuple(int(np.clip(c + light + rng.uniform(-2, 2), 8, 247)) for c in colour)
+
+
+def _cloth(rng):
+    """A colour for clothes: any hue, seldom a loud one."""
+    hue, strength, light = rng.random(), rng.beta(2, 2), rng.uniform(40, 200)
+    wheel = np.clip(np.abs((hue + np.array([0, 2 / 3, 1 / 3])) % 1 * 6 - 3) - 1, 0, 1)
+    return tuple(int(v) for v in light * (1 - 0.8 * strength * (1 - wheel)))
 
 
 def random_actor(seed: int, language: str | None = None) -> Actor:
@@ -159,9 +168,9 @@ def random_actor(seed: int, language: str | None = None) -> Actor:
         name=f"actor{seed}", voice=voice, seed=int(rng.integers(1, 1_000_000)), skin=skin, hair=hair,
         hair_col=_near(rng, hair_col), brow_col=brow_col, iris=_near(rng, IRISES[int(rng.integers(len(IRISES)))]),
         lip_col=(int(skin[0] * min(1.0, lips + 0.22)), int(skin[1] * lips * 0.8), int(skin[2] * lips * 0.85)),
-        freckles=float(rng.random() < 0.12) * float(depth < 3), shirt=_near(rng, rng.integers(25, 200, 3), 0),
+        freckles=float(rng.random() < 0.12) * float(depth < 3), shirt=_cloth(rng),
         glasses=float(rng.choice((0.0, 0.0, 0.0, 0.8, 1.0))), hair_hl=round(float(rng.uniform(-0.88, -0.76)), 3),
-        collar=str(rng.choice(("v", "crew", "shirt"))), **values,
+        collar=str(rng.choice(("v", "crew", "shirt"))), fringe=float(rng.choice((0, 0, 0, 0.55))) * (hair != "bald"), **values,
     )  # fmt: skip
     if male and rng.random() < 0.35:
         actor = replace(actor, beard=float(rng.choice((0.5, 0.75, 0.9))), beard_col=brow_col)

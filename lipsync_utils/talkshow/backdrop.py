@@ -52,33 +52,33 @@ def _lamps(wall, x, y, aspect, rng, n, lowest):
 
 def _shelves(wall, x, y, aspect, rng):
     """A book case."""
-    wall = wall * f32(0.55)
+    wall, (h, w) = wall * f32(0.5), x.shape
     for row in range(5):
-        top, bottom = row * 0.2 + 0.03, row * 0.2 + 0.185
-        left = 0.0
+        top, bottom, left = row * 0.2 + 0.03, row * 0.2 + 0.185, 0.0
         while left < 1:
             width = rng.uniform(0.012, 0.035) / max(1.0, aspect * 0.8)
-            high = top + rng.uniform(0.0, 0.06)
-            book = (x >= left) & (x < left + width * 0.93) & (y > high) & (y < bottom)
+            high, colour = top + rng.uniform(0.0, 0.06), rng.uniform(0.08, 0.42, 3)
             if rng.random() < 0.9:
-                wall = np.where(book[..., None], rng.uniform(0.08, 0.42, 3).astype(f32), wall)
+                grey = colour.mean()
+                spine = wall[round(high * h) : round(bottom * h), round(left * w) : round((left + width * 0.93) * w)]
+                spine[:] = grey + 0.6 * (colour - grey)
             left += width
-        wall = np.where((np.abs(y - bottom - 0.008) < 0.008)[..., None], np.array([0.34, 0.24, 0.16], f32), wall)
+        wall[round(bottom * h) : round((bottom + 0.016) * h)] = (0.34, 0.24, 0.16)
     return wall * (1.05 - 0.5 * np.abs(y - 0.4))[..., None]
 
 
 def _skyline(wall, x, y, aspect, rng):
     """A city by night behind a window."""
     wall = wall * (0.5 + 0.9 * y)[..., None]
+    h, w = x.shape
+    panes = ((x * 46 * aspect) % 1 < 0.45) & ((y * 46) % 1 < 0.5)
+    panes &= (rng.random((64, 96)) < 0.3)[(y * 46).astype(int) % 64, (x * 46 * aspect).astype(int) % 96]
     left = 0.0
     while left < 1:
         width, top = rng.uniform(0.05, 0.14) / max(1.0, aspect * 0.8), rng.uniform(0.35, 0.62)
-        house = (x >= left) & (x < left + width) & (y > top)
-        wall = np.where(house[..., None], wall * f32(rng.uniform(0.25, 0.5)), wall)
-        lit = house & ((x * 46 * aspect) % 1 < 0.45) & ((y * 46) % 1 < 0.5)
-        pattern = rng.random((64, 96)) < 0.3
-        lit &= pattern[(y * 46).astype(int) % 64, (x * 46 * aspect).astype(int) % 96]
-        wall = np.where(lit[..., None], wall + np.array([0.42, 0.34, 0.18], f32), wall)
+        house = slice(round(top * h), h), slice(round(left * w), round((left + width) * w))
+        wall[house] *= f32(rng.uniform(0.25, 0.5))
+        wall[house] += panes[house][..., None] * np.array([0.42, 0.34, 0.18], f32)
         left += width
     bars = np.min([np.abs(x - c) for c in (0.0, 0.34, 0.66, 1.0)], 0) < 0.007
     return np.where(bars[..., None], np.array([0.10, 0.10, 0.12], f32), wall)

@@ -9,20 +9,26 @@ from .actor import Actor
 from .canvas import Canvas, display, f32, linear, ridge, smoothstep, to_uint8
 
 SUPERSAMPLE = 2
+HALF_WIDTH, NECK_TOP = 1.95, 0.68  # head units: nothing of the body lies outside
 
 
-def paint_body(actor: Actor, px_per_unit: float, size: tuple[int, int], cx: float, cy: float) -> np.ndarray:
-    """Return uint8 RGBA (h, w, 4), straight alpha, for a head whose eyes' middle is at pixel (cx, cy); size: (w, h)."""
-    w, h = size
-    x = ((np.arange(w * SUPERSAMPLE, dtype=f32) + 0.5) / SUPERSAMPLE - cx) / px_per_unit
-    y = ((np.arange(h * SUPERSAMPLE, dtype=f32) + 0.5) / SUPERSAMPLE - cy) / px_per_unit
+def paint_body(actor: Actor, px_per_unit: float, size: tuple[int, int], cx: float, cy: float):
+    """Return (uint8 RGBA layer (h, w, 4) with straight alpha, x, y of its corner in the picture).
+
+    px_per_unit, cx, cy: of the head, whose eyes' middle is at pixel (cx, cy); size: (width, height) of the picture.
+    """
+    left, right = (int(np.clip(cx + side * HALF_WIDTH * px_per_unit, 0, size[0])) for side in (-1, 1))
+    top = int(np.clip(cy + NECK_TOP * px_per_unit, 0, size[1] - 1))
+    w, h = right - left, size[1] - top
+    x = ((np.arange(w * SUPERSAMPLE, dtype=f32) + 0.5) / SUPERSAMPLE + left - cx) / px_per_unit
+    y = ((np.arange(h * SUPERSAMPLE, dtype=f32) + 0.5) / SUPERSAMPLE + top - cy) / px_per_unit
     canvas = Canvas(*np.meshgrid(x.astype(f32), y.astype(f32)), px_per_unit * SUPERSAMPLE)
     picture = np.zeros((*canvas.shape, 4), f32)
     neck = _paint_neck(actor, canvas, picture)
     _paint_clothes(actor, canvas, picture, neck, np.random.default_rng(actor.seed + 99))
     alpha = cv2.resize(picture[..., 3], (w, h), interpolation=cv2.INTER_AREA)
     colour = cv2.resize(picture[..., :3].copy(), (w, h), interpolation=cv2.INTER_AREA)
-    return to_uint8(np.dstack([colour / np.maximum(alpha, 1e-3)[..., None], alpha]))
+    return to_uint8(np.dstack([colour / np.maximum(alpha, 1e-3)[..., None], alpha])), left, top
 
 
 def _put(picture, colour, coverage):

@@ -47,12 +47,10 @@ class Member:
     def __init__(self, actor: Actor, place: Place, size: tuple[int, int]):
         self.actor, self.place = actor, place
         self.puppet = Puppet(bake(actor), place.px_per_unit)
-        self.body = paint_body(actor, place.px_per_unit, size, place.cx, place.cy)
+        self.body, *self.body_at = paint_body(actor, place.px_per_unit, size, place.cx, place.cy)
         self.x = round(place.cx + self.puppet.left * place.px_per_unit)
         self.y = round(place.cy + self.puppet.top * place.px_per_unit)
-        w, h = self.puppet.size
-        self._roi = (slice(max(self.y, 0), min(self.y + h, size[1])), slice(max(self.x, 0), min(self.x + w, size[0])))
-        self._body_roi = self.body[self._roi] if actor.hair in LONG_HAIR else None
+        self._low_hair = actor.hair in LONG_HAIR
         self._half_width = outline(actor)(np.array([1.0]), np.array([CENTRE_Y + 0.1]))[0]
 
     def draw(self, picture: np.ndarray, state: FaceState) -> None:
@@ -60,8 +58,9 @@ class Member:
         head, back = self.puppet.render(state)
         if back is not None:
             lay_over(picture, back, self.x, self.y)
-            if self._body_roi is not None:  # long hair hangs behind the shoulders
-                lay_over(picture[self._roi], self._body_roi, 0, 0)
+            if self._low_hair:  # it hangs behind the shoulders
+                bottom = self.y + self.puppet.size[1]
+                lay_over(picture[:bottom], self.body, *self.body_at)
         lay_over(picture, head, self.x, self.y)
 
     def face_box(self, state: FaceState, size: tuple[int, int]) -> Box:
@@ -83,7 +82,7 @@ class Shot:
         self.size, self.members = (w, h), members
         self._base = background.copy()
         for member in members:
-            lay_over(self._base, member.body, 0, 0)
+            lay_over(self._base, member.body, *member.body_at)
         self._desk_y = int(desk * h) if desk else h
         self._front = background[self._desk_y :]
         self._base[self._desk_y :] = self._front
@@ -142,8 +141,10 @@ def inset_shot(main: Actor, inset: Actor, size: tuple[int, int], seed: int, grai
     small = Place(min(0.155 * (bottom - top), 0.17 * (right - left)), (left + right) / 2, top + 0.42 * (bottom - top))
     large = Place(min(0.19 * h, 0.23 * w * 0.5), 0.74 * w, 0.42 * h)
     members = [Member(main, large, size), Member(inset, small, size)]
-    members[1].body[: , :left, 3] = members[1].body[:, right:, 3] = 0
-    members[1].body[bottom:, :, 3] = 0
+    x, y = members[1].body_at
+    outside = np.ones(members[1].body.shape[:2], bool)
+    outside[max(0, top - y) : max(0, bottom - y), max(0, left - x) : max(0, right - x)] = False
+    members[1].body[outside] = 0
     background[top:bottom, left:right] = screen
     return Shot(background, members, None, seed, grain)
 
