@@ -44,10 +44,12 @@ def cosine_bce(a, v, y):
     """Binary cross entropy between the cosine of two embeddings and "belongs together".
 
     a, v: (B, D) embeddings with entries >= 0.  y: (B,) or (B, 1), 1 together, 0 not.  Returns the mean, a scalar.
-    The cosine is clamped to [0, 1], which rounding alone exceeds; a zero embedding gives 100, the largest loss.
+    The cosine is clamped to [0, 1], which rounding alone exceeds; a zero embedding gives 100, the largest loss.  Closer
+    than 1e-6 to 0 or 1 the gradient is zero: it would be up to 1e12, and one such pair would spoil Adam's memory.
     """
     with _exact(a, v) as (a, v):
         cosine = F.cosine_similarity(a, v).clamp(0, 1)
+        cosine = torch.where((cosine < 1e-6) | (cosine > 1 - 1e-6), cosine.detach(), cosine)
         return F.binary_cross_entropy(cosine, y.reshape(-1).to(cosine))
 
 

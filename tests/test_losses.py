@@ -32,6 +32,16 @@ def test_an_all_zero_embedding_gives_the_largest_loss():
     assert losses.cosine_bce(torch.zeros(1, 8), torch.rand(1, 8), torch.ones(1)).item() == 100
 
 
+def test_embeddings_without_anything_in_common_do_not_explode():
+    a = torch.tensor([[1.0, 0.0], [0.6, 0.8]], requires_grad=True)
+    v = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+    loss = losses.cosine_bce(a, v, torch.ones(2))
+    assert loss.item() == pytest.approx((100 - math.log(0.6)) / 2)
+    loss.backward()
+    assert a.grad[0].abs().max() == 0
+    assert 0 < a.grad[1].abs().max() < 10
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_judged_in_float32_even_under_autocast(dtype):
     a, v = torch.rand(4, 16), torch.rand(4, 16)

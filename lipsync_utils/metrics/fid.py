@@ -59,4 +59,5 @@ def load_inception(weights):
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise SettingError("FID needs the library torch-fidelity: pip install torch-fidelity torchvision") from error
-    return FeatureExtractorInceptionV3("inception-v3-compat", [str(N_FEATURES)], feature_extractor_weights_path=str(weights))
+    wanted = [str(N_FEATURES)]
+    return FeatureExtractorInceptionV3("inception-v3-compat", wanted, feature_extractor_weights_path=str(weights))

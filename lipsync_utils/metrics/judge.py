@@ -85,7 +85,7 @@ def expert_features(faces_bgr, mel, expert, batch: int = 64) -> tuple[np.ndarray
         with torch.inference_mode():
             for start in range(0, n, batch):
                 first = range(start, min(start + batch, n))
-                pictures = np.stack([halves[i : i + FRAMES_PER_WINDOW].reshape(-1, SIDE_PX // 2, SIDE_PX) for i in first])
+                pictures = np.stack([np.concatenate(halves[i : i + FRAMES_PER_WINDOW]) for i in first])
                 mels = np.stack([mel_window(mel, sync_window_start(i))[None] for i in first])
                 pair = expert(torch.from_numpy(mels).to(like), torch.from_numpy(pictures).to(like) / 255)
                 audio.append(pair[0].float().cpu().numpy())

@@ -51,7 +51,7 @@ def lse_from_features(face_features, audio_features, vshift: int = MAX_SHIFT) ->
 
 
 def offset_distances(face_features, audio_features, vshift: int = MAX_SHIFT) -> np.ndarray:
-    """Return (n, 2 * vshift + 1): the distance of lip window i to sound window i + k - vshift; outside: zero vectors."""
+    """Return (n, 2 * vshift + 1): lip window i against sound window i + k - vshift; a zero vector outside the sound."""
     face, audio = (np.asarray(f, dtype=np.float64) for f in (face_features, audio_features))
     n = min(len(face), len(audio))
     if n == 0:

@@ -66,7 +66,8 @@ def paired_difference(ours, theirs, videos, *, samples: int = 10_000, level: flo
         raise DataError(f"a paired comparison needs the same clips, got {len(ours)} and {len(theirs)} values")
     found = bootstrap(ours - theirs, videos, samples=samples, level=level, seed=seed)
     sums, counts = _per_video(ours - theirs, videos)
-    return PairedDifference(found.mean, found.low, found.high, _sign_flip_p(sums / counts.sum(), samples, seed), found.videos)
+    p = _sign_flip_p(sums / counts.sum(), samples, seed)
+    return PairedDifference(found.mean, found.low, found.high, p, found.videos)
 
 
 def _sign_flip_p(shares, samples, seed):

@@ -30,6 +30,15 @@ def color_sync(batch=4):
     return mel, r.random((batch, 15, 48, 96)).astype(np.float32)
 
 
+def joon_feats(n=60, d=1024, shift=3):
+    """lip[t] = a[t]; audio[t] = a[t + shift] + noise: the sound is early by `shift` windows."""
+    r = np.random.default_rng(SEED)
+    a = r.standard_normal((n + 40, d))
+    noise = r.standard_normal((n, d))
+    lip, audio = a[20 : 20 + n], a[20 + shift : 20 + shift + n] + 0.5 * noise
+    return (0.3 * lip).astype(np.float32), (0.3 * audio).astype(np.float32)
+
+
 def signal(seconds=3.2, rate=16000):
     """A chirp from 100 to 6000 Hz with a little noise, float32."""
     r = np.random.default_rng(SEED)
