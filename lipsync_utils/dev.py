@@ -61,7 +61,7 @@ def find_python() -> str:
         return sys.executable
     for minor in (12, 11, 13):
         found = shutil.which(f"python3.{minor}")
-        if found:
+        if found and subprocess.run([found, "--version"], capture_output=True).returncode == 0:
             return found
     this = ".".join(map(str, sys.version_info[:2]))
     say(f"This is Python {this}; the course needs 3.11 to 3.13 (Colab has 3.12). Install one and run this again.")
