@@ -62,7 +62,8 @@ def values_of(scores: Iterable[Score], model: str, measure: str, *, group: str =
     """What was measured: clip_id -> (video_id, value), clips without a value left out."""
     found = {}
     for score in scores:
-        value, wanted = getattr(score, measure), (score.model, score.group, score.speech) == (model, group, speech)
+        value = getattr(score, measure, None)  # FID is measured of a model, not of a clip
+        wanted = (score.model, score.group, score.speech) == (model, group, speech)
         if wanted and value is not None and np.isfinite(value):
             found[score.clip_id] = (score.video_id, float(value))
     return found
