@@ -123,7 +123,8 @@ def guests() -> tuple[Actor, ...]:
     return tuple(cast().values())[1:]
 
 
-SKINS = ((236, 192, 178), (242, 203, 170), (228, 184, 150), (205, 156, 122), (178, 126, 92), (142, 94, 66), (108, 68, 50))
+SKINS = ((236, 192, 178), (242, 203, 170), (228, 184, 150), (205, 156, 122), (178, 126, 92), (142, 94, 66),
+         (108, 68, 50))  # fmt: skip
 HAIR_COLOURS = ((22, 17, 15), (42, 28, 20), (74, 48, 30), (112, 74, 42), (176, 132, 78), (205, 168, 110), (172, 84, 36))
 GREYS = ((150, 148, 146), (196, 194, 192))
 IRISES = ((44, 28, 20), (70, 46, 28), (96, 84, 50), (90, 130, 100), (96, 126, 158))
@@ -170,7 +171,8 @@ def random_actor(seed: int, language: str | None = None) -> Actor:
         lip_col=(int(skin[0] * min(1.0, lips + 0.22)), int(skin[1] * lips * 0.8), int(skin[2] * lips * 0.85)),
         freckles=float(rng.random() < 0.12) * float(depth < 3), shirt=_cloth(rng),
         glasses=float(rng.choice((0.0, 0.0, 0.0, 0.8, 1.0))), hair_hl=round(float(rng.uniform(-0.88, -0.76)), 3),
-        collar=str(rng.choice(("v", "crew", "shirt"))), fringe=float(rng.choice((0, 0, 0, 0.55))) * (hair != "bald"), **values,
+        collar=str(rng.choice(("v", "crew", "shirt"))),
+        fringe=float(rng.choice((0, 0, 0, 0.55))) * (hair != "bald"), **values,
     )  # fmt: skip
     if male and rng.random() < 0.35:
         actor = replace(actor, beard=float(rng.choice((0.5, 0.75, 0.9))), beard_col=brow_col)

@@ -13,7 +13,7 @@ LAMPS = np.array([(1.0, 0.72, 0.38), (0.45, 0.7, 1.0), (0.9, 0.45, 0.6)], f32)
 
 
 def paint_backdrop(size: tuple[int, int], seed: int, style: str | None = None, desk: float | None = None) -> np.ndarray:
-    """Return a wall, uint8 RGB (h, w, 3). size: (w, h); desk: height of a table's edge as a fraction of h, None: none."""
+    """Return a wall, uint8 RGB (h, w, 3). size: (w, h); desk: y of a table's edge as a fraction of h, None: none."""
     rng = np.random.default_rng((seed, 11))
     w, h = size
     y, x = (a.astype(f32) for a in np.mgrid[0:h, 0:w])

@@ -4,8 +4,8 @@
     python -m lipsync_utils.talkshow.cast_search add --name Sanne --voice nl+f4 --hair long --seconds 300
     python -m lipsync_utils.talkshow.cast_search improve --name Mei --seconds 300
 
-`add` and `improve` print the actor as JSON, to be looked at and then put into cast.json by hand. The show itself does not
-need this module, nor dlib.
+`add` and `improve` print the actor as JSON, to be looked at and then put into cast.json by hand. The show itself does
+not need this module, nor dlib.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ def rate(seen: Impression, others: list[Impression], actor: Actor) -> float:
     """Rate an actor among others: far from them, like itself, easy to find and to read, not a caricature."""
     nearest = [float(np.percentile(distances(seen.encodings, o.encodings), 2)) for o in others]
     own = float(distances(seen.encodings, seen.encodings).max())
-    extreme = np.mean([((getattr(actor, k) - (lo + hi) / 2) / (hi - lo) * 2) ** 2 for k, (lo, hi) in LOOK_BOUNDS.items()])
+    bounds = LOOK_BOUNDS.items()
+    extreme = np.mean([((getattr(actor, k) - (lo + hi) / 2) / (hi - lo) * 2) ** 2 for k, (lo, hi) in bounds])
     score = min(min(nearest), OTHER_AIM) + 0.1 * min(float(np.mean(nearest)), 0.78) - 0.06 * float(extreme)
     score -= 0.5 * max(0.0, own - OWN_LIMIT) + 0.1 * max(0.0, 1.0 - seen.lowest_score)
     return score - 0.5 * max(0.0, 0.97 - seen.mouth_r)

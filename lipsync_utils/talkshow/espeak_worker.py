@@ -1,11 +1,11 @@
 """Speak lines with espeak-ng, in a process of its own: lines as JSON on stdin, sound and phonemes on stdout.
 
-espeak-ng keeps state between lines, so that the same text twice in one process is not bit-identical, but the same lines in
-the same order in a fresh process are. It is also GPL, and stays a separate program this way. This file is run by path and
-imports nothing of the package.
+espeak-ng keeps state between lines, so that the same text twice in one process is not bit-identical, but the same lines
+in the same order in a fresh process are. It is also GPL, and stays a separate program this way. This file is run by
+path and imports nothing of the package.
 
-stdin: JSON list of {"text", "voice", "rate", "pitch", "range"}. stdout: one line of JSON {"rate_hz", "lines": [{"n_samples",
-"phonemes": [[start_s, ipa], ...]}]}, then the samples of all lines, int16 little-endian.
+stdin: JSON list of {"text", "voice", "rate", "pitch", "range"}. stdout: one line of JSON {"rate_hz", "lines":
+[{"n_samples", "phonemes": [[start_s, ipa], ...]}]}, then the samples of all lines, int16 little-endian.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """The mouth: a warp of the head's texture with a cut along the lip line, and what is seen in the gap.
 
-Above the cut the texture moves up with the upper lip, below it moves down with the lower lip and, further down, with the
-chin. Coordinates are head units.
+Above the cut the texture moves up with the upper lip, below it moves down with the lower lip and, further down, with
+the chin. Coordinates are head units.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TONGUE = np.array([0.66, 0.33, 0.31], f32)
 
 @dataclass(frozen=True)
 class Warp:
-    """x, y: where each pixel's colour comes from; below: y below the resting lip line; top, bottom: edges of the gap."""
+    """x, y: where each pixel's colour comes from; below: y below the resting lip line; top, bottom: the gap's edges."""
 
     x: np.ndarray
     y: np.ndarray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -38,13 +38,12 @@ class Film:
         script, camera = self.script, _CameraLook(self.script.camera)
         played, heard, shots = _play_all(script, self.timeline), speakers(self.timeline, script.fps), {}
         for take in self.timeline.takes:
-            key = replace(take.scene, lines=())
-            shot = shots.get(key) or shots.setdefault(key, _build_shot(key, script))
+            shot = shots.get(take.scene) or shots.setdefault(take.scene, _build_shot(take.scene, script))
             for frame in range(take.first, take.end):
                 states = [played[member.actor.name][frame] for member in shot.members]
                 picture = camera(shot.render(states, frame))
                 boxes = shot.boxes(states)
-                rows = frame_rows(frame, script.fps, key.kind, shot.members, states, boxes, heard[frame])
+                rows = frame_rows(frame, script.fps, take.scene.kind, shot.members, states, boxes, heard[frame])
                 yield picture, rows
 
 
@@ -120,8 +119,9 @@ def render_video(script: Script, folder: Path) -> Path:
     shot = film(script)
     rows, comment = [], "rendered talk show: no real person"
     cv2.setNumThreads(1)  # one video per process; every thread of OpenCV would fight for the same cores
-    with VideoWriter(path, fps=script.fps, size=script.size, sound=shot.wav, sample_rate_hz=shot.rate_hz,
-                     crf=script.camera.crf, threads=1, metadata={"title": script.title, "comment": comment}) as writer:  # fmt: skip
+    writer = VideoWriter(path, fps=script.fps, size=script.size, sound=shot.wav, sample_rate_hz=shot.rate_hz, threads=1,
+                         crf=script.camera.crf, metadata={"title": script.title, "comment": comment})  # fmt: skip
+    with writer:
         for picture, truth in shot.frames():
             writer.write(picture)
             rows += truth
@@ -143,9 +143,9 @@ def render_clip(path: Path, actors: list[Actor], lines: list[tuple[int, str]], *
                 seed=0, fps=25.0) -> Path:  # fmt: skip
     """Render one shot of one actor, or of up to three at a desk, to an mp4 with its ground truth.
 
-    lines: (index into actors, text), spoken one after the other, pause_s apart; seconds: length, None: as long as the lines
-    take; face: size of the head in a shot of one actor (1 fills the picture well); at: where its eyes are, fractions of
-    width and height; motion: strength of head movement, 0..1. Raises SettingError for a line that does not fit.
+    lines: (index into actors, text), spoken one after the other, pause_s apart; seconds: length (lines that do not fit
+    are left out), None: as long as they take; face: size of the head in a shot of one actor (1 fills the picture well);
+    at: where its eyes are, fractions of width and height; motion: strength of head movement, 0..1.
     """
     path = Path(path)
     spoken = tuple(Line(actors[who], text, pause_s) for who, text in lines)

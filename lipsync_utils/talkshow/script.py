@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
@@ -33,8 +33,8 @@ class Scene:
     """One camera position.
 
     kind: one of KINDS; people: who is seen ("inset": the first large in the right half, the second small in the left);
-    face: size of the head in a single shot (1 fills the picture well); at: where the eyes are in a single shot, fractions
-    of width and height; seed: of the backdrop; title, subtitle: of a title card.
+    face: size of the head in a single shot (1 fills the picture well); at: where the eyes are in a single shot,
+    fractions of width and height; seed: of the backdrop; title, subtitle: of a title card.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Scene:
             raise SettingError(f"a scene's kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         wanted = {"single": (1,), "group": (1, 2, 3), "inset": (2,), "title": (0,), "empty": (0,)}[self.kind]
         if len(self.people) not in wanted:
-            raise SettingError(f"a {self.kind} scene shows {' or '.join(map(str, wanted))} people, got {len(self.people)}")
+            raise SettingError(f"a {self.kind} scene shows {wanted} people, got {len(self.people)}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Script:
-    """A video before it is spoken. seconds: its length, lines that do not fit are dropped; None: as long as it takes."""
+    """A video before it is spoken. seconds: its length, lines that do not fit are left out; None: what they take."""
 
     video_id: str
     scenes: tuple[Scene, ...]
@@ -107,7 +107,7 @@ class Cue:
 
 @dataclass(frozen=True)
 class Take:
-    """A scene in its place: frames first <= frame < end."""
+    """A scene (without its lines) in its place: frames first <= frame < end."""
 
     scene: Scene
     first: int
@@ -130,13 +130,17 @@ def lay_out(script: Script, spoken: list[Speech]) -> Timeline:
     limit = script.seconds or float("inf")
     for scene in script.scenes:
         placed = []
-        for line, speech in zip(scene.lines, speeches):  # noqa: B905 - speeches go on in the next scene
+        for line, speech in zip(scene.lines, speeches):  # speeches go on in the next scene
             pause = line.pause_s if cues or placed else 0.0
             if now + pause + speech.length_s + TAIL_S > limit:
                 continue
             placed.append(Cue(now + pause, line.actor, speech))
             now = placed[-1].end_s
         if not placed:
+            continue
+        scene = replace(scene, lines=())
+        if takes and takes[-1].scene == scene:  # the camera stays
+            cues += placed
             continue
         if cues:
             first = round((cues[-1].end_s + placed[0].start_s) / 2 * script.fps)

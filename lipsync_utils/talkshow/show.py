@@ -22,12 +22,12 @@ QUIET = Camera(volume_db=-26.0, noise_dbfs=-78.0)  # speech near -46 dBFS: silen
 CHARS_PER_S = 13.5  # of espeak-ng at the speeds used here
 LONG_LINE_CHARS = 175  # speaks for more than 10 s without a pause
 MEAN_PAUSE_S = 1.0
-TITLES = ("De Praatshow", "Water en wind", "Aan tafel", "Op bezoek", "Zachtjes gezegd", "From abroad", "Achter de schermen",
-          "Met z'n drieen")  # fmt: skip
+TITLES = ("De Praatshow", "Water en wind", "Aan tafel", "Op bezoek", "Zachtjes gezegd", "From abroad",
+          "Achter de schermen", "Met z'n drieen")  # fmt: skip
 
 
 class Writer:
-    """Writes scenes: chooses sentences that were not used before, pauses of 0.5 to 1.5 s, and keeps count of the time."""
+    """Writes scenes: sentences that were not used before, pauses of 0.5 to 1.5 s; keeps count of the time."""
 
     def __init__(self, seed: int):
         self.rng = np.random.default_rng((seed, 17))
@@ -70,9 +70,9 @@ def monologue(w: Writer, who: Actor, number: int) -> list[Scene]:
 def voice_over(w: Writer, who: Actor, number: int) -> list[Scene]:
     """The host, the empty set with the host's voice, the host again."""
     return [
-        w.scene("single", (who,), w.line(who), w.line(who)),
+        w.scene("single", (who,), w.long_line(who), w.short_line(who)),
         w.scene("empty", (), w.line(who)),
-        w.scene("single", (who,), w.short_line(who), w.long_line(who)),
+        w.scene("single", (who,), w.line(who), w.line(who)),
     ]
 
 
@@ -81,9 +81,9 @@ def _interview(guest_number: int) -> Callable:
         """Host and guest in turns, each alone in the picture."""
         guest = guests()[guest_number % len(guests())]
         return [
-            w.scene("single", (who,), w.line(who), w.line(who)),
+            w.scene("single", (who,), w.long_line(who)),
             w.scene("single", (guest,), w.line(guest), w.short_line(guest), face=0.95),
-            w.scene("single", (who,), w.line(who), w.long_line(who)),
+            w.scene("single", (who,), w.line(who), w.line(who)),
         ]
 
     return interview
@@ -107,7 +107,7 @@ def _panel(first: int, second: int) -> Callable:
 def inset(w: Writer, who: Actor, number: int) -> list[Scene]:
     """The host in the right half, a guest on a small screen in the left half."""
     guest = guests()[number % len(guests())]
-    return [w.scene("inset", (who, guest), w.line(who), w.line(who), w.short_line(who), w.long_line(who), w.line(who))]
+    return [w.scene("inset", (who, guest), w.line(who), w.long_line(who), w.short_line(who), w.line(who))]
 
 
 # The course's eight videos; longer shows go round again.
@@ -121,9 +121,11 @@ def course_scripts(settings: TalkshowConfig) -> list[Script]:
     for number in range(settings.n_videos):
         writer.open_video(number)
         scenes = []
-        while writer.written_s < 1.1 * settings.seconds + 4:
+        while writer.written_s < 0.85 * settings.seconds:
             scenes += PROGRAMME[number % len(PROGRAMME)](writer, host(), number)
-        scenes.append(replace(scenes[-1], lines=tuple(writer.short_line(host()) for _ in range(3))))
+        goodbye = (writer.line(host()), *(writer.short_line(host()) for _ in range(3)))  # as much of it as fits
+        last = next(s for s in scenes if s.people[:1] == (host(),) and s.kind != "group")
+        scenes.append(replace(last, lines=goodbye))
         camera = QUIET if number % len(PROGRAMME) == QUIET_NUMBER else Camera()
         scripts.append(
             Script(f"show{number + 1:02d}", tuple(scenes), settings.seconds, (settings.width_px, settings.height_px),
@@ -158,7 +160,8 @@ def render_scripts(scripts: list[Script], folder: Path, *, workers: int | None =
     failures, paths = {}, {}
     work = [(script, Path(folder)) for script in scripts]
     scheduler = "inline" if workers == 1 else "processes"
-    for (script, _), result in map_items(_render, work, scheduler=scheduler, workers=workers, desc="talk show", unit="video"):
+    done = map_items(_render, work, scheduler=scheduler, workers=workers, desc="talk show", unit="video")
+    for (script, _), result in done:
         if isinstance(result, Failure):
             failures[script.video_id] = result.error
         paths[script.video_id] = result
@@ -191,7 +194,7 @@ def render_pictures(folder: Path) -> dict[str, Path]:
     """Write group.png (host and two guests) and a reference picture of every actor; returns them by name."""
     folder = Path(folder)
     people = list(cast().values())
-    paths = {actor.name: portrait(folder / f"{actor.name.lower()}.png", actor, seed=k) for k, actor in enumerate(people)}
+    paths = {a.name: portrait(folder / f"{a.name.lower()}.png", a, seed=k) for k, a in enumerate(people)}
     return {"group": group_picture(folder / "group.png", people[:3], seed=3), **paths}
 
 

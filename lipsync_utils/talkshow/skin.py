@@ -61,7 +61,8 @@ def _skin(actor, canvas, rng):
 
 def _freckles(canvas, rng):
     x, y, ax = canvas.x, canvas.y, canvas.ax
-    where = bell(ax, y, 0.38, 0.33, 0.34, 0.20) + 0.5 * bell(x, y, 0, 0.3, 0.2, 0.3) + 0.3 * bell(x, y, 0, -0.5, 0.5, 0.2)
+    where = bell(ax, y, 0.38, 0.33, 0.34, 0.20) + 0.5 * bell(x, y, 0, 0.3, 0.2, 0.3)
+    where += 0.3 * bell(x, y, 0, -0.5, 0.5, 0.2)
     return smoothstep(0.9, 1.9, noise(rng, canvas.shape, [4.5], [1.0])) * np.clip(where, 0, 1)
 
 

@@ -67,7 +67,8 @@ class Member:
         """Return the box of the face as drawn, cut to the picture."""
         a, u = self.actor, self.place.px_per_unit
         w = float(self._half_width)
-        edge = [(-w, 0.1), (w, 0.1), (-0.75 * w, 0.9), (0.75 * w, 0.9), (0, FOREHEAD_Y), (0, 1.52 + a.chin + state.chin_drop)]
+        chin = 1.52 + a.chin + state.chin_drop
+        edge = [(-w, 0.1), (w, 0.1), (-0.75 * w, 0.9), (0.75 * w, 0.9), (0, FOREHEAD_Y), (0, chin)]
         points = [self.puppet.locate(x, y, state) for x, y in edge]
         xs = [np.clip(self.place.cx + x * u, 0, size[0]) for x, _ in points]
         ys = [np.clip(self.place.cy + y * u, 0, size[1]) for _, y in points]
@@ -77,7 +78,7 @@ class Member:
 class Shot:
     """One camera position: `render` draws a frame, `boxes` says where the faces are."""
 
-    def __init__(self, background: np.ndarray, members: list[Member], desk: float | None, seed: int, grain: float = GRAIN):
+    def __init__(self, background: np.ndarray, members: list[Member], desk: float | None, seed: int, grain=GRAIN):
         h, w = background.shape[:2]
         self.size, self.members = (w, h), members
         self._base = background.copy()
@@ -114,9 +115,9 @@ def lay_over(picture: np.ndarray, layer: np.ndarray, x: int, y: int) -> None:
     picture[y0:y1, x0:x1] = cv2.blendLinear(colour, np.ascontiguousarray(under), alpha, 1 - alpha)
 
 
-def single_shot(actor: Actor, size: tuple[int, int], seed: int, face: float = 1.0, at=(0.5, 0.42), backdrop: str | None = None,
-                grain: float = GRAIN) -> Shot:  # fmt: skip
-    """Return a shot of one actor. face: size of the head (1: fills the picture well); at: eyes, fractions of w and h."""
+def single_shot(actor: Actor, size: tuple[int, int], seed: int, face: float = 1.0, at=(0.5, 0.42),
+                backdrop: str | None = None, grain: float = GRAIN) -> Shot:  # fmt: skip
+    """Return a shot of one actor. face: size of the head (1 fills the picture well); at: eyes, fractions of w and h."""
     w, h = size
     place = Place(0.192 * min(w, h) * face, at[0] * w, at[1] * h)
     return Shot(paint_backdrop(size, seed, backdrop), [Member(actor, place, size)], None, seed, grain)
@@ -132,7 +133,7 @@ def group_shot(actors: list[Actor], size: tuple[int, int], seed: int, grain: flo
 
 
 def inset_shot(main: Actor, inset: Actor, size: tuple[int, int], seed: int, grain: float = GRAIN) -> Shot:
-    """Return a picture in picture: the main actor in the right half, a small second face on a screen in the left half."""
+    """Return a picture in picture: the main actor in the right half, a small second one on a screen in the left."""
     w, h = size
     background = paint_backdrop(size, seed, "plain")
     left, top, right, bottom = int(0.05 * w), int(0.16 * h), int(0.42 * w), int(0.60 * h)

@@ -26,8 +26,8 @@ TARGETS = {
 }  # fmt: skip
 SYMBOLS = {
     "a": "aæɐ", "aa": "ɑɒʌ", "e": "e", "eh": "ɛɜ", "i": "i", "ih": "ɪɨ", "o": "oʊ", "oo": "ɔ", "u": "u", "y": "yʏ",
-    "oe": "øœɵ", "schwa": "əɚɝᵻ", "PBM": "pbm", "FV": "fvʋ", "TH": "θð", "TDN": "tdnɾ", "L": "lɫ", "SZ": "sz", "SH": "ʃʒ",
-    "KG": "kɡgŋxɣχʁ", "R": "rɹɻʀ", "W": "w", "J": "jç", "H": "hɦʔ",
+    "oe": "øœɵ", "schwa": "əɚɝᵻ", "PBM": "pbm", "FV": "fvʋ", "TH": "θð", "TDN": "tdnɾ", "L": "lɫ", "SZ": "sz",
+    "SH": "ʃʒ", "KG": "kɡgŋxɣχʁ", "R": "rɹɻʀ", "W": "w", "J": "jç", "H": "hɦʔ",
 }  # fmt: skip
 OF_SYMBOL = {symbol: viseme for viseme, symbols in SYMBOLS.items() for symbol in symbols}
 # how strongly a viseme holds against its neighbours, and how far it reaches in seconds
