@@ -103,7 +103,8 @@ def test_conda_users_get_the_same_versions_and_a_reason_for_each():
 
 def test_what_is_imported_is_asked_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]} | {"face-recognition"}
+    lines = sum(project["optional-dependencies"].values(), project["dependencies"])
+    asked = {canonicalize_name(Requirement(line).name) for line in lines} | {"face-recognition"}
     owners = importlib.metadata.packages_distributions()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -112,7 +113,7 @@ def test_what_is_imported_is_asked_for():
                 names = [node.module]
             others = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
             for module in others - {"lipsync_utils", "google"}:  # google.colab is Colab's own
-                found = {canonicalize_name(owner) for owner in owners.get(module, [f"{module}-bin"])}
+                found = {canonicalize_name(owner) for owner in owners.get(module, [f"{module}-bin", module])}
                 assert found & asked, f"{path.relative_to(ROOT)} imports {module}: pyproject.toml does not ask for it"
 
 
