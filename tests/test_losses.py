@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden import filler, inputs
+from golden import filler
 
 from lipsync_utils import losses, models
 from lipsync_utils.errors import SettingError
@@ -90,9 +90,7 @@ def test_a_term_without_weight_may_be_missing():
 @pytest.mark.parametrize(("dtype", "suffix", "tolerance"), [(torch.float32, "", 1e-6), (torch.float64, "64", 1e-9)])
 def test_discriminator_losses_match_the_golden_numbers(dtype, suffix, tolerance):
     golden = np.load(GOLDEN / "disc.npz")
-    net = filler.load_into(models.VisualQualityDiscriminator()).eval().to(dtype)
-    with torch.no_grad():
-        predicted = net(torch.from_numpy(inputs.disc_video()).to(dtype))
+    predicted = torch.from_numpy(golden[f"pred{suffix}"]).to(dtype)
     real, fake = losses.discriminator_loss(predicted, True).item(), losses.discriminator_loss(predicted, False).item()
     assert real == pytest.approx(float(golden["bce_real64"]), abs=tolerance)
     assert fake == pytest.approx(float(golden[f"bce_fake{suffix}"]), abs=tolerance)
