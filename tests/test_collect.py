@@ -1,0 +1,286 @@
+"""collect: rows with licence and consent become files, whatever the source does; and a video can be forgotten."""
+import functools
+import hashlib
+import http.server
+import json
+import re
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lipsync_utils import collect, media
+from lipsync_utils.collect.fetch import Downloader
+from lipsync_utils.config import CollectConfig, TalkshowConfig
+from lipsync_utils.errors import ManifestError
+from lipsync_utils.media.tools import file_url
+from lipsync_utils.project import data_set
+from lipsync_utils.records import Reason, Source, Video, read_csv
+
+FAST = CollectConfig(pause_s=0.0, retries=0, timeout_s=5.0)
+OURS = {"licence": "CC BY 4.0", "consent": "written, 2026-03-01"}
+
+
+def small_video(path, seconds=1.0, sound=True, seed=0):
+    """A moving picture of noise with a tone."""
+    rng = np.random.default_rng(seed)
+    wav = (0.2 * np.sin(np.arange(int(16000 * seconds)) / 8)).astype(np.float32) if sound else None
+    with media.VideoWriter(path, size=(64, 48), sound=wav) as writer:
+        for _ in range(int(25 * seconds)):
+            writer.write(rng.integers(0, 255, (48, 64, 3)).astype(np.uint8))
+    return path
+
+
+class Site(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder with ranges; a name that begins with 'broken' breaks off half-way unless a range is asked for."""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        """Send a file, or a part of it."""
+        self.server.asked.append((self.command, self.path, self.headers.get("Range")))
+        path = self.server.folder / self.path.split("?")[0].rsplit("/", 1)[-1]
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data, asked = path.read_bytes(), re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        start = int(asked[1]) if asked else 0
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Type", "text/html" if path.name.startswith("page") else "video/mp4")
+        self.send_header("Content-Length", str(len(data) - start))
+        self.send_header("Accept-Ranges", "bytes")
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        if body and path.name.startswith("broken") and not start:
+            self.wfile.write(data[:len(data) // 2])
+            self.close_connection = True
+        elif body:
+            self.wfile.write(data[start:])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A local web site; .address, .folder and .asked (what was requested)."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Site))
+    server.folder, server.asked = tmp_path / "site", []
+    server.folder.mkdir()
+    server.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def data(tmp_path):
+    return data_set("test", tmp_path / "data")
+
+
+def row(video_id, source, **more):
+    fields = {"title": video_id, "language": "nl", "speaker": "host", **OURS, **more}
+    return Source(video_id=video_id, source=str(source), **fields)
+
+
+def test_local_files_are_copied_checked_and_described(data, tmp_path):
+    path = small_video(tmp_path / "my video.mp4")
+    collect.write_sources(data, [row("one", path), row("two", "../my video.mp4"), row("three", path.as_uri())])
+    rows = collect.collect_videos(data, FAST, workers=1)
+    assert [(r.file, r.reason) for r in rows] == [(f"raw/{i}.mp4", None) for i in ("one", "two", "three")]
+    assert rows[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (rows[0].width_px, rows[0].height_px, rows[0].fps, rows[0].audio_hz) == (64, 48, 25.0, 16000)
+    assert rows[0].duration_s == pytest.approx(1.0) and rows[0].size_bytes == path.stat().st_size
+    assert read_csv(data.path("collected.csv"), Video) == rows
+
+
+def test_a_link_costs_no_disk(data, tmp_path):
+    path = small_video(tmp_path / "a.mp4")
+    collect.write_sources(data, [row("one", path)])
+    for _ in range(2):
+        collect.collect_videos(data, replace(FAST, link_local_files=True), workers=1)
+        assert data.path("raw/one.mp4").samefile(path)
+        data.journal("collect").joinpath("one.json").unlink()
+    assert [p.name for p in data.raw.iterdir()] == ["one.mp4"]
+
+
+def test_done_is_done_and_a_changed_source_is_fetched_again(data, tmp_path):
+    path = small_video(tmp_path / "a.mp4")
+    collect.write_sources(data, [row("one", path)])
+    collect.collect_videos(data, FAST, workers=1)
+    before = data.path("raw/one.mp4").stat().st_mtime_ns
+    table = data.path("collected.csv").read_bytes()
+    collect.collect_videos(data, FAST, workers=1)
+    assert data.path("raw/one.mp4").stat().st_mtime_ns == before and data.path("collected.csv").read_bytes() == table
+    small_video(path, seed=1)
+    assert collect.collect_videos(data, FAST, workers=1)[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.unlink()
+    kept = collect.collect_videos(data, FAST, workers=1)[0]
+    assert kept.reason is None and "source is gone" in kept.note
+
+
+def test_no_video_without_licence_and_consent(data, tmp_path):
+    path = small_video(tmp_path / "a.mp4")
+    collect.write_sources(data, [row("a", path, licence=""), row("b", path, consent="unknown"), row("c", path)])
+    rows = collect.collect_videos(data, FAST, workers=1)
+    assert [r.reason for r in rows] == [Reason.NO_LICENCE, Reason.NO_CONSENT, None]
+    assert "licence" in rows[0].note and [p.name for p in data.raw.iterdir()] == ["c.mp4"]
+    collect.write_sources(data, [row("c", path, consent="no")])
+    assert "forget" in collect.collect_videos(data, FAST, workers=1)[0].note
+
+
+def test_bad_local_files_are_rows_and_hurt_nobody(data, tmp_path):
+    good = small_video(tmp_path / "good.mp4")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("not a video\n" * 20)
+    (tmp_path / "cut.mp4").write_bytes(good.read_bytes()[:400])
+    media.write_picture(tmp_path / "picture.png", np.zeros((20, 20, 3), np.uint8))
+    small_video(tmp_path / "mute.mp4", sound=False)
+    media.extract_sound(good, tmp_path / "sound.wav")
+    nasty = small_video(tmp_path / "-it's \"odd\" 🎬.mp4")
+    sources = {"empty": "empty.mp4", "text": "text.mp4", "cut": "cut.mp4", "folder": ".", "none": "none.mp4",
+               "picture": "picture.png", "mute": "mute.mp4", "sound": "sound.wav", "nasty": nasty.name,
+               "good": "good.mp4"}
+    collect.write_sources(data, [row(k, f"../{name}") for k, name in sources.items()])
+    found = {r.video_id: r for r in collect.collect_videos(data, FAST, workers=1)}
+    assert {k: r.reason for k, r in found.items()} == {
+        "empty": Reason.UNREADABLE, "text": Reason.UNREADABLE, "cut": Reason.UNREADABLE, "folder": Reason.UNREADABLE,
+        "none": Reason.NOT_FOUND, "picture": Reason.NO_PICTURE, "mute": Reason.NO_SOUND, "sound": Reason.NO_PICTURE,
+        "nasty": None, "good": None}
+    assert "0 bytes" in found["empty"].note and "folder" in found["folder"].note
+    assert str(data.root) not in found["cut"].note
+    assert sorted(p.name for p in data.raw.iterdir()) == ["good.mp4", "mute.mp4", "nasty.mp4"]
+
+
+def test_other_containers_become_mp4(data, tmp_path):
+    path = small_video(tmp_path / "a.mp4")
+    media.ffmpeg(["-v", "error", "-i", file_url(path), "-c", "copy", file_url(tmp_path / "a.mkv")])
+    collect.write_sources(data, [row("one", tmp_path / "a.mkv")])
+    assert collect.collect_videos(data, FAST, workers=1)[0].reason is None
+    assert b"ftyp" in data.path("raw/one.mp4").read_bytes()[:12]
+
+
+def test_addresses_are_downloaded_under_safe_names(data, site):
+    small_video(site.folder / "film.mp4")
+    title = 'Talk/show: "de \'beste\'" \\ 🎬?*'
+    source = collect.source_from(f"{site.address}/a%20b/film.mp4?x=1", title, **OURS)
+    assert source.video_id == "talk_show_de_beste" and source.title == title
+    collect.write_sources(data, [source])
+    rows = collect.collect_videos(data, FAST, workers=1)
+    assert rows[0].sha256 == hashlib.sha256((site.folder / "film.mp4").read_bytes()).hexdigest()
+    asked = len(site.asked)
+    assert collect.collect_videos(data, FAST, workers=1) == rows and len(site.asked) == asked
+    assert not list(data.path(".downloads").iterdir())
+
+
+def test_a_broken_download_goes_on_where_it_was(data, site):
+    small_video(site.folder / "broken.mp4", seconds=4)
+    collect.write_sources(data, [row("one", f"{site.address}/broken.mp4")])
+    first = collect.collect_videos(data, FAST, workers=1)[0]
+    assert first.reason is Reason.DOWNLOAD_FAILED and "run again" in first.note
+    arrived = data.path(".downloads/one/video.mp4.part").stat().st_size
+    assert 0 < arrived <= (site.folder / "broken.mp4").stat().st_size // 2
+    second = collect.collect_videos(data, FAST, workers=1)[0]
+    assert second.sha256 == hashlib.sha256((site.folder / "broken.mp4").read_bytes()).hexdigest()
+    assert ("GET", "/broken.mp4", f"bytes={arrived}-") in site.asked
+
+
+def test_what_a_site_may_answer_instead(data, site):
+    html = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>please sign in</body></html>"
+    (site.folder / "page.mp4").write_text(html)
+    (site.folder / "lie.mp4").write_text(html * 30)
+    small_video(site.folder / "good.mp4")
+    names = ("missing", "page", "lie", "good")
+    closed = row("closed", "http://127.0.0.1:9/x.mp4")
+    collect.write_sources(data, [*(row(n, f"{site.address}/{n}.mp4") for n in names), closed])
+    rows = {r.video_id: r for r in collect.collect_videos(data, FAST, workers=1)}
+    assert {n: r.reason for n, r in rows.items()} == {
+        "missing": Reason.NOT_FOUND, "page": Reason.UNREADABLE, "lie": Reason.UNREADABLE, "good": None,
+        "closed": Reason.DOWNLOAD_FAILED}
+    assert "404" in rows["missing"].note and "web page" in rows["page"].note and "web page" in rows["lie"].note
+    small_video(site.folder / "missing.mp4")
+    assert collect.collect_videos(data, FAST, workers=1)[0].reason is None, "what failed is tried again"
+
+
+def test_pauses_between_two_downloads_from_one_host(monkeypatch):
+    slept, downloader = [], Downloader(replace(FAST, pause_s=5.0))
+    monkeypatch.setattr("time.sleep", slept.append)
+    downloader.pause("http://a.example/1")
+    downloader._last["a.example"] = __import__("time").monotonic()
+    downloader.pause("http://b.example/1")
+    assert slept == []
+    downloader.pause("http://a.example/2")
+    assert slept == [pytest.approx(5.0, abs=0.1)]
+
+
+def test_a_wrong_manifest_names_row_and_column(data):
+    cases = [([row("a/b", "x")], "row 1, column video_id.*'a_b'"), ([row("a", "x"), row("A", "y")], "more than once"),
+             ([row("a", "x", crop="1,2,3")], "column crop"), ([row("a", "x", crop="9,0,3,4")], "column crop")]
+    for rows, words in cases:
+        collect.write_sources(data, rows)
+        with pytest.raises(ManifestError, match=words):
+            collect.collect_videos(data, FAST, workers=1)
+    data.path("videos.csv").write_text("video_id,url\na,b\n")
+    with pytest.raises(ManifestError, match="missing column 'source'.*unknown column 'url'"):
+        collect.collect_videos(data, FAST, workers=1)
+
+
+def test_the_talk_show_is_a_source(data):
+    show = TalkshowConfig(n_videos=1, seconds=4, n_held_out=1, held_out_seconds=2, width_px=160, height_px=120)
+    sources = collect.sample(data, show)
+    assert sources[0].source == "talkshow:1" and read_csv(data.path("videos.csv"), Source) == sources
+    rows = collect.collect_videos(data, FAST, show=show, workers=1)
+    assert rows[0].reason is None and rows[0].duration_s == pytest.approx(4.0)
+    truth = json.loads(data.path(f"raw/{sources[0].video_id}.truth.json").read_text())
+    assert truth["spoken"]
+    assert "1 videos" in str(collect.estimate(data, FAST, show=show))
+
+
+def test_the_estimate_counts_what_is_known(data, site, tmp_path):
+    small_video(site.folder / "film.mp4")
+    sources = [row("a", small_video(tmp_path / "a.mp4")), row("b", f"{site.address}/film.mp4"), row("c", "nowhere.mp4"),
+               row("d", "x", licence="")]
+    collect.write_sources(data, sources)
+    found = collect.estimate(data, FAST)
+    assert (found.videos, found.refused) == (3, 1) and found.unknown >= 1
+    assert found.media_min >= 1 / 60 and found.disk_mb > 0.1 and found.free_mb > found.disk_mb
+    assert not data.raw.exists()
+
+
+def test_forget_removes_a_video_and_all_that_came_of_it(data, tmp_path):
+    paths = small_video(tmp_path / "a.mp4"), small_video(tmp_path / "b.mp4", seed=2)
+    collect.write_sources(data, [row("a", paths[0]), row("a_1", paths[1])])
+    rows = collect.collect_videos(data, FAST, workers=1)
+    names = {}
+    for video, r in zip(("a", "a_1"), rows):
+        files = [data.path("raw", f"{video}.truth.json"), data.path("clips", video, f"{video}_0000000_0001000.mp4"),
+                 data.path("faces", video, "x", "0.jpg"), data.path("cache", f"faces-{r.sha256[:16]}-12345678.csv"),
+                 data.path(".journal", "split", f"{video}.json"),
+                 data.path(".journal", "speaker", f"{video}_0000000_0001000.json")]
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"x")
+        names[video] = files
+    data.path("clips.csv").write_text("clip_id,video_id\nx,a\ny,a_1\nz,a\n")
+    data.path("filelists").mkdir()
+    data.path("filelists/train.txt").write_text("a/x\na_1/y\n")
+    for run, ids in (("saw", ["a", "b"]), ("not", ["a_1"])):
+        (tmp_path / "outputs" / run / "checkpoints").mkdir(parents=True)
+        (tmp_path / "outputs" / run / "checkpoints" / "generator_1.safetensors").write_bytes(b"x")
+        (tmp_path / "outputs" / run / "data.json").write_text(json.dumps({"video_ids": ids}))
+    done = collect.forget(data, "a", outputs=tmp_path / "outputs")
+    assert done.rows == {"clips.csv": 2, "collected.csv": 1, "videos.csv": 1, "filelists/train.txt": 1}
+    assert [p.parent.parent.name for p in done.saw_it] == ["saw"] and "generator_1" in str(done)
+    assert not any(file.exists() for file in names["a"]) and not data.path("raw/a.mp4").exists()
+    assert all(file.exists() for file in names["a_1"]) and data.path("raw/a_1.mp4").exists()
+    assert not [p for p in data.root.rglob("*") if p.is_file() and b"a.mp4" in p.read_bytes()]
+    assert [r.video_id for r in collect.collect_videos(data, FAST, workers=1)] == ["a_1"]
+    with pytest.raises(ManifestError, match="nothing is known"):
+        collect.forget(data, "a", outputs=tmp_path / "outputs")
