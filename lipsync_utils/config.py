@@ -274,6 +274,33 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class StudyConfig:
+    """The long study of stage 09: what each trap costs, and how many seconds of a speaker are needed."""
+
+    size: str = "full"               # its name in the tables
+    steps: int = 1500                # of every fine-tuning
+    batch_size: int = 8              # windows
+    learning_rate: float = 1e-4
+    sync_weight: float = 0.03
+    speaker_s: float = 480.0         # of the speaker, in the study of the traps
+    curve_s: tuple[float, ...] = (30.0, 120.0, 480.0, 1920.0)  # of the speaker, in the learning curve
+    test_clips: int = 12             # held-out videos that each result is measured on
+    seeds: tuple[int, ...] = (1, 2, 3)
+
+    def __post_init__(self):
+        check(self.steps >= 1 and self.batch_size >= 1, "steps and batch_size must be at least 1")
+        check(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
+        check(0 <= self.sync_weight <= 1, f"sync_weight must lie in [0, 1], got {self.sync_weight}")
+        check(min(self.speaker_s, *self.curve_s) >= 5, "speaker_s and curve_s must be at least 5 s")
+        check(self.test_clips >= 1 and bool(self.seeds), "the study needs a test clip and a seed")
+
+
+STUDY_FULL = StudyConfig()
+STUDY_SMALL = StudyConfig(size="small", steps=60, speaker_s=60.0, curve_s=(10.0, 20.0, 40.0, 80.0), test_clips=6,
+                          seeds=(1,))
+
+
+@dataclass(frozen=True)
 class Preset:
     """One of each: everything that a whole run of the course needs to know."""
 
