@@ -88,6 +88,10 @@ class CnnDetector:
         """One look at a small copy of a frame in which the usual detector saw nobody."""
         return self.run(bgr, min(1.0, RESCUE_PX / max(bgr.shape[:2])), (0, 0))
 
+    def sees_face(self, chips_rgb: list[np.ndarray]) -> bool:
+        """Whether any of the small pictures (150, 150, 3), made by `landmarks.chip`, shows a face."""
+        return any(self.run(np.ascontiguousarray(c[..., ::-1]), 1.0, (0, 0)) for c in chips_rgb)
+
     def run(self, bgr, factor, origin):
         found = model("cnn")(np.ascontiguousarray(resized(bgr, factor)[..., ::-1]), 0)
         return [Detection(in_frame(d.rect, factor, origin), float(d.confidence)) for d in found

@@ -7,12 +7,13 @@ weights fit together only when all see the same extent.
 import numpy as np
 from scipy.ndimage import correlate1d, maximum_filter1d
 
-from .landmarks import BROWS, JAW, NOSE
+from .landmarks import BROWS, JAW, NOSE, OUTER_LIPS
 
 BESIDE = 0.03          # beyond the landmarks of the jaw, of the width: the ears
 FOREHEAD = 0.6         # above the brows, in distances from brows to nose base
 BELOW_CHIN = 0.02      # of the height of the box
-WINDOW = 7             # frames over which boxes are smoothed; odd, so that nothing lags
+OVER_LIPS = 0.06       # of the height, at least between the middle of the box and the lips: a head bent down
+WINDOW = 9             # frames over which boxes are smoothed; odd, so that nothing lags
 
 
 def measure(points: np.ndarray) -> np.ndarray:
@@ -21,6 +22,7 @@ def measure(points: np.ndarray) -> np.ndarray:
     brow = float(np.median(np.sort(brows[:, 1])[:5]))
     top = brow - FOREHEAD * max(float(nose[4:, 1].mean()) - brow, 1.0)
     bottom = float(jaw[:, 1].max())
+    top = min(top, 2 * float(points[OUTER_LIPS, 1].min()) - bottom - 2 * OVER_LIPS * (bottom - top))
     left, right = float(points[:, 0].min()), float(points[:, 0].max())
     beside = BESIDE * (right - left)
     return np.array([left - beside, top, right + beside, bottom + BELOW_CHIN * (bottom - top)])

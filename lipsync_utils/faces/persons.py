@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import extent
+from .detect import rescuer
 from .landmarks import distances, encode_chip
 from .table import HOWS, How
 from .track import Tracklet
 
 MOST_ENCODINGS = 8     # kept of one person
-WEAK_SCORE = 0.4       # a face that was found only once, and no surer than this, is taken for a mistake
+WEAK_SCORE = 0.5       # a face that was never surer than this must also convince the CNN detector
 BESIDE = 0.1           # added to the allowed distance when the face also stands where it was lost
 
 
@@ -38,7 +39,7 @@ class Gatherer:
 
     def add_shot(self, tracklets: list[Tracklet]) -> None:
         """All tracklets of one shot, their frames ascending."""
-        sure = [t for t in tracklets if t.n_found > 1 or t.scores[0] > WEAK_SCORE or t.rescued]
+        sure = [t for t in tracklets if max(t.scores) > WEAK_SCORE or t.rescued or rescuer().sees_face(t.chips)]
         here: dict[int, list[Tracklet]] = {}
         for tracklet in sorted(sure, key=lambda t: (t.frames[0], t.raw[0].left)):
             person = self.who(tracklet, here)

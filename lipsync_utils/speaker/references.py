@@ -26,7 +26,7 @@ class Candidate:
     picture_bgr: np.ndarray
 
 
-def find_candidates(data: DataSet, clips: list[Clip], n_clips: int = 12,
+def find_candidates(data: DataSet, clips: list[Clip], n_clips: int = 8,
                     faces: FacesConfig | None = None) -> list[Candidate]:
     """The people in `n_clips` of the clips, evenly chosen, who is seen in most clips first."""
     chosen = [c for c in clips if c.file]

@@ -36,7 +36,7 @@ def judge(rows: list[SpeakerFace], settings: SpeakerConfig) -> SpeakerCheck:
     if not kept and reason is Reason.MIXED and verdict is Verdict.SPEAKER_ALONE:
         reason, note = Reason.FAILED, "speaker_alone is not among the verdicts to keep"
     near = [min(face.distance for face in f) for f in with_face]
-    best, middle, worst = (min(near), float(np.median(near)), max(near)) if near else (None, None, None)
+    best, middle, worst = (min(near), round(float(np.median(near)), 4), max(near)) if near else (None, None, None)
     return SpeakerCheck(first.clip_id, first.video_id, verdict, kept, len(frames), with_speaker, with_others,
                         len(frames) - len(with_face), best, middle, worst, reason, note)
 
