@@ -130,7 +130,7 @@ class PreprocessConfig:
 class InferenceConfig:
     """Stage 08: a chosen mouth follows speech."""
 
-    paste: str = "blend"             # "blend": soft-edged lower face; "reference": the published code's boxes and square
+    paste: str = "blend"             # "blend": soft-edged lower face; "reference": the published code's square
     longer_speech: str = "ping-pong"  # than the video: ping-pong, loop, hold (the last frame) or cut (the speech)
     shorter_speech: str = "stop"     # stop with the speech, or continue: keep the rest of the video as it is
     static: bool = False             # the article's "static video": one frame of the video stands for all
@@ -139,7 +139,7 @@ class InferenceConfig:
     keep_sound: bool = False         # the article's "overlay the two audio samples": the video's own sound underneath
     kept_sound_db: float = -9.0      # how loud that is
     picture_fps: float = 25.0        # frame rate of a result made from a picture
-    alignment: str = "inference"     # of sound and frames: see audio.ALIGNMENTS
+    alignment: str = "auto"          # of sound and frames: as the network was trained, or see audio.ALIGNMENTS
     min_face_px: int = 40            # a smaller face cannot be redrawn well enough
     label: str = "bottom-left"       # of the words "AI-generated": bottom-left, bottom-right, top-left, top-right, none
     crf: int = 18                    # x264 quality, smaller is better
@@ -158,11 +158,13 @@ class InferenceConfig:
 
     def __post_init__(self):
         for name, words in (("paste", ("blend", "reference")), ("longer_speech", ("ping-pong", "loop", "hold", "cut")),
-                            ("shorter_speech", ("stop", "continue")), ("alignment", ("reference", "centred", "inference")),
+                            ("shorter_speech", ("stop", "continue")),
+                            ("alignment", ("auto", "reference", "centred", "inference")),
                             ("label", ("bottom-left", "bottom-right", "top-left", "top-right", "none")),
                             ("engine", ("auto", "openvino", "torch")), ("device", ("auto", "cpu", "cuda")),
                             ("precision", ("auto", "float32", "bfloat16", "float16"))):
-            check(getattr(self, name) in words, f"{name} must be one of {', '.join(words)}, got {getattr(self, name)!r}")
+            value = getattr(self, name)
+            check(value in words, f"{name} must be one of {', '.join(words)}, got {value!r}")
         check(1 <= self.picture_fps <= 120, f"picture_fps must lie between 1 and 120, got {self.picture_fps}")
         check(0 <= self.crf <= 51, f"crf must lie between 0 (best) and 51, got {self.crf}")
         check(self.batch_size >= 1 and self.static_frame >= 0, "batch_size must be at least 1, static_frame at least 0")

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -172,9 +172,19 @@ def prepare(media, speech, *, generator, choice=None, settings: InferenceConfig 
         engine = make_engine(generator, engine=settings.engine, device=settings.device, batch_size=settings.batch_size,
                              precision="float32" if exact and settings.precision == "auto" else settings.precision,
                              compile_network=settings.compile)
+        settings = replace(settings, alignment=alignment_for(generator, settings))
         job = Job(source, faces, talkers, engine, settings, watch, np.zeros(0, int), source.size)
         _plan_exact(job) if exact else _plan(job)
     return job
+
+
+def alignment_for(generator, settings: InferenceConfig) -> str:
+    """Where a frame's mel window begins: as asked, else as the network was trained.
+
+    Networks trained as the published code does ("reference") are run as the published inference does.
+    """
+    trained = getattr(generator, "mel_alignment", "inference")
+    return settings.alignment if settings.alignment != "auto" else "inference" if trained == "reference" else trained
 
 
 def _whole_picture(source: Source, settings: InferenceConfig) -> FaceTable:
