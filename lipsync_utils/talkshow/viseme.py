@@ -10,6 +10,7 @@ from .voice import Phoneme, is_pause
 
 LEAD_S = 0.03  # the mouth moves before the sound
 JAW_GAIN = 1.25
+SHORTEST_REST_S = 0.15
 OVERSAMPLING = 4
 TRACKS = ("jaw", "width", "rounding", "teeth", "tongue", "press")
 
@@ -62,11 +63,19 @@ def segments(phonemes: tuple[Phoneme, ...], offset_s: float = 0.0) -> list[Segme
     return out
 
 
+def with_rests(held: list[Segment], duration_s: float) -> list[Segment]:
+    """Return the visemes with a closed mouth wherever nothing is held for SHORTEST_REST_S."""
+    ends = [0.0, *(s.end_s for s in held)]
+    starts = [*(s.start_s for s in held), duration_s]
+    gaps = [(a, b) for a, b in zip(ends, starts, strict=True) if b - a >= SHORTEST_REST_S]
+    return sorted([*held, *(Segment(a, b, "sil") for a, b in gaps)], key=lambda s: s.start_s)
+
+
 def mouth_curves(held: list[Segment], n_frames: int, fps: float = 25.0) -> dict[str, np.ndarray]:
-    """Blend visemes into one curve per track of TRACKS, float64 (n_frames,), sampled over each frame's time."""
+    """Blend visemes (in order of time) into one curve per track of TRACKS, float64 (n_frames,), a value per frame."""
     t = (np.arange(n_frames * OVERSAMPLING) + 0.5) / (fps * OVERSAMPLING)
     total, weights = np.zeros((len(t), len(TRACKS))), np.full(len(t), 0.02)
-    for s in held:
+    for s in with_rests(held, n_frames / fps):
         strength, reach = DOMINANCE.get(s.viseme, VOWEL_DOMINANCE)
         length = s.end_s - s.start_s
         if s.viseme == "sil":

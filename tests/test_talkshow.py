@@ -1,0 +1,196 @@
+"""The talk show's files: what is promised about videos, sound and truth holds in what was really written."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from lipsync_utils import media, talkshow
+from lipsync_utils.config import TalkshowConfig
+from lipsync_utils.errors import MediaError, SettingError
+from lipsync_utils.project import content_hash
+from lipsync_utils.talkshow import script, show
+from lipsync_utils.talkshow.actor import LOOK_BOUNDS, actor_from_dict, actor_to_dict
+from lipsync_utils.talkshow.voice import speak
+
+
+def sound_of(path: Path) -> tuple[np.ndarray, int]:
+    """Decode a video's sound: float32 (n,), rate."""
+    with av.open(str(path)) as container:
+        blocks = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+        return np.concatenate(blocks), container.streams.audio[0].rate
+
+
+def level_dbfs(wav) -> float:
+    return 20 * np.log10(np.sqrt(np.mean(np.square(wav, dtype=np.float64))) + 1e-9)
+
+
+def test_cast_has_a_dutch_host_and_guests_of_both_languages():
+    languages = [a.voice.language for a in talkshow.guests()]
+    assert talkshow.host().voice.language == "nl"
+    assert len(talkshow.cast()) >= 5
+    assert {"nl", "en"} <= set(languages)
+
+
+def test_actor_survives_json():
+    for actor in (*talkshow.cast().values(), talkshow.random_actor(5)):
+        assert actor_from_dict(actor_to_dict(actor)) == actor
+
+
+def test_random_actors_stay_in_bounds_and_differ():
+    actors = [talkshow.random_actor(seed) for seed in range(40)]
+    for actor in actors:
+        for key, (low, high) in LOOK_BOUNDS.items():
+            assert low <= getattr(actor, key) <= high, (actor.name, key)
+    assert len({(a.hair, a.skin, a.eye_dx) for a in actors}) == 40
+    assert talkshow.random_actor(7) == actors[7]
+    assert talkshow.random_actor(7, "en").voice.language == "en"
+
+
+def test_same_lines_give_the_same_samples_in_a_fresh_process():
+    voice = talkshow.host().voice
+    lines = [("Dit is een zin.", voice), ("En dit ook.", voice)]
+    first, second = speak(lines), speak(lines)
+    for a, b in zip(first, second, strict=True):
+        assert np.array_equal(a.wav, b.wav)
+        assert a.phonemes == b.phonemes
+
+
+def test_unknown_voice_is_an_error_that_names_it():
+    with pytest.raises(MediaError, match="nobody"):
+        speak([("Hello", talkshow.Voice("nobody"))])
+
+
+def test_programme_has_what_the_course_needs():
+    scripts = talkshow.course_scripts(TalkshowConfig())
+    spoken = {s.video_id: speak([(n.text, n.actor.voice) for n in s.lines]) for s in scripts}
+    times = {s.video_id: script.lay_out(s, spoken[s.video_id]) for s in scripts}
+    kinds = {take.scene.kind for t in times.values() for take in t.takes}
+    lengths = [cue.speech.length_s for t in times.values() for cue in t.cues]
+    pauses = [b.start_s - a.end_s for t in times.values() for a, b in zip(t.cues, t.cues[1:], strict=False)]
+    assert len(scripts) == 8
+    assert all(t.n_frames == 750 for t in times.values())
+    assert kinds == set(script.KINDS)
+    assert max(lengths) > 10
+    assert min(lengths) < 1
+    assert 0.5 <= min(pauses) and max(pauses) <= 1.5
+    assert sum(s.camera.volume_db < 0 for s in scripts) == 1
+    assert all(len(t.takes[0].scene.people) != 3 or len(set(t.takes[0].scene.people)) == 3 for t in times.values())
+
+
+def test_longer_shows_begin_with_the_same_videos_and_fill_their_length():
+    assert talkshow.course_scripts(TalkshowConfig(n_videos=11))[:8] == talkshow.course_scripts(TalkshowConfig())
+    long = talkshow.course_scripts(TalkshowConfig(n_videos=1, seconds=120))[0]
+    t = script.lay_out(long, speak([(n.text, n.actor.voice) for n in long.lines]))
+    assert t.n_frames == 3000
+    assert t.cues[-1].end_s > 115
+
+
+def test_held_out_sentences_are_used_nowhere_else():
+    settings = TalkshowConfig()
+    held = [n.text for s in talkshow.held_out_scripts(settings) for n in s.lines]
+    course = " ".join(n.text for s in talkshow.course_scripts(settings) for n in s.lines)
+    assert len(talkshow.held_out_scripts(settings)) == 12
+    assert len(set(held)) == len(held)
+    assert not [text for text in held if text in course or text in talkshow.sentences("nl")["talk"]]
+    assert all(s.scenes[0].people == (talkshow.host(),) for s in talkshow.held_out_scripts(settings))
+    many = talkshow.held_out_scripts(TalkshowConfig(n_held_out=40))
+    assert len({n.text for s in many for n in s.lines}) == 80
+
+
+def test_a_line_that_does_not_fit_is_an_error():
+    host = talkshow.host()
+    scene = talkshow.Scene("single", (host,), (talkshow.Line(host, "Dit is een veel te lange zin voor dit filmpje."),))
+    with pytest.raises(SettingError, match="no line fits"):
+        talkshow.film(talkshow.Script("short", (scene,), seconds=2))
+    with pytest.raises(SettingError, match="kind"):
+        talkshow.Scene("weather")
+
+
+def test_video_is_what_the_truth_says(sample_show):
+    for name in ("talk", "group", "inset"):
+        info, rows, probed = sample_show.info(name), sample_show.rows(name), media.probe(sample_show.video(name))
+        assert (probed.width_px, probed.height_px, probed.fps) == (480, 360, 25)
+        assert sum(1 for _ in media.frames(sample_show.video(name))) == info["n_frames"] == rows[-1].frame + 1
+        wav, rate = sound_of(sample_show.video(name))
+        assert rate >= 16000
+        assert abs(len(wav) / rate - info["duration_s"]) < 0.1
+
+
+def test_truth_says_who_is_seen_and_who_speaks(sample_show):
+    host, guest, other = talkshow.host().name, talkshow.guests()[0].name, talkshow.guests()[2].name
+    per_frame = {}
+    for row in sample_show.rows("talk"):
+        per_frame.setdefault(row.shot, set()).add(row.actor)
+    assert per_frame == {"single": {host, guest}, "title": {None}}
+    assert {r.actor for r in sample_show.rows("group")} == {host, guest, other}
+    assert {r.speaker for r in sample_show.rows("group")} == {host, None}
+    assert all(r.speaking == (r.actor == r.speaker) for r in sample_show.rows("inset") if r.speaker)
+    assert {r.speaker for r in sample_show.rows("talk") if r.shot == "title"} >= {host}
+    boxes = {r.actor: r for r in sample_show.rows("inset") if r.frame == 0}
+    assert boxes[guest].right_px < 240 < boxes[host].left_px
+    assert boxes[host].right_px - boxes[host].left_px > 2 * (boxes[guest].right_px - boxes[guest].left_px)
+
+
+def test_speech_lies_where_the_truth_says(sample_show):
+    info = sample_show.info("talk")
+    wav, rate = sound_of(sample_show.video("talk"))
+    for line in info["spoken"]:
+        inside = wav[round((line["start_s"] + 0.05) * rate) : round((line["end_s"] - 0.05) * rate)]
+        before = wav[round((line["start_s"] - 0.3) * rate) : round((line["start_s"] - 0.04) * rate)]
+        assert level_dbfs(inside) > -26
+        assert level_dbfs(before) < -60
+    first, last = info["phonemes"][0], info["phonemes"][-1]
+    assert first["start_s"] == info["spoken"][0]["start_s"]
+    assert abs(last["end_s"] - info["spoken"][-1]["end_s"]) < 0.01
+
+
+def test_mouth_moves_with_the_speaker_only(sample_show):
+    rows = sample_show.rows("group")
+    speaking = talkshow.mouth_curve(rows, talkshow.host().name)
+    listening = talkshow.mouth_curve(rows, talkshow.guests()[0].name)
+    assert speaking.max() > 0.25
+    assert listening.max() < 0.01
+    silent = [r.mouth_open for r in rows if r.actor == talkshow.host().name and r.time_s < 0.4]
+    assert max(silent) < 0.02
+
+
+def test_rendering_again_changes_nothing_and_a_fresh_run_gives_the_same_bytes(tmp_path):
+    host = talkshow.host()
+    first, second = tmp_path / "a" / "x.mp4", tmp_path / "b" / "x.mp4"
+    for path in (first, second, first):
+        talkshow.render_clip(path, [host], [(0, "Ja hoor.")], size=(128, 128), seed=3)
+    for suffix in (".mp4", ".truth.csv", ".truth.json"):
+        assert content_hash(first.with_suffix(suffix)) == content_hash(second.with_suffix(suffix))
+    changed = first.stat().st_mtime_ns
+    talkshow.render_clip(first, [host], [(0, "Ja hoor.")], size=(128, 128), seed=3)
+    assert first.stat().st_mtime_ns == changed
+    talkshow.render_clip(first, [host], [(0, "Nee hoor.")], size=(128, 128), seed=3)
+    assert first.stat().st_mtime_ns != changed
+
+
+def test_clip_for_pretraining_takes_its_camera(tmp_path):
+    actor = talkshow.random_actor(11, "en")
+    camera = talkshow.Camera(grain=6, gain=(0.8, 0.9, 1.1), blur_px=0.8, crf=34, volume_db=-10)
+    rough = talkshow.render_clip(tmp_path / "rough.mp4", [actor], [(0, "Yes.")], size=(160, 160), camera=camera, face=0.9)
+    clean = talkshow.render_clip(tmp_path / "clean.mp4", [actor], [(0, "Yes.")], size=(160, 160), face=0.9)
+    assert rough.stat().st_size < clean.stat().st_size
+    difference = level_dbfs(sound_of(clean)[0]) - level_dbfs(sound_of(rough)[0])
+    assert difference == pytest.approx(10, abs=0.5)
+
+
+def test_render_makes_any_number_on_all_cores(tmp_path, monkeypatch):
+    monkeypatch.setattr(show, "render_video", lambda script, folder: folder / f"{script.video_id}.mp4")
+    paths = talkshow.render(3, 20, tmp_path, workers=1)
+    assert [p.name for p in paths] == ["show01.mp4", "show02.mp4", "show03.mp4"]
+    assert [p.name for p in talkshow.render(2, 6, tmp_path, held_out=True, workers=1)] == ["held01.mp4", "held02.mp4"]
+
+
+def test_failed_videos_are_named(tmp_path, monkeypatch):
+    def broken(script, folder):
+        raise MediaError("no more film")
+
+    monkeypatch.setattr(show, "render_video", broken)
+    with pytest.raises(MediaError, match=r"show01: no more film"):
+        talkshow.render(1, 10, tmp_path, workers=1)
