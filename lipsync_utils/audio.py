@@ -10,6 +10,7 @@ Is All You Need" (2020), and measurements of its published code.
 from __future__ import annotations
 
 import subprocess
+import warnings
 from functools import lru_cache
 
 import numpy as np
@@ -56,7 +57,9 @@ def load_wav(path) -> np.ndarray:
 def _read_plain_wav(path):
     """Read a 16 kHz PCM or float WAV sample by sample, exactly; None for everything that needs ffmpeg."""
     try:
-        rate, samples = wavfile.read(path, mmap=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
+            rate, samples = wavfile.read(path, mmap=True)
     except (ValueError, OSError, EOFError, IndexError):  # 24 bit, broken header, compressed: ffmpeg knows better
         return None
     if rate != SAMPLE_RATE_HZ or samples.dtype not in (np.uint8, np.int16, np.int32, np.float32, np.float64):
