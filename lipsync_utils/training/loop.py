@@ -1,0 +1,408 @@
+"""The training loop: one for the expert, the generator, and the generator with its discriminator.
+
+What a step sees depends on its number alone, and a checkpoint holds all that changes: a run that is stopped and resumed
+equals one that was not, bit for bit on a CPU. Several processes (`accelerate launch`) share every batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .. import checkpoints, losses
+from ..config import TrainConfig, WindowsConfig
+from ..errors import DataError, SettingError
+from ..project import lock, run_folder, write_json
+from ..windows import ClipFaces, StepBatches, WindowIndex, Windows, index_windows, spread
+from . import build, preflight, record, watch
+from .memory import advise_on_memory
+from .show import Live
+from .steps import expert_batch, expert_loss, expert_step, generator_batch, generator_losses, generator_step
+
+log = logging.getLogger(__name__)
+
+#: Settings that may differ when a run is resumed: they do not change what a step does.
+FREE = {"workers", "save_every", "sample_every", "keep", "compile", "min_expert_accuracy"}
+SAMPLES = 4  # windows in a picture of samples
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run came to. weights: its newest checkpoint, best: that with the lowest validation loss; rows: history.
+
+    stopped: by the stop button or Ctrl-C. seconds: of this call; s_per_step: without evaluations and saving.
+    """
+
+    run: Path
+    step: int
+    weights: Path
+    best: Path
+    rows: list[dict]
+    stopped: bool
+    seconds: float
+    s_per_step: float
+
+
+def train(settings: TrainConfig, clips: list[ClipFaces], run: str | Path, *, windows: WindowsConfig | None = None,
+          resume: bool = True, live: bool = True, stop_at: int | None = None, check: bool = True) -> TrainResult:  # fmt: skip
+    """Train one network on clips; what the run leaves behind lies in its folder.
+
+    clips: of both splits, see windows.load_clips. run: a name (outputs/<run>/) or a folder. resume: continue a run with
+    the same settings and data; False: set an earlier run of that name aside and begin. stop_at: a step to stop at
+    before settings.steps, to be resumed. check: pre-flight before the first step.
+    Raises SettingError, DataError or CheckpointError before anything is changed; DataError naming the clips of the batch
+    whose loss is no number.
+    """
+    windows = windows or WindowsConfig()
+    if not clips:
+        raise DataError("the list of clips is empty: run notebook 04 first")
+    indexes = {split: index_windows(clips, windows, split) for split in ("train", "val")}
+    accelerator = build.make_accelerator(settings)
+    _check_size(settings, indexes["train"], accelerator.num_processes)
+    folder = run if isinstance(run, Path) else run_folder(run)
+    guard = lock(folder, what="this run") if accelerator.is_main_process else contextlib.nullcontext()
+    with guard:
+        trainer = Trainer(settings, windows, indexes, folder, accelerator, resume)
+        if check and trainer.step == 0:
+            preflight.check_networks(settings, windows, indexes, trainer.networks)
+        return trainer.run(min(stop_at or settings.steps, settings.steps), live and accelerator.is_local_main_process)
+
+
+def _check_size(settings, index: WindowIndex, processes: int):
+    if settings.batch_size * processes > len(index):
+        raise SettingError(
+            f"a batch of {settings.batch_size * processes} windows is larger than the data, {len(index)} windows: "
+            f"set batch_size to at most {max(len(index) // processes, 1)}, or use more clips"
+        )
+
+
+class Trainer:
+    """The state of a run, and what happens in a step. Use `train`."""
+
+    def __init__(self, settings, windows, indexes, folder: Path, accelerator, resume: bool):
+        self.settings, self.windows, self.indexes, self.folder = settings, windows, indexes, folder
+        self.accelerator, self.kind = accelerator, settings.network
+        self.fingerprint = indexes["train"].fingerprint
+        self.networks = build.build_networks(settings)
+        if settings.network == "generator":
+            self.networks.main.mel_alignment = windows.alignment
+        self.schedule = losses.SyncSchedule(
+            settings.sync_schedule, settings.sync_weight, ramp_steps=settings.sync_ramp_steps
+        )
+        self.step, self.sync_is_on, self.best = 0, False, float("inf")
+        self.data = {
+            split: Windows(index, windows, settings.mirror and split == "train") for split, index in indexes.items()
+        }
+        saved = self._find_earlier(resume)
+        if saved:
+            self._load_networks(saved)
+        self.models = {name: build.wrap(network, accelerator, settings) if name in ("main", "discriminator")
+                       else network.to(accelerator.device) for name, network in self.networks.parts().items()}  # fmt: skip
+        self.optimisers = build.optimisers(self.networks, settings)
+        if saved:
+            self._load_optimisers(saved)
+        self.optimisers = {name: accelerator.prepare(o) for name, o in self.optimisers.items()}
+        self.history = record.History(folder, self.step)
+
+    # ---------------------------------------------------------------- beginning and resuming
+
+    def _find_earlier(self, resume):
+        """The checkpoint to continue from, or None; an earlier run that cannot be continued is never overwritten."""
+        facts = {"settings": dataclasses.asdict(self.settings), "windows": dataclasses.asdict(self.windows),
+                 "data": self.fingerprint, "processes": self.accelerator.num_processes}  # fmt: skip
+        before = record.read_json(self.folder / "settings.json")
+        if before and not resume and self.accelerator.is_main_process:
+            _set_aside(self.folder)
+            before = None
+        saved = record.newest_checkpoint(self.folder, self.kind) if before and resume else None
+        if saved:
+            changed = differences(before, facts)
+            if changed:
+                raise SettingError(
+                    f"{self.folder.name} was begun with other settings ({', '.join(changed)}): choose another "
+                    "run name, or resume=False to set it aside and begin anew"
+                )
+        if self.accelerator.is_main_process:
+            write_json(self.folder / "settings.json", facts)
+            write_json(self.folder / "data.json", {"video_ids": sorted({c.video_id for c in self.indexes["train"].clips}),
+                                                   "val_video_ids": sorted({c.video_id for c in self.indexes["val"].clips}),
+                                                   "fingerprint": self.fingerprint})  # fmt: skip
+        self.accelerator.wait_for_everyone()
+        return saved
+
+    def _load_networks(self, saved):
+        self.networks.main.load_state_dict(saved.weights)
+        for name, weights in saved.state["networks"].items():
+            getattr(self.networks, name).load_state_dict(weights)
+        self.step, self.sync_is_on, self.best = saved.step, saved.state["sync_is_on"], saved.state["best"]
+        log.info("%s: continuing at step %d", self.folder.name, self.step)
+
+    def _load_optimisers(self, saved):
+        self.optimisers["main"].load_state_dict(saved.optimizer)
+        if "discriminator" in self.optimisers:
+            self.optimisers["discriminator"].load_state_dict(saved.state["disc_optimizer"])
+        if self.accelerator.scaler is not None and saved.state.get("scaler"):
+            self.accelerator.scaler.load_state_dict(saved.state["scaler"])
+
+    def save(self):
+        """Write a checkpoint that holds all that changes from step to step."""
+        if not self.accelerator.is_main_process:
+            return None
+        networks = {k: record.plain_state(v.state_dict()) for k, v in self.networks.parts().items()
+                    if k in ("discriminator", "contrast") or (k == "expert" and self.settings.expert_mode == "train")}  # fmt: skip
+        state = {"networks": networks, "sync_is_on": self.sync_is_on, "best": self.best}
+        if "discriminator" in self.optimisers:
+            state["disc_optimizer"] = record.plain_state(self.optimisers["discriminator"].state_dict())
+        if self.accelerator.scaler is not None:
+            state["scaler"] = self.accelerator.scaler.state_dict()
+        path = self._write(f"{self.kind}_{self.step:09d}.pt", self.optimisers["main"], state)
+        record.remove_old(self.folder, self.kind, self.settings.keep)
+        self.history.flush()
+        return path
+
+    def _write(self, name, optimizer=None, state=None):
+        return checkpoints.save(
+            self.folder / "checkpoints" / name, self.networks.main, optimizer=optimizer and record.plain_state(optimizer.state_dict()),
+            step=self.step, epoch=self.step * self.settings.batch_size // max(len(self.indexes["train"]), 1),
+            settings=self.settings, data_fingerprint=self.fingerprint, mel_alignment=self.windows.alignment,
+            videos=sorted({c.video_id for c in self.indexes["train"].clips}), state=state)  # fmt: skip
+
+    # ---------------------------------------------------------------- the run
+
+    def run(self, last: int, live: bool) -> TrainResult:
+        """Go on to step `last`; returns early, after saving, when the user stops it."""
+        began, spent, first = time.perf_counter(), 0.0, self.step
+        show = Live(last, self.step, live, self.folder.name)
+        if self.step == 0:
+            self.evaluate(show)
+        batches = iter(self._loader(last))
+        with stop_asked() as asked:
+            while self.step < last and not self._anyone(asked.is_set()):
+                tick = time.perf_counter()
+                numbers = self._one_step(next(batches))
+                spent += time.perf_counter() - tick
+                self.history.add(self.step, "train", **numbers, seconds=round(spent, 3))
+                show.step(numbers)
+                if self.step % self.settings.evaluate_every == 0 or self.step == last:
+                    self.evaluate(show)
+                if self.step % self.settings.save_every == 0:
+                    self.save()
+                show.draw(self.history)
+            stopped = asked.is_set()
+        path = self.save()
+        show.draw(self.history, last=True)
+        show.close()
+        self.accelerator.wait_for_everyone()
+        return TrainResult(self.folder, self.step, path, self.folder / "checkpoints" / f"{self.kind}_best.pt", self.history.rows,
+                           stopped, time.perf_counter() - began, spent / max(self.step - first, 1))  # fmt: skip
+
+    def _loader(self, last):
+        batches = StepBatches(self.indexes["train"], self.windows, self.settings.batch_size, self.step, last,
+                              windows_per_clip=self.settings.windows_per_clip, rank=self.accelerator.process_index,
+                              world=self.accelerator.num_processes)  # fmt: skip
+        return torch.utils.data.DataLoader(self.data["train"], batch_sampler=batches, num_workers=self.settings.workers,
+                                           pin_memory=self.accelerator.device.type == "cuda",
+                                           persistent_workers=self.settings.workers > 0)  # fmt: skip
+
+    def _anyone(self, asked: bool) -> bool:
+        """Whether any process was asked to stop: all stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        flag = torch.tensor(float(asked), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum") > 0)
+
+    def sync_weight(self) -> float:
+        """The weight of the sync loss at this step."""
+        return self.schedule.weight_at(self.step, self.sync_is_on) if self.networks.expert is not None else 0.0
+
+    def _one_step(self, items) -> dict[str, float]:
+        factor = build.learning_rate_factor(self.settings, self.step)
+        for name, rate in (("main", self.settings.learning_rate), ("discriminator", self.settings.disc_learning_rate)):
+            for group in self.optimisers[name].param_groups if name in self.optimisers else ():
+                group["lr"] = rate * factor
+        build.set_norms(build.bare(self.models["main"]), self.settings.freeze_norm)
+        parts = [
+            dict(zip(items, values)) for values in zip(*(v.chunk(self.settings.accumulate) for v in items.values()))
+        ]
+        learning = [self.models[n] for n in ("main", "discriminator") if n in self.models]
+        totals = {}
+        for part in parts:
+            with self.accelerator.accumulate(*learning), advise_on_memory(self, part):
+                numbers = self._update(part)
+            if not all(value - value == 0 for value in numbers.values()):
+                self._stop_on_nan(part, numbers)
+            for name, value in numbers.items():
+                totals[name] = totals.get(name, 0.0) + value / len(parts)
+        self.step += 1
+        extra = {"sync_weight": self.sync_weight()} if self.kind == "generator" else {}
+        return {**totals, "learning_rate": self.settings.learning_rate * factor, **extra}
+
+    def _update(self, items):
+        device = self.accelerator.device
+        if self.kind == "expert":
+            contrast = self.networks.contrast
+            batch = expert_batch(items, device, contrast is not None)
+            return expert_step(
+                self.models["main"], self.optimisers["main"], batch, contrast=contrast, accelerator=self.accelerator
+            )
+        return generator_step(
+            self.models["main"], self.optimisers["main"], generator_batch(items, device), expert=self.models.get("expert"),
+            sync_weight=self.sync_weight(), discriminator=self.models.get("discriminator"),
+            disc_optimizer=self.optimisers.get("discriminator"), disc_weight=self.settings.disc_weight,
+            accelerator=self.accelerator)  # fmt: skip
+
+    def _stop_on_nan(self, items, numbers):
+        """No step was made with it; the newest checkpoint is from before."""
+        self.history.flush()
+        bad = [name for name, value in numbers.items() if value - value != 0]
+        clips = ", ".join(self.data["train"].names(items["item"].tolist()))
+        raise DataError(f"{self.folder.name}, step {self.step}: the loss ({', '.join(bad)}) is no number. Windows of this batch: "
+                        f"{clips}. Look at these clips, or lower learning_rate; the newest checkpoint is good.")  # fmt: skip
+
+    # ---------------------------------------------------------------- evaluating
+
+    @torch.no_grad()
+    def evaluate(self, show: Live | None = None) -> dict[str, float]:
+        """Losses on the fixed validation windows; also moves the reference's sync switch, warns, and draws samples."""
+        main = build.bare(self.models["main"])
+        main.eval()
+        chosen = spread(self.indexes["val"], self.windows.val_windows)
+        size = max(self.settings.batch_size // self.settings.accumulate, 2)
+        mine = [chosen[i : i + size] for i in range(0, len(chosen), size)][
+            self.accelerator.process_index :: self.accelerator.num_processes
+        ]
+        sums, count = {}, 0
+        for numbers in mine:
+            items = torch.utils.data.default_collate([self.data["val"][n] for n in numbers])
+            for name, value in self._losses(main, items).items():
+                sums[name] = sums.get(name, 0.0) + value.item() * len(numbers)
+            count += len(numbers)
+        numbers = self._mean_over_processes(sums, count)
+        main.train()
+        if self.kind == "generator" and "sync" in numbers:
+            self.sync_is_on = self.schedule.after_evaluation(numbers["sync"], self.sync_is_on)
+        self._after_evaluation(numbers, show)
+        return numbers
+
+    def _losses(self, main, items):
+        device = self.accelerator.device
+        if self.kind == "expert":
+            contrast = self.networks.contrast
+            return expert_loss(
+                main, expert_batch(items, device, contrast is not None), contrast, self.accelerator.autocast
+            )
+        weight = self.settings.sync_weight if self.networks.expert is not None else 0.0
+        return generator_losses(main, generator_batch(items, device), expert=self.models.get("expert"), sync_weight=weight,
+                                discriminator=build.bare(self.models["discriminator"]) if "discriminator" in self.models else None,
+                                disc_weight=self.settings.disc_weight, autocast=self.accelerator.autocast)[1]  # fmt: skip
+
+    def _mean_over_processes(self, sums, count):
+        if self.accelerator.num_processes == 1:
+            return {name: value / count for name, value in sums.items()}
+        names = accelerate_gather(sorted(sums))
+        values = torch.tensor(
+            [sums.get(n, 0.0) for n in names] + [float(count)], dtype=torch.float64, device=self.accelerator.device
+        )
+        values = self.accelerator.reduce(values, "sum").tolist()
+        return {name: value / values[-1] for name, value in zip(names, values)}
+
+    def _after_evaluation(self, numbers, show):
+        if not self.accelerator.is_main_process:
+            return
+        extra = {"sync_weight": self.sync_weight()} if self.kind == "generator" else {}
+        self.history.add(self.step, "val", **numbers, **extra)
+        for sentence in watch.warnings(self.history, self.settings, self.sync_weight()):
+            log.warning("step %d: %s", self.step, sentence)
+        if numbers["total"] < self.best:
+            self.best = numbers["total"]
+            self._write(f"{self.kind}_best.pt")
+        if self.kind == "generator" and (
+            self.step % self.settings.sample_every == 0 or self.step == self.settings.steps
+        ):
+            picture = self.sample()
+            if show:
+                show.sample(picture)
+
+    @torch.no_grad()
+    def sample(self):
+        """Write samples/step_<step>.png of fixed validation windows; returns the picture, BGR."""
+        main = build.bare(self.models["main"]).eval()
+        chosen = spread(self.indexes["val"], SAMPLES)
+        items = torch.utils.data.default_collate([self.data["val"][n] for n in chosen])
+        batch = generator_batch(items, self.accelerator.device)
+        with self.accelerator.autocast():
+            generated = main(batch.mels, batch.faces).float()
+        main.train()
+        strips = [
+            record.strip(batch.faces[i, 3:], batch.faces[i, :3], generated[i], batch.truth[i])
+            for i in range(len(chosen))
+        ]
+        record.write_sample(self.folder, self.step, strips)
+        return torch.from_numpy(strips[0]).numpy() if len(strips) == 1 else _side_by_side(strips)
+
+
+def _side_by_side(pictures):
+    import numpy as np
+
+    return np.concatenate(pictures, axis=1)
+
+
+def accelerate_gather(names):
+    """Every process evaluates at least one batch or knows the names from the others."""
+    from accelerate.utils import gather_object
+
+    return sorted(set(gather_object(names)))
+
+
+def differences(before: dict, now: dict) -> list[str]:
+    """What keeps a run from being continued: "name=old, now new" for every setting that matters."""
+    found = []
+    for group in ("settings", "windows"):
+        for name, value in now[group].items():
+            old = before.get(group, {}).get(name)
+            old = tuple(old) if isinstance(old, list) else old
+            if old != value and name not in FREE and not (name == "steps" and not now["settings"]["decay"]):
+                found.append(f"{name}={old!r}, now {value!r}")
+    found += [f"other {what}" for what in ("data", "processes") if before.get(what) != now[what]]
+    return found
+
+
+def _set_aside(folder: Path):
+    """Move what an earlier run left in a folder to a folder beside it: nothing trained is ever lost."""
+    number = 1
+    while (target := folder.with_name(f"{folder.name}-before-{number}")).exists():
+        number += 1
+    target.mkdir()
+    for item in folder.iterdir():
+        if not item.name.startswith(".lock"):
+            item.rename(target / item.name)
+    log.warning("the earlier run %s was set aside as %s", folder.name, target.name)
+
+
+@contextlib.contextmanager
+def stop_asked():
+    """Inside, Ctrl-C or the stop button sets the yielded event, so that the step in work is finished; twice: at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number, frame):
+        if asked.is_set():
+            raise KeyboardInterrupt
+        log.warning("stopping after this step; once more to stop at once")
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
