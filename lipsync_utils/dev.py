@@ -24,7 +24,7 @@ TARGETS = {
     "test": (True, "everything a push must pass, the notebooks at a small size included", ["-m", "pytest"]),
     "lint": (True, "ruff over the package, the tests and the notebooks", ["-m", "ruff", "check", "."]),
     "lab": (False, "open the notebooks in JupyterLab", ["-m", "jupyterlab", "--notebook-dir=."]),
-    "app": (False, "serve the web app on this machine", ["-m", "voila", "notebooks/app.ipynb"]),
+    "app": (False, "serve the web app on this machine", ["-m", f"{MODULE}.picker.serve"]),
     "book": (False, "the notebooks as a web site in docs/_site/", ["-m", f"{MODULE}.book"]),
     "bench": (True, "the benchmark tables", ["-m", "pytest", *BENCH]),
     "study": (False, "the long study (hours, resumable); results in data/study/", ["-m", f"{MODULE}.evaluation.study"]),

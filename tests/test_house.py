@@ -38,7 +38,7 @@ training
 inference
 evaluation
 picker
-kernel notebooks colab course book study
+kernel notebooks colab course book
 """
 ORDER = {name: (row, column) for row, line in enumerate(LAYERS.split("\n")) for column, name in enumerate(line.split())}
 UPWARD = {("faces", "models"), ("faces", "checkpoints")}  # the S3FD detector is a network with published weights
@@ -218,7 +218,7 @@ def test_notebooks_are_committed_without_outputs(path):
     assert book.metadata.kernelspec.name == "python3"
     for cell in book.cells:
         assert not cell.get("outputs") and cell.get("execution_count") is None and "papermill" not in cell.metadata
-    assert [cell.id for cell in book.cells] == [f"cell-{number}" for number in range(len(book.cells))]
+    assert [cell.id.removeprefix("cell-") for cell in book.cells] == [str(n) for n in range(len(book.cells))]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
