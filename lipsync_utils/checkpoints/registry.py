@@ -103,12 +103,15 @@ def fetch(name: str, folder) -> Path:
             raise CheckpointError(f"{target} is not the published {entry.file}: {fault}. Move it away and fetch again.")
         return target
     log.warning("fetching %s (%s), %s", entry.file, entry.what, LICENCE)
-    incoming, problems = folder / ".incoming", [] if _is_reachable() else [f"{_endpoint()} cannot be reached"]
-    for repository, subfolder in () if problems else MIRRORS:
+    incoming, is_offline = folder / ".incoming", not _is_reachable()
+    problems = [f"{_endpoint()} cannot be reached"] if is_offline else []
+    for repository, subfolder in MIRRORS:
         try:
-            arrived = _download(repository, f"{subfolder}/{entry.file}", incoming)
+            arrived = _download(repository, f"{subfolder}/{entry.file}", incoming, is_offline)
         except _network_errors() as error:
             project.raise_if_full(error, target)
+            if is_offline:
+                break
             problems.append(f"{repository}: {str(error).strip().splitlines()[0][:200] if str(error) else error!r}")
             continue
         if not (fault := fault_of(arrived, entry)):
@@ -141,11 +144,12 @@ def _is_reachable(timeout_s=10):
     return True
 
 
-def _download(repository, filename, incoming):
+def _download(repository, filename, incoming, is_offline):
     """Fetch one file through huggingface_hub, which shows a bar and keeps what is incomplete for the next try."""
     from huggingface_hub import hf_hub_download
 
-    return Path(hf_hub_download(repository, filename, local_dir=incoming, endpoint=_endpoint()))
+    options = {"local_files_only": True} if is_offline else {}  # then it gives up at once
+    return Path(hf_hub_download(repository, filename, local_dir=incoming, endpoint=_endpoint(), **options))
 
 
 def _network_errors():
