@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_utils import faces, metrics
+from lipsync_utils import faces, media, metrics
 from lipsync_utils.errors import CheckpointError, DataError, SettingError
 
 
@@ -251,3 +251,24 @@ def test_many_videos_are_flipped_at_random():
     assert clear.p < 0.001
     unclear = metrics.paired_difference(theirs + rng.standard_normal(40) * np.tile([1, -1], 20), theirs, np.arange(40))
     assert unclear.p > 0.01
+
+
+def test_the_meter_follows_the_mouths_of_the_talk_show(sample_show):
+    """Landmarks on the rendered host against the opening he was rendered with, and his face against a guest's."""
+    rows = [row for row in sample_show.rows("talk") if row.actor]
+    host = rows[0].actor
+    boxes = np.full((1 + max(row.frame for row in rows), 4), np.nan)
+    for row in rows:
+        if row.actor == host:
+            boxes[row.frame] = row.left_px, row.top_px, row.right_px, row.bottom_px
+    n = int(np.flatnonzero(np.isfinite(boxes[:, 0])).max()) + 1
+    pictures = [f.image_bgr for f in itertools.islice(media.frames(sample_show.video("talk")), n)]
+    measured = metrics.mouth_opening(metrics.landmark_track(pictures, boxes[:n]))
+    truth = np.full(len(boxes), np.nan)
+    for row in rows:
+        if row.actor == host:
+            truth[row.frame] = row.mouth_open
+    assert metrics.correlation(measured, truth) > 0.8
+    seen = np.flatnonzero(np.isfinite(boxes[:n, 0]))[:3]
+    same = metrics.identity_distance([pictures[i] for i in seen], [pictures[i] for i in seen], boxes[seen])
+    assert same == pytest.approx(0, abs=1e-6)

@@ -1,6 +1,5 @@
 """MFCC, LSE and the judge, against numbers worked out by hand or by a slow version of the description."""
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,6 @@ from golden import filler, inputs
 from lipsync_utils import audio, faces, media, metrics, models
 from lipsync_utils.errors import DataError, SettingError
 from lipsync_utils.metrics import tracks
-
-REAL = Path(__file__).parents[2] / "shared" / "real" / "man_suit_700x700.mp4"
 
 
 def slow_mfcc(wav, column):
@@ -177,10 +174,9 @@ def test_lse_of_a_video_is_that_of_its_tracks_crops(tmp_path, monkeypatch, syncn
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not REAL.exists(), reason="the clips of real people are not beside the checkout")
-def test_lse_of_a_real_video_gives_a_row_for_its_face(tmp_path, syncnet):
-    short = tmp_path / "short.mp4"
-    media.ffmpeg(["-i", media.tools.file_url(REAL), "-t", "4.4", "-c", "copy", media.tools.file_url(short)])
+def test_lse_of_a_real_video_gives_a_row_for_its_face(tmp_path, real_clips, syncnet):
+    film, short = real_clips / "man_suit_700x700.mp4", tmp_path / "short.mp4"
+    media.ffmpeg(["-i", media.tools.file_url(film), "-t", "4.4", "-c", "copy", media.tools.file_url(short)])
     rows = metrics.lse_of_video(short, syncnet)
     assert len(rows) == 1
     assert rows[0].end - rows[0].start > 100
