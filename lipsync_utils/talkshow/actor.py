@@ -9,6 +9,9 @@ from importlib import resources
 
 import numpy as np
 
+from ..errors import SettingError
+
+BREATHY = ("Alicia", "Demonic", "Reed", "Storm", "caleb", "f2", "f3", "f5", "sandro", "victor", "whisper", "whisperf")
 LONG_HAIR = ("bob", "long")
 HAIR = ("short", "crop", "curly", "bun", "bob", "long", "bald")
 
@@ -25,12 +28,16 @@ LOOK_BOUNDS = {
 
 @dataclass(frozen=True)
 class Voice:
-    """An espeak-ng voice: name with variant ("nl+f3"), words per minute, pitch and pitch range (0..99)."""
+    """An espeak-ng voice: name with variant ("nl+f4"), words per minute, pitch and pitch range (0..99)."""
 
     name: str
     rate: int = 155
     pitch: int = 50
     range: int = 50
+
+    def __post_init__(self):
+        if self.name.partition("+")[2] in BREATHY:
+            raise SettingError(f"voice {self.name}: its breath is noise seeded by the clock; use another variant")
 
     @property
     def language(self) -> str:
@@ -86,7 +93,7 @@ class Actor:
 
     def __post_init__(self):
         if self.hair not in HAIR:
-            raise ValueError(f"hair must be one of {HAIR}, got {self.hair!r}")
+            raise SettingError(f"hair must be one of {HAIR}, got {self.hair!r}")
 
     @property
     def interocular(self) -> float:
@@ -129,7 +136,7 @@ HAIR_COLOURS = ((22, 17, 15), (42, 28, 20), (74, 48, 30), (112, 74, 42), (176, 1
 GREYS = ((150, 148, 146), (196, 194, 192))
 IRISES = ((44, 28, 20), (70, 46, 28), (96, 84, 50), (90, 130, 100), (96, 126, 158))
 MALE_VOICES = ("m1", "m2", "m3", "m4", "m5", "m6", "m7")
-FEMALE_VOICES = ("f1", "f2", "f3", "f4", "f5")
+FEMALE_VOICES = ("f1", "f4", "Annie", "anika", "belinda", "linda")
 
 
 def _near(rng, colour, spread=10):
