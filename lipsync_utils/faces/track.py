@@ -97,6 +97,9 @@ class Tracker:
     def end_shot(self) -> None:
         if self.index > self.key_at:
             self.key()
+        if self.index - self.scan_at >= self.settings.detect_every:  # who came back since the last search?
+            self.scan_at = self.index
+            self.scan()
         self.ask_rescue()
         self.on_shot([t.ordered() for t in self.shot])
         self.active, self.shot = [], []

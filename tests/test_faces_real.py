@@ -1,0 +1,46 @@
+"""Faces of real people, from ../shared/real beside the checkout; skipped where it is absent."""
+import numpy as np
+import pytest
+
+from lipsync_utils import faces, media
+
+
+@pytest.mark.slow
+def test_small_face_in_a_tall_picture(real_clips):
+    table = faces.find_faces(real_clips / "woman_bench_1080x1920_hevc.mp4")
+    assert table.size == (1080, 1920) and table.track_ids == [0]  # and not the string lights behind her
+    assert len(table.frames_of(0)) >= 0.99 * table.n_frames
+
+
+def test_speed_recall_and_overlap(real_clips):
+    """A quick form of benchmarks/bench_faces.py: every 9th frame of one clip is the yardstick."""
+    import time
+
+    import face_recognition
+    path = real_clips / "man_suit_700x700.mp4"
+    faces.find_in_frames([next(media.frames(path)).image_bgr])  # load the models
+    start = time.process_time()
+    table = faces.find_faces(path)
+    ours_s = (time.process_time() - start) / table.n_frames
+    ious, looked, start = [], 0, time.process_time()
+    for frame in media.frames(path, every=9):
+        looked += 1
+        rgb = np.ascontiguousarray(frame.image_bgr[..., ::-1])
+        for top, right, bottom, left in face_recognition.face_locations(rgb):
+            raw = table.raw[(table.frame == frame.index) & table.seen]
+            ious.append(faces.iou(raw, np.array([left, top, right, bottom])).max(initial=0))
+    theirs_s = (time.process_time() - start) / looked
+    assert np.mean(np.array(ious) > 0.3) >= 0.99 and np.mean(ious) >= 0.75
+    assert theirs_s > 4 * ours_s  # 8 and more where nothing else runs: see the benchmark
+
+
+def test_real_chins_and_lips(real_clips):
+    for name in ("man_suit_700x700.mp4", "woman_blue_700x700_30fps.mp4"):
+        table = faces.find_faces(real_clips / name)
+        chin = []
+        for frame in media.frames(real_clips / name, every=5):
+            for box in table.at(frame.index).values():
+                points = faces.landmarks(frame.image_bgr, box)
+                chin.append(box.contains(*points[8]))
+                assert points[48:, 1].min() > (box.top + box.bottom) / 2
+        assert np.mean(chin) >= 0.99
