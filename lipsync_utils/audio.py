@@ -77,7 +77,7 @@ def _read_plain_wav(path):
 def _decode(path):
     """Let ffmpeg decode, mix down and resample, on the picture's clock; the samples arrive through a pipe."""
     command = [ffmpeg_program(), "-nostdin", "-v", "error", "-protocol_whitelist", ONLY_FILES, "-i", file_url(path)]
-    resample = f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0"
+    resample = f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0:rematrix_maxval=1.0"  # 1.0: average, not 3 dB more
     command += ["-map", "0:a:0", "-ac", "1", "-af", resample, "-f", "f32le", "-"]
     samples = bytearray()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -231,3 +231,9 @@ def test_samples_that_are_not_numbers_are_refused_and_loud_ones_clipped(tmp_path
         audio.load_wav(tmp_path / "a.wav")
     wavfile.write(tmp_path / "b.wav", 16000, np.array([0.0, 3.0, -2.0], np.float32))
     assert audio.load_wav(tmp_path / "b.wav").tolist() == [0, 1, -1]
+
+
+def test_two_channels_are_averaged_at_any_rate(tmp_path):
+    tone = (0.3 * np.sin(np.arange(44100) / 30)).astype(np.float32)
+    wavfile.write(tmp_path / "a.wav", 44100, np.stack([tone, tone], 1))
+    assert np.abs(audio.load_wav(tmp_path / "a.wav")).max() == pytest.approx(0.3, abs=0.002)
