@@ -15,6 +15,7 @@ from .tools import open_media
 
 log = logging.getLogger(__name__)
 
+BT709, LIMITED_RANGE, FULL_RANGE = 1, 1, 2  # ITU-T H.273
 SEEK_AHEAD_S = 4.0  # frames_at() seeks rather than decodes where the next wanted frame is further away
 TURNS = {90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}
 
@@ -97,20 +98,27 @@ class VideoReader:
         """Turn a decoded frame upright, crop and scale it, map high dynamic range to normal; in pixel_format."""
         key = (frame.width, frame.height, frame.format.name, clockwise(frame))
         if self._graph_for != key:
-            self._graph, self._graph_for = self._build(frame), key
+            steps = self._steps(frame)
+            self._graph, self._graph_for = self._build(frame, steps) if steps else None, key
+        if self._graph is None:  # a copy would cost a little of the picture each time
+            return frame
         frame.pts = None
         self._graph.push(frame)
-        return self._graph.pull()
+        converted = self._graph.pull()
+        if self.pixel_format == "yuv420p":
+            mapped = int(frame.color_trc) in HDR_TRANSFERS
+            for name in ("colorspace", "color_primaries", "color_trc"):
+                setattr(converted, name, BT709 if mapped else getattr(frame, name))
+            converted.color_range = LIMITED_RANGE
+        return converted
 
     def to_bgr(self, frame: av.VideoFrame) -> np.ndarray:
         """A decoded frame as uint8 (height, width, 3) BGR, upright."""
         return self.convert(frame).to_ndarray()
 
-    def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
-        graph = av.filter.Graph()
+    def _steps(self, frame: av.VideoFrame) -> list[str]:
+        """The filters between a decoded frame and what is asked for; none where it is that already."""
         aspect = self.stream.sample_aspect_ratio or 1
-        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format,
-                                  time_base=self.stream.time_base)
         steps = list(TURNS.get(clockwise(frame), []))
         transfer = HDR_TRANSFERS.get(int(frame.color_trc))
         if transfer:
@@ -123,11 +131,19 @@ class VideoReader:
         left, top, right, bottom = self.crop
         if self.crop != (0, 0, width, height):
             steps += [f"crop={right - left}:{bottom - top}:{left}:{top}:exact=1"]
-        matrix = ":out_color_matrix=bt709" if transfer and self.pixel_format == "yuv420p" else ""
-        out_range = "tv" if self.pixel_format == "yuv420p" else "pc"
-        steps += [f"scale={self.size[0]}:{self.size[1]}:flags=bicubic:out_range={out_range}{matrix}",
-                  f"format={self.pixel_format}"]
-        last = source
+        full_range = int(frame.color_range) == FULL_RANGE
+        wanted = f"scale={self.size[0]}:{self.size[1]}:flags=bicubic"
+        if self.pixel_format != "yuv420p":
+            steps += [f"{wanted}:out_range=pc", f"format={self.pixel_format}"]
+        elif transfer or full_range or frame.format.name != "yuv420p" or self.size != (right - left, bottom - top):
+            matrix = ":out_color_matrix=bt709" if transfer else ""
+            steps += [f"{wanted}+accurate_rnd:out_range=tv{matrix}", "format=yuv420p"]
+        return steps
+
+    def _build(self, frame: av.VideoFrame, steps: list[str]) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format,
+                                time_base=self.stream.time_base)
         for step in steps:
             name, _, arguments = step.partition("=")
             node = graph.add(name, arguments or None)

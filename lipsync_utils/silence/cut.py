@@ -1,17 +1,15 @@
 """Cutting: one pass over a video writes all its clips, exact to the frame in picture and sound."""
 import contextlib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..audio import SAMPLE_RATE_HZ, load_wav
+from ..audio import SAMPLE_RATE_HZ
 from ..config import SplitConfig
 from ..errors import MediaError
-from ..media import VideoReader, VideoWriter, extract_sound
+from ..media import VideoReader, VideoWriter
 from ..media.reader import constant_rate
-from ..project import TEMPORARY
 from .parts import Span
 
 
@@ -27,13 +25,6 @@ class CutReport:
 def clip_name(video_id: str, span: Span) -> str:
     """The id of a span: the video's id and the span in milliseconds, so that no two ids are the same."""
     return f"{video_id}_{round(span.start_s * 1000):07d}_{round(span.end_s * 1000):07d}"
-
-
-def read_sound(video: Path, folder: Path) -> np.ndarray:
-    """The sound of a video on its picture's clock: float32 (n,), 16 kHz mono. `folder` holds a temporary file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=folder) as temporary:
-        return load_wav(extract_sound(video, Path(temporary) / "sound.wav", SAMPLE_RATE_HZ))
 
 
 def cut_clips(video: Path, wav: np.ndarray, clips: list[Span], folder: Path, video_id: str, settings: SplitConfig,

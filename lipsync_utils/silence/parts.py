@@ -39,14 +39,15 @@ class Span:
 def energies(wav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per millisecond of 16 kHz sound: the sum of squared 16-bit samples (int64), and the largest magnitude (int32).
 
-    wav: float32 (n,) in [-1, 1]. The last, incomplete millisecond is left out, as pydub does.
+    wav: float32 (n,) in [-1, 1]. Half a last millisecond counts as one, less does not, as with pydub.
     """
-    n_ms = len(wav) // PER_MS
+    n_ms = round(len(wav) / PER_MS)
     sums, peaks = np.zeros(n_ms, np.int64), np.zeros(n_ms, np.int32)
     for first in range(0, n_ms, CHUNK_MS):
         last = min(first + CHUNK_MS, n_ms)
         block = np.asarray(wav[first * PER_MS:last * PER_MS], np.float32) * FULL_SCALE
-        samples = np.clip(np.rint(block), -FULL_SCALE, FULL_SCALE - 1).astype(np.int64).reshape(-1, PER_MS)
+        samples = np.clip(np.rint(block), -FULL_SCALE, FULL_SCALE - 1).astype(np.int64)
+        samples = np.pad(samples, (0, (last - first) * PER_MS - len(samples))).reshape(-1, PER_MS)
         sums[first:last] = (samples**2).sum(axis=1)
         peaks[first:last] = np.abs(samples).max(axis=1)
     return sums, peaks

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..audio import load_wav
 from ..config import SplitConfig
 from ..media import MediaInfo, picture_end_s, probe
 from ..parallel import Done, Failure, Item, run_stage
 from ..project import DataSet, content_hash
 from ..records import Clip, Reason, Source, Video, read_csv, write_csv
-from .cut import CutReport, clip_name, cut_clips, read_sound
+from .cut import CutReport, clip_name, cut_clips
 from .parts import Span, find_parts, loudness_dbfs, plan_clips, threshold_dbfs
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def split_one(item: Item, root: Path, settings: SplitConfig) -> Done:
     length_s = round(picture_end_s(path), 4)
     if not info.has_sound:
         return Done([whole(item.id, length_s, Reason.NO_SOUND, "a video without sound cannot teach a mouth to speak")])
-    wav = read_sound(path, folder)
+    wav = load_wav(path)
     clips, rejected = plan_clips(find_parts(wav, settings), length_s, settings)
     if not clips and all(span.reason is Reason.SILENCE for span in rejected):
         return Done([too_quiet(item.id, length_s, wav, settings)])
