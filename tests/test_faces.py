@@ -130,13 +130,13 @@ def test_chin_and_lips_lie_where_the_networks_expect_them(sample_show):
 def test_a_person_is_recognised_after_a_cut(sample_show):
     from lipsync_utils import media
     host = [f.image_bgr for f in media.frames(sample_show.video("talk")) if f.index < 12]
-    rows = [r for r in sample_show.rows("talk") if r.actor not in (None, sample_show.rows("talk")[0].actor)]
-    first = guest_rows[0].frame
+    rows = sample_show.rows("talk")
+    first = next(r.frame for r in rows if r.actor not in (None, rows[0].actor))
     guest = [f.image_bgr for f in media.frames(sample_show.video("talk")) if first <= f.index < first + 12]
     table = faces.find_in_frames(host + guest + host)
     assert table.track_ids == [0, 1]
-    rows = sample_show.rows("talk")
-    guest_rows = [r for r in rows if r.actor not in (None, rows[0].actor)]
+    assert table.frames_of(0).tolist() == [*range(12), *range(24, 36)]
+    assert table.frames_of(1).tolist() == [*range(12, 24)]
 
 
 def test_a_short_occlusion_is_a_gap_not_an_end(sample_show):
