@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 DARK, MIDDLE, LIGHT = "#08519c", "#d95f0e", "#bdbdbd"
 
 
-def contact_sheet(pictures_bgr: Sequence[np.ndarray], labels: Sequence[str], title: str = "", columns: int = 6) -> Figure:
+def contact_sheet(pictures_bgr: Sequence[np.ndarray], labels: Sequence[str], title: str = "",
+                  columns: int = 6) -> Figure:
     """Small pictures (h, w, 3) uint8 BGR with a line of text each, in rows of `columns`."""
     rows = max(1, -(-len(pictures_bgr) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(1.75 * columns, 2.0 * rows), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(rows, columns, figsize=(1.75 * columns, 2.0 * rows), squeeze=False,
+                                layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label in zip(axes.flat, pictures_bgr, labels):
