@@ -54,21 +54,41 @@ def title_of(notebook: Path) -> str:
     return f"{notebook.stem[:2]} {found[1]}" if found else notebook.stem
 
 
+def definitions(path: Path) -> dict[str, ast.AST]:
+    """The public functions and classes that a module defines and documents, by name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+            and not node.name.startswith("_") and ast.get_docstring(node)}
+
+
+def public(module: Path) -> dict[str, ast.AST]:
+    """What a top-level name offers: a module's definitions; of a package also what its __init__ imports from inside."""
+    if module.is_file():
+        return definitions(module)
+    offered = definitions(module / "__init__.py")
+    for line in ast.parse((module / "__init__.py").read_text(encoding="utf-8")).body:
+        inside = module / f"{line.module}.py" if isinstance(line, ast.ImportFrom) and line.level == 1 else None
+        if inside and inside.exists():
+            known = definitions(inside)
+            offered |= {alias.name: known[alias.name] for alias in line.names if alias.name in known}
+    return offered
+
+
 def api(package: Path) -> str:
     """The public functions and classes of every module, as Markdown: signature and the docstring's first sentence."""
     lines = ["# The package, module by module", "", f"Version {__version__}. Importing a module does nothing else."]
-    for path in sorted(package.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
-        public = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-                  and not node.name.startswith("_") and ast.get_docstring(node)]
-        if not public:
+    modules = [path for path in sorted(package.iterdir()) if path.suffix == ".py" or (path / "__init__.py").exists()]
+    for path in modules:
+        offered = public(path)
+        if not offered or path.name == "__init__.py":
             continue
-        lines += ["", f"## {name}", "", (ast.get_docstring(tree) or "").split("\n")[0], ""]
-        for node in public:
+        source = path if path.is_file() else path / "__init__.py"
+        about = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+        lines += ["", f"## {package.name}.{path.stem}", "", about.split("\n")[0], ""]
+        for name, node in sorted(offered.items()):
             signature = f"({ast.unparse(node.args)})" if isinstance(node, ast.FunctionDef) else ""
             sentence = ast.get_docstring(node).split("\n\n")[0].replace("\n", " ")
-            lines.append(f"- `{node.name}{signature}`: {html.escape(sentence, quote=False)}")
+            lines.append(f"- `{name}{signature}`: {html.escape(sentence, quote=False)}")
     return "\n".join(lines) + "\n"
 
 
