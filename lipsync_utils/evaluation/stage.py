@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import checkpoints
 from ..audio import load_wav
-from ..config import EvaluationConfig, InferenceConfig
+from ..config import EvaluationConfig, InferenceConfig, override
 from ..errors import DataError
 from ..inference import lip_sync
 from ..parallel import Done, Failure, Item, run_stage
@@ -124,9 +124,10 @@ def measure_case(case: Case, folder: Path, settings: EvaluationConfig) -> Done:
 
 
 def draw(case: Case, track: int, film: Path, cache: Path) -> None:
-    """Let the case's model make its film."""
-    lip_sync(case.clip.path, {track: case.speech.path}, film, generator=_generator(case.weights), settings=PLAIN,
-             cache_dir=cache)
+    """Let the case's model make its film, with the sound windows that it was trained with."""
+    generator = _generator(case.weights)
+    lip_sync(case.clip.path, {track: case.speech.path}, film, generator=generator, cache_dir=cache,
+             settings=override(PLAIN, alignment=generator.mel_alignment))
 
 
 @functools.lru_cache(maxsize=4)
