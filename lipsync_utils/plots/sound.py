@@ -50,7 +50,7 @@ def waveform(wav: np.ndarray, settings: SplitConfig | None = None, *, start_s: f
     draw_level(lower, wav, settings, start_s, end_s)
     lower.set(xlim=(start_s, end_s), xlabel="seconds")
     shown = sorted({span.reason for span in [*clips, *rejected]}, key=str)
-    patches = [Patch(facecolor=look_of(r)[0], hatch=look_of(r)[1], alpha=0.6, label=look_of(r)[2]) for r in shown]
+    patches = [Patch(fc=look_of(r)[0], hatch=look_of(r)[1], ec="grey", alpha=0.6, label=look_of(r)[2]) for r in shown]
     upper.legend(handles=patches, loc="lower right", ncols=4, fontsize=8)
     return figure
 
@@ -103,7 +103,7 @@ def length_histogram(rows: Sequence[Clip], settings: SplitConfig | None = None) 
     for reason in (None, Reason.TOO_SHORT):
         colour, hatch, words = look_of(reason)
         lengths = [row.end_s - row.start_s for row in rows if row.reason == reason]
-        axis.hist(lengths, bins, color=colour, hatch=hatch, edgecolor="black", lw=0.5, label=f"{words} ({len(lengths)})")
+        axis.hist(lengths, bins, color=colour, hatch=hatch, ec="black", lw=0.5, label=f"{words} ({len(lengths)})")
     for limit_s, words in ((settings.min_clip_s, "shortest clip"), (settings.max_part_s, "longest part")):
         axis.axvline(limit_s, color="black", linestyle="--", linewidth=1)
         axis.text(limit_s, axis.get_ylim()[1], f"{words} ", ha="right", va="top", rotation=90, fontsize=8)

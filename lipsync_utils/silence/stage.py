@@ -39,6 +39,17 @@ def split_videos(data: DataSet, settings: SplitConfig | None = None, *, schedule
     return rows
 
 
+def quiet_videos(data: DataSet, settings: SplitConfig) -> list[str]:
+    """The ids of collected videos in which something is heard, but nothing above the threshold."""
+    quiet = []
+    for video in read_csv(data.path("collected.csv"), Video):
+        if video.reason is None:
+            wav = load_wav(data.path(video.file))
+            if not find_parts(wav, settings) and loudness_dbfs(wav) >= NOTHING_DBFS:
+                quiet.append(video.video_id)
+    return quiet
+
+
 def split_one(item: Item, root: Path, settings: SplitConfig) -> Done:
     """Split one video of the data set in `root`; the work function of the stage."""
     path, folder = item.inputs[0], root / "clips" / item.id
