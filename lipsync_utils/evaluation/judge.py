@@ -1,7 +1,7 @@
 """Who judges the sync: the published SyncNet where its weights are given, the embedded judge otherwise."""
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +65,8 @@ def load_judge(settings: EvaluationConfig) -> Judge:
 class CrossCheck:
     """What the judge says of a true clip with its own sound, with another clip's, and with its own sound moved.
 
-    distances: by shift of the sound in frames (positive: late).  found: shift applied -> offset reported.
+    found: shift applied (frames, positive: later) -> offset reported.  curves: the mean distance, (31,) for shifts of
+    -15 to 15 frames, of the own and of the other sound.
     """
 
     clip_id: str
@@ -75,6 +76,7 @@ class CrossCheck:
     mismatched_confidence: float
     offset: int
     found: dict[int, int]
+    curves: tuple[np.ndarray, np.ndarray] = field(repr=False, compare=False)
 
     @property
     def shifts_right(self) -> int:
@@ -95,14 +97,15 @@ def cross_check(clips: Sequence[TestClip], settings: EvaluationConfig | None = N
     for number, (clip, faces, wav) in enumerate(zip(clips, looks, wavs, strict=True)):
         other = fitted(wavs[(number + 1) % len(wavs)], len(wav))
         face, audio = judge.features(faces, wav)
-        def against(sound, faces=faces, face=face):
-            heard = judge.features(faces, sound)[1] if judge.published else judge.hear(sound, len(face))
-            return judge.compare(face, heard)
+        def hear(sound, faces=faces, n=len(face)):
+            return judge.features(faces, sound)[1] if judge.published else judge.hear(sound, n)
 
-        own, wrong = judge.compare(face, audio), against(other)
-        found = {shift: against(moved(wav, shift)).offset for shift in shifts}
+        heard = hear(other)
+        own, wrong = judge.compare(face, audio), judge.compare(face, heard)
+        found = {shift: judge.compare(face, hear(moved(wav, shift))).offset for shift in shifts}
+        curves = tuple(metrics.offset_distances(face, sound).mean(axis=0) for sound in (audio, heard))
         rows.append(CrossCheck(clip.clip_id, own.distance, own.confidence, wrong.distance, wrong.confidence,
-                               own.offset, found))
+                               own.offset, found, curves))
     return rows
 
 
