@@ -87,7 +87,8 @@ def case_bars(cases: Sequence, label: str, *, reference: str | None = None, titl
     return figure
 
 
-def learning_curve(points: Sequence, label: str, *, before=None, title: str = "How much of the speaker is needed") -> Figure:
+def learning_curve(points: Sequence, label: str, *, before=None,
+                   title: str = "How much of the speaker is needed") -> Figure:
     """A measure against the seconds of speaker data, with intervals.
 
     points: evaluation's CaseResult records.  before: that of the base, drawn as a band.

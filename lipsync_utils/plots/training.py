@@ -85,7 +85,7 @@ def offset_histogram(offsets: Mapping[str, Mapping[int, int]], reach: int = 15) 
                         color=colour, label=name)  # fmt: skip
         for bar in bars:
             bar.set_hatch(("", "//", "..", "xx")[k % 4])
-    axis.set(xlabel="offset in frames of 40 ms (positive: the sound comes late)", ylabel="clips", title="Offset that the expert sees")
+    axis.set(xlabel="offset in frames of 40 ms (positive: the sound is early)", ylabel="clips", title="Offset that the expert sees")
     axis.legend()
     return figure
 

@@ -8,6 +8,8 @@ generator_step, expert_step         one optimiser step on a batch
 
 from .build import open_network
 from .verdict import ExpertReport, judge, judge_clip
+from .compare import ClipScore, difference, means, redraw, score, score_clip
+from .cost import cost_lines
 from .loop import TrainResult, train
 from .preflight import Preflight, look
 from .record import read_history
@@ -21,6 +23,6 @@ from .steps import (
     generator_step,
 )
 
-__all__ = ["ExpertBatch", "ExpertReport", "GeneratorBatch", "Preflight", "TrainResult", "discriminator_step", "expert_batch",
-           "expert_step", "generator_batch", "generator_step", "judge", "judge_clip", "look", "open_network", "read_history",
+__all__ = ["ClipScore", "ExpertBatch", "ExpertReport", "GeneratorBatch", "Preflight", "TrainResult", "cost_lines", "difference", "discriminator_step", "expert_batch",
+           "expert_step", "generator_batch", "generator_step", "judge", "judge_clip", "look", "means", "open_network", "read_history", "redraw", "score", "score_clip",
            "train"]  # fmt: skip

@@ -22,8 +22,8 @@ SPEECH_LEVEL = -2.6  # mean of a mel window that counts as speech; silence is -4
 class ClipVerdict:
     """What an expert says about one clip.
 
-    similarity: mean cosine per shift (2 * MAX_SHIFT + 1,), NaN where the clip is too short. offset: the best shift in
-    frames, positive: the sound comes late. right, asked: two-way questions. cosine_right, cosine_wrong: means.
+    similarity: mean cosine per shift (2 * MAX_SHIFT + 1,), NaN where the clip is too short. offset: in frames, positive where
+    the sound is early, as in LSE. right, asked: two-way questions. cosine_right, cosine_wrong: means.
     """
 
     clip_id: str
@@ -116,7 +116,7 @@ def judge_clip(
         own.append(cosine[i, i])
         other.append(picked.mean())
     known = ~np.isnan(similarity)
-    offset = int(np.nanargmax(similarity)) - MAX_SHIFT if known.all() else None
+    offset = MAX_SHIFT - int(np.nanargmax(similarity)) if known.all() else None
     return ClipVerdict(
         clip.clip_id,
         similarity,
