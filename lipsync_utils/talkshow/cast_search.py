@@ -61,26 +61,32 @@ class Looker:
         """Return the 128 numbers of a face."""
         return np.array(self._models[3].compute_face_descriptor(image_rgb, self._models[2](image_rgb, rectangle), 1))
 
+    def landmarks(self, image_rgb, rectangle) -> np.ndarray:
+        """Return the 68 points of a face, float64 (68, 2): x, y; 8 is the chin."""
+        return np.array([(p.x, p.y) for p in self._models[1](image_rgb, rectangle).parts()], float)
+
     def mouth(self, image_rgb, rectangle) -> float:
         """Return the gap between the inner lips as a fraction of the distance between the eyes."""
-        points = np.array([(p.x, p.y) for p in self._models[1](image_rgb, rectangle).parts()], float)
+        points = self.landmarks(image_rgb, rectangle)
         gap = np.mean([points[66] - points[62], points[67] - points[61], points[65] - points[63]], 0)[1]
         return float(gap / np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0)))
 
 
 @dataclass(frozen=True, eq=False)
 class Impression:
-    """What dlib makes of an actor. encodings: (poses, 128); lowest_score: of the detector; mouth_r: correlation of the
-    commanded and the measured mouth opening."""
+    """What dlib makes of an actor. encodings: (poses, 128); lowest_score: of the detector; mouth_off: largest distance
+    between the mouth's landmarks and the mouth, in distances between the pupils; mouth_r: correlation of the commanded
+    and the measured mouth opening."""
 
     encodings: np.ndarray
     lowest_score: float
+    mouth_off: float
     mouth_r: float
 
 
 def look_at(actor: Actor, looker: Looker) -> Impression | None:
     """Return dlib's impression of an actor, None where it misses the face in one of the poses."""
-    encodings, scores = [], []
+    encodings, scores, off = [], [], []
     for size in sorted({size for size, _ in POSES}):
         shot = single_shot(actor, SIZE, seed=3, face=size)
         for state in (state for s, state in POSES if s == size):
@@ -90,6 +96,7 @@ def look_at(actor: Actor, looker: Looker) -> Impression | None:
                 return None
             encodings.append(looker.encode(picture, found[0][0]))
             scores.append(found[0][1])
+            off.append(_mouth_error(shot.members[0], state, looker.landmarks(picture, found[0][0])))
     shot, wanted, seen = single_shot(actor, SIZE, seed=3), [], []
     for jaw in SWEEP:
         state = FaceState(jaw=jaw, teeth=0.3)
@@ -99,7 +106,18 @@ def look_at(actor: Actor, looker: Looker) -> Impression | None:
             wanted.append(mouth_opening(actor, state))
             seen.append(looker.mouth(picture, found[0][0]))
     r = float(np.corrcoef(wanted, seen)[0, 1]) if len(seen) > 2 else 0.0
-    return Impression(np.array(encodings), float(min(scores)), r)
+    return Impression(np.array(encodings), float(min(scores)), max(off), r)
+
+
+def _mouth_error(member, state, points) -> float:
+    """How far the corners of the mouth, as found, are from the mouth, in distances between the pupils.
+
+    A dark, wide nose is easily taken for a mouth; such a face must not be in the cast.
+    """
+    u, place = member.place.px_per_unit, member.place
+    x, y = member.puppet.locate(0, member.actor.mouth_y, state)
+    middle = points[[60, 64]].mean(0)
+    return float(np.hypot(middle[0] - place.cx - u * x, middle[1] - place.cy - u * y) / (u * member.actor.interocular))
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -115,6 +133,7 @@ def rate(seen: Impression, others: list[Impression], actor: Actor) -> float:
     extreme = np.mean([((getattr(actor, k) - (lo + hi) / 2) / (hi - lo) * 2) ** 2 for k, (lo, hi) in bounds])
     score = min(min(nearest), OTHER_AIM) + 0.1 * min(float(np.mean(nearest)), 0.78) - 0.06 * float(extreme)
     score -= 0.5 * max(0.0, own - OWN_LIMIT) + 0.1 * max(0.0, 1.0 - seen.lowest_score)
+    score -= 0.5 * max(0.0, seen.mouth_off - 0.08)
     return score - 0.5 * max(0.0, 0.97 - seen.mouth_r)
 
 
@@ -134,13 +153,11 @@ def search(start: list[Actor], others: list[Actor], seconds: float, seed: int, k
     looker, rng, ends = Looker(), np.random.default_rng(seed), time.monotonic() + seconds
     known = [look_at(actor, looker) for actor in others]
     best, best_rating = None, -np.inf
-    for actor in start:
+    for actor in shortlist(start, known, looker, time.monotonic() + seconds / 3):
         seen = look_at(actor, looker)
         rating = rate(seen, known, actor) if seen else -np.inf
         if rating > best_rating:
             best, best_rating = actor, rating
-        if best is not None and time.monotonic() > ends - seconds / 2:
-            break
     log.info("start: %s %.3f", best.name, best_rating)
     while time.monotonic() < ends:
         actor = keep(vary(best, rng))
@@ -148,8 +165,26 @@ def search(start: list[Actor], others: list[Actor], seconds: float, seed: int, k
         rating = rate(seen, known, actor) if seen else -np.inf
         if rating > best_rating:
             best, best_rating = actor, rating
-            log.info("%.3f score %.2f mouth %.2f", rating, seen.lowest_score, seen.mouth_r)
+            log.info("%.3f score %.2f mouth off %.2f r %.2f", rating, seen.lowest_score, seen.mouth_off, seen.mouth_r)
     return best
+
+
+def shortlist(crowd: list[Actor], known: list[Impression], looker: Looker, ends: float, n: int = 3) -> list[Actor]:
+    """Return the n actors of a crowd who look least like the known ones at first glance; stops looking at `ends`."""
+    if len(crowd) <= n:
+        return crowd
+    glances = []
+    for actor in crowd:
+        picture = single_shot(actor, (200, 220), seed=3).render([FaceState(jaw=0.2)], 0)
+        found = looker.find(picture, upsample=1)
+        if len(found) == 1:
+            encoding = looker.encode(picture, found[0][0])[None]
+            nearest = min(float(distances(encoding, o.encodings).min()) for o in known)
+            glances.append((nearest, len(glances), actor))
+        if time.monotonic() > ends:
+            break
+    log.info("%d looked at, farthest %s", len(glances), [round(g[0], 2) for g in sorted(glances)[-n:]])
+    return [actor for _, _, actor in sorted(glances)[::-1][:n]]
 
 
 def measure(actors: list[Actor]) -> list[str]:
@@ -164,7 +199,8 @@ def measure(actors: list[Actor]) -> list[str]:
         near = {n: float(distances(mine.encodings, o.encodings).min()) for n, o in seen.items() if o and n != name}
         own = distances(mine.encodings, mine.encodings).max()
         words = " ".join(f"{n} {d:.2f}" for n, d in near.items())
-        lines.append(f"{name}: score {mine.lowest_score:.2f} mouth r {mine.mouth_r:.2f} own {own:.2f} others {words}")
+        mouth = f"mouth off {mine.mouth_off:.2f} r {mine.mouth_r:.2f}"
+        lines.append(f"{name}: score {mine.lowest_score:.2f} {mouth} own {own:.2f} others {words}")
     return lines
 
 
@@ -174,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("task", choices=("measure", "add", "improve"))
     parser.add_argument("--name")
     parser.add_argument("--voice", default="nl+f4")
-    parser.add_argument("--hair", help="only starts with this hair")
+    parser.add_argument("--hair", help="start from people with this hair only")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)

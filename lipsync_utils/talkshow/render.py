@@ -33,13 +33,13 @@ class Film:
     wav: np.ndarray
     rate_hz: int
 
-    def frames(self) -> Iterator[tuple[np.ndarray, list[FaceTruth]]]:
-        """Yield (image_bgr uint8 (h, w, 3), the truth about it) for every frame."""
+    def frames(self, every: int = 1) -> Iterator[tuple[np.ndarray, list[FaceTruth]]]:
+        """Yield (image_bgr uint8 (h, w, 3), the truth about it) for every frame, or for every so many-th."""
         script, camera = self.script, _CameraLook(self.script.camera)
         played, heard, shots = _play_all(script, self.timeline), speakers(self.timeline, script.fps), {}
         for take in self.timeline.takes:
             shot = shots.get(take.scene) or shots.setdefault(take.scene, _build_shot(take.scene, script))
-            for frame in range(take.first, take.end):
+            for frame in range(-(-take.first // every) * every, take.end, every):
                 states = [played[member.actor.name][frame] for member in shot.members]
                 picture = camera(shot.render(states, frame))
                 boxes = shot.boxes(states)

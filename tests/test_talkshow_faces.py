@@ -1,0 +1,125 @@
+"""What dlib and face_recognition make of the actors, on texts, motion and backdrops that the cast was not chosen on."""
+
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import pytest
+
+from lipsync_utils import media, talkshow
+from lipsync_utils.talkshow import stage
+from lipsync_utils.talkshow.cast_search import Looker
+from lipsync_utils.talkshow.face_state import FaceState
+
+UNSEEN = {
+    "nl": "De trein naar Utrecht vertrekt om half negen van spoor vier, en vergeet je paraplu niet.",
+    "en": "Someone has hidden the marmalade, probably behind a pile of purple cushions in the attic.",
+}
+EVERY = 6  # frames between two that are looked at
+
+
+@dataclass
+class Seen:
+    """One actor's frames as dlib saw them."""
+
+    faces: list  # number of faces per frame
+    encodings: np.ndarray
+    commanded: list  # mouth opening per frame with one face
+    measured: list
+    chin_inside: list
+    reference: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def looker():
+    return Looker()
+
+
+@pytest.fixture(scope="module")
+def seen(looker, tmp_path_factory) -> dict[str, Seen]:
+    """Every actor's held-out clip, looked at."""
+    folder = tmp_path_factory.mktemp("portraits")
+    return {a.name: look(looker, a, k, folder) for k, a in enumerate(talkshow.cast().values())}
+
+
+def look(looker, actor, number, folder) -> Seen:
+    scene = talkshow.Scene("single", (actor,), (talkshow.Line(actor, UNSEEN[actor.voice.language]),), seed=900 + number)
+    film = talkshow.film(talkshow.Script("unseen", (scene,), size=(360, 420), seed=7000 + number))
+    out = Seen([], [], [], [], [], reference(looker, actor, folder))
+    for image_bgr, (row,) in film.frames(EVERY):
+        image = cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+        found = looker.find(image)
+        out.faces.append(len(found))
+        if len(found) != 1:
+            continue
+        box = found[0][0]
+        out.encodings.append(looker.encode(image, box))
+        out.commanded.append(row.mouth_open)
+        out.measured.append(looker.mouth(image, box))
+        chin = looker.landmarks(image, box)[8]
+        out.chin_inside.append(row.top_px < chin[1] < row.bottom_px + 6 and row.left_px < chin[0] < row.right_px)
+    out.encodings = np.array(out.encodings)
+    return out
+
+
+def reference(looker, actor, folder) -> np.ndarray:
+    path = talkshow.portrait(folder / f"{actor.name}.png", actor, seed=40)
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    ((box, _),) = looker.find(image)
+    return looker.encode(image, box)
+
+
+def test_exactly_one_face_in_single_shots(seen):
+    faces = np.concatenate([s.faces for s in seen.values()])
+    assert len(faces) > 100
+    assert np.mean(faces == 1) >= 0.99
+
+
+def test_own_reference_is_near_and_others_are_far(seen):
+    own = np.concatenate([np.linalg.norm(s.encodings - s.reference, axis=1) for s in seen.values()])
+    other = np.concatenate([
+        np.linalg.norm(s.encodings - t.reference, axis=1) for n, s in seen.items() for m, t in seen.items() if n != m
+    ])  # fmt: skip
+    assert np.percentile(own, 99) < 0.45
+    assert np.percentile(other, 1) > 0.55
+
+
+def test_mouth_landmarks_follow_the_commanded_opening(seen):
+    for name, s in seen.items():
+        assert np.corrcoef(s.commanded, s.measured)[0, 1] > 0.8, name
+
+
+def test_box_of_the_truth_holds_the_face(seen):
+    assert np.mean(np.concatenate([s.chin_inside for s in seen.values()])) >= 0.97
+
+
+def test_group_shows_three_faces_where_the_truth_says(looker, sample_show):
+    rows = sample_show.rows("group")
+    right = []
+    for number, frame in enumerate(media.frames(sample_show.video("group"), every=15)):
+        truth = [r for r in rows if r.frame == 15 * number]
+        found = looker.find(cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2RGB), upsample=1)
+        centres = [((b.left() + b.right()) / 2, (b.top() + b.bottom()) / 2) for b, _ in found]
+        inside = [sum(r.left_px < x < r.right_px and r.top_px < y < r.bottom_px for x, y in centres) for r in truth]
+        right.append(len(found) == 3 and inside == [1, 1, 1])
+    assert len(right) >= 4
+    assert all(right)
+
+
+def test_no_face_is_found_on_an_empty_set(looker):
+    for seed in range(3):
+        assert not looker.find(stage.still_shot((480, 360), seed).render([], 0), upsample=1)
+    assert not looker.find(stage.still_shot((480, 360), 4, "De Praatshow", "wind").render([], 0), upsample=1)
+
+
+def test_single_shots_are_drawn_fast_enough():
+    """At least 50 frames a second of one core's time at 480x640; the best of three, others use the machine too."""
+    cv2.setNumThreads(1)
+    shot, rates = stage.single_shot(talkshow.host(), (480, 640), seed=2), []
+    for _ in range(3):
+        start = time.process_time()
+        for k in range(15):
+            shot.render([FaceState(jaw=0.1 * (k % 5), yaw=0.01 * k, teeth=0.3)], k)
+        rates.append(15 / (time.process_time() - start))
+    assert max(rates) >= 50
