@@ -134,6 +134,17 @@ def difference(model: str, base: str, measure: Measure, after: Sequence[float], 
     return Difference(model, base, measure.name, mean, low, high, p, len(after), n_videos)
 
 
+def spread_of(scores: Sequence[Score], model: str = "base", *, group: str = "speaker",
+              speech: str = "own") -> dict[str, float]:
+    """The standard deviation of every measure over a model's clips: the scale on which differences are drawn."""
+    found = {}
+    for measure in MEASURES:
+        values = [value for _, value in values_of(scores, model, measure, group=group, speech=speech).values()]
+        if len(values) > 1 and np.ptp(values) > 0:
+            found[measure] = float(np.std(values, ddof=1))
+    return found
+
+
 def worst_clips(scores: Sequence[Score], model: str, measure: str = "mouth_correlation", n: int = 5, *,
                 speech: str = "own") -> list[Score]:
     """The clips on which a model did worst, worst first."""

@@ -30,8 +30,10 @@ class Judge:
             return metrics.syncnet_features(faces_bgr, len(faces_bgr), metrics.to_int16(wav), self.network)
         return metrics.expert_features(faces_bgr, melspectrogram(wav), self.network)
 
-    def hear(self, wav, n: int) -> np.ndarray:
-        """Embeddings (n, d) of sound windows alone; for the embedded judge only."""
+    def hear(self, wav, faces_bgr, n: int) -> np.ndarray:
+        """Embeddings (n, d) of the sound windows alone, for faces whose own embeddings are known."""
+        if self.published:
+            return self.features(faces_bgr, wav)[1]
         mel = melspectrogram(wav)
         windows = np.stack([mel_window(mel, sync_window_start(i))[None] for i in range(n)])
         with torch.inference_mode():
@@ -97,12 +99,9 @@ def cross_check(clips: Sequence[TestClip], settings: EvaluationConfig | None = N
     for number, (clip, faces, wav) in enumerate(zip(clips, looks, wavs, strict=True)):
         other = fitted(wavs[(number + 1) % len(wavs)], len(wav))
         face, audio = judge.features(faces, wav)
-        def hear(sound, faces=faces, n=len(face)):
-            return judge.features(faces, sound)[1] if judge.published else judge.hear(sound, n)
-
-        heard = hear(other)
+        heard = judge.hear(other, faces, len(face))
         own, wrong = judge.compare(face, audio), judge.compare(face, heard)
-        found = {shift: judge.compare(face, hear(moved(wav, shift))).offset for shift in shifts}
+        found = {shift: judge.compare(face, judge.hear(moved(wav, shift), faces, len(face))).offset for shift in shifts}
         curves = tuple(metrics.offset_distances(face, sound).mean(axis=0) for sound in (audio, heard))
         rows.append(CrossCheck(clip.clip_id, own.distance, own.confidence, wrong.distance, wrong.confidence,
                                own.offset, found, curves))

@@ -5,13 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from .. import checkpoints
-from ..audio import load_wav
+import numpy as np
+from scipy.io import wavfile
+
+from .. import checkpoints, metrics
+from ..audio import SAMPLE_RATE_HZ, load_wav
 from ..config import EvaluationConfig, InferenceConfig, override
 from ..errors import DataError
 from ..inference import lip_sync
 from ..parallel import Done, Failure, Item, run_stage
-from ..project import safe_name
+from ..project import atomic_file, safe_name
 from ..records import Reason, write_csv
 from .clips import TestClip
 from .judge import judge_name, load_judge
@@ -97,6 +100,13 @@ def evaluate(models: Mapping[str, Path | None], clips: Sequence[TestClip], folde
     return rows
 
 
+def film_of(score: Score, clips: Sequence[TestClip], folder: Path) -> Path:
+    """The film behind a row: what the model made, or the clip itself for the truth."""
+    by = {clip.clip_id: clip for clip in clips}
+    clip, speech = by[score.clip_id], by[score.speech_id]
+    return clip.path if score.model == TRUTH else folder / Case(score.model, clip, speech, None).film
+
+
 def _measure_item(item: Item, cases: Mapping[str, Case], folder: Path, settings: EvaluationConfig) -> Done:
     return measure_case(cases[item.id], folder, settings)
 
@@ -152,3 +162,24 @@ def score_of(case: Case, judge: str, *, reason: Reason | None = None, note: str 
 
 def _failed(item: Item, failure: Failure, cases: Mapping[str, Case], judge: str) -> list[Score]:
     return [score_of(cases[item.id], judge, reason=Reason.FAILED, note=failure.error)]
+
+
+def silent_correlation(weights: Path, clips: Sequence[TestClip], folder: Path) -> list[float]:
+    """How far a model copies the mouth that it is shown: r of drawn and true mouth opening when it hears silence.
+
+    In use the reference frame is the frame itself, with its mouth.  A model that listens and does not copy gives about
+    0 here; what is above it flatters every result on a clip's own speech.  One r per clip.
+    """
+    found = []
+    for clip in clips:
+        track, boxes = find_speaker(clip.path, folder / "cache")
+        silence = folder / "silence" / f"{clip.clip_id}.wav"
+        with atomic_file(silence) as temporary:
+            wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // 25, np.int16))
+        film = silence.with_suffix(".mp4")
+        generator = _generator(weights)
+        lip_sync(clip.path, {track: silence}, film, generator=generator, cache_dir=folder / "cache",
+                 settings=override(PLAIN, alignment=generator.mel_alignment))
+        drawn, true = (metrics.mouth_opening(look_at(path, boxes, 1).landmarks) for path in (film, clip.path))
+        found.append(metrics.correlation(drawn, true))
+    return found

@@ -1,8 +1,12 @@
 """Sentences that are computed from the numbers, so that no text can contradict its table."""
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from ..metrics import MEASURES
-from .compare import Difference, Summary, shown
+from .compare import Difference, Summary, models_of, shown, values_of
+from .judge import CrossCheck
+from .scores import Score
 
 NAMES = {"truth": "the true video", "base": "the base", "without": "fine-tuning without the discriminator",
          "with": "fine-tuning with the discriminator"}
@@ -70,6 +74,37 @@ def verdict_paragraph(found: Iterable[Difference], model: str, level: float = 0.
         text += f"; for {joined(by['unclear'])} the interval includes no change." if by["unclear"] else "."
     by_chance = len(mine) * (1 - level)
     return f"{text} With {len(mine)} measures at {level:.0%}, {by_chance:.1f} would look changed by chance alone."
+
+
+def judge_paragraph(checks: Sequence[CrossCheck]) -> str:
+    """Whether the judge can be trusted: mismatched against matched sound, and shifts that it found."""
+    worse = sum(c.mismatched_distance > c.matched_distance for c in checks)
+    right, tried = sum(c.shifts_right for c in checks), sum(len(c.found) for c in checks)
+    own = float(np.mean([c.matched_distance for c in checks]))
+    wrong = float(np.mean([c.mismatched_distance for c in checks]))
+    return (f"The judge rates mismatched sound worse than a clip's own on {worse} of {len(checks)} clips (mean distance "
+            f"{shown(wrong, 3)} against {shown(own, 3)}), and finds {right} of {tried} shifts of the sound to the frame.")
+
+
+def offset_paragraph(scores: Sequence[Score], speech: str = "own") -> str:
+    """Offsets of the true and the generated videos: median, spread, and how many lie within one frame of the median."""
+    said = []
+    for model in models_of(scores):
+        values = np.array([v for _, v in values_of(scores, model, "offset_frames", speech=speech).values()])
+        if len(values):
+            near = np.mean(np.abs(values - np.median(values)) <= 1)
+            said.append(f"{name_of(model)} {np.median(values):+.0f} (from {values.min():+.0f} to {values.max():+.0f}, "
+                        f"{near:.0%} within one frame of it)")
+    return f"Median offset in frames of 40 ms: {joined(said)}." if said else "Offsets were not measured."
+
+
+def silence_paragraph(model: str, correlations: Sequence[float]) -> str:
+    """How much of the true mouth a model shows when it hears nothing."""
+    r = float(np.mean(correlations))
+    text = f"Hearing silence, {name_of(model)} still draws mouths that follow the true ones with r = {shown(r)}"
+    verdict = ("so results on a clip's own speech are flattered by what it sees; the dubbed clips are the honest ones"
+               if r > 0.2 else "so it listens and hardly copies")
+    return f"{text} (mean of {len(correlations)} clips): {verdict}."
 
 
 def blur_paragraph(rows: Iterable[Summary]) -> str:
