@@ -166,6 +166,8 @@ def random_actor(seed: int, language: str | None = None) -> Actor:
     if values["age"] > 0.55 and rng.random() < 0.7:
         hair_col = GREYS[int(rng.integers(len(GREYS)))]
     skin, lips = _near(rng, SKINS[depth], 6), rng.uniform(0.55, 0.75)
+    if depth >= 4:  # a wide dark nose is taken for a mouth by landmark finders
+        values["nose_w"] = min(values["nose_w"], 1.08)
     brow_col = tuple(int(c * 0.75) for c in hair_col)
     hair = str(rng.choice(("short", "crop", "curly", "bald") if male else ("bun", "bob", "long", "curly")))
     language = language or str(rng.choice(("nl", "en")))

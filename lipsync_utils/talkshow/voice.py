@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from ..errors import MediaError
 from .actor import Voice
 
 WORKER = Path(__file__).with_name("espeak_worker.py")
 LEVEL_DBFS = -20.0  # root mean square of a line where it is heard
-LONGEST_GAP_S = 0.25  # silences inside a line are cut to this: only the script's pauses split a talk
+LONGEST_GAP_S = 0.15  # silences inside a line are cut to this: only the script's pauses split a talk
+INAUDIBLE_DBFS = -33.0  # espeak-ng fades out over up to 0.2 s; a line ends where less than this is left
+BLOCK_S = 0.02
+LIFT_BELOW_DBFS, LIFT_DB = -24.0, 12.0
 
 
 @dataclass(frozen=True)
@@ -89,4 +93,24 @@ def _tidy(text, voice, wav, rate_hz, events) -> Speech:
     wav = np.concatenate(pieces)
     loud = wav[np.abs(wav) > 0.01]
     level = float(np.sqrt(np.mean(np.square(loud, dtype=np.float64)))) if len(loud) else 1.0
-    return Speech(text, voice, wav * np.float32(10 ** (LEVEL_DBFS / 20) / level), rate_hz, tuple(phonemes))
+    wav = _lift_soft_sounds(wav * np.float32(10 ** (LEVEL_DBFS / 20) / level), rate_hz)
+    last = phonemes[-1]
+    wav = wav[: _audible_end(wav, round((last.start_s + BLOCK_S) * rate_hz), round(BLOCK_S * rate_hz))]
+    phonemes[-1] = Phoneme(last.start_s, len(wav) / rate_hz, last.symbol)
+    return Speech(text, voice, wav, rate_hz, tuple(phonemes))
+
+
+def _lift_soft_sounds(wav, rate_hz):
+    """Make soft sounds up to LIFT_DB louder, as a broadcaster's compressor does: a final /kt/ can be heard."""
+    block = round(0.01 * rate_hz)
+    level_db = 10 * np.log10(uniform_filter1d(np.square(wav, dtype=np.float64), block) + 1e-9)
+    gain_db = uniform_filter1d(np.clip(0.6 * (LIFT_BELOW_DBFS - level_db), 0, LIFT_DB), block)
+    return (wav * 10 ** (gain_db / 20)).astype(np.float32)
+
+
+def _audible_end(wav, earliest, block):
+    """Return the sample, not before `earliest`, after which no block is louder than INAUDIBLE_DBFS."""
+    end = len(wav)
+    while end - block > earliest and np.mean(np.square(wav[end - block : end])) < 10 ** (INAUDIBLE_DBFS / 10):
+        end -= block // 2
+    return end
