@@ -11,21 +11,9 @@ from ..errors import SettingError
 from .session import Limits
 from .view import FacePicker
 
-STYLE = """<style>
-.lipsync-app { padding: 8px 12px; max-width: 984px; margin: 0 auto; box-sizing: border-box; }
-.lipsync-app .widget-button, .lipsync-app .jupyter-button { font-size: 15px; padding: 0 1em; }
-.lipsync-app .jupyter-button:focus-visible { outline: 3px solid #1a73e8; outline-offset: 2px; }
-.lipsync-app p { font-size: 15px; line-height: 1.45; margin: .3em 0; }
-@media (prefers-color-scheme: dark) {
-  body[data-voila] { --jp-layout-color0: #16181c; --jp-layout-color1: #16181c; --jp-layout-color2: #2b2f36;
-    --jp-layout-color3: #3b414b; --jp-ui-font-color0: #fff; --jp-ui-font-color1: #f1f3f4; --jp-ui-font-color2: #dadce0;
-    --jp-content-font-color1: #f1f3f4; --jp-widgets-color: #f1f3f4; --jp-widgets-label-color: #f1f3f4;
-    background: #16181c; color: #f1f3f4; color-scheme: dark; }
-  body[data-voila] .widget-html-content, body[data-voila] .jp-RenderedHTMLCommon { color: #f1f3f4; }
-}
-</style>"""
 WORDS = """<p>Your files stay on this server until you close the page: at most {mb:.0f} MB and {seconds:.0f} s each.
-Use only pictures of people who agreed to it. The result says in the picture and in the file that it is AI-generated.</p>"""
+Use only pictures of people who agreed to it.
+The result says that it is AI-generated, in the picture and in the file.</p>"""
 
 
 def limits_from_environment() -> Limits:
@@ -53,7 +41,7 @@ class App(widgets.VBox):
     def __init__(self, generator=load_generator, limits: Limits | None = None):
         limits = limits or limits_from_environment()
         self.picker = FacePicker(generator=generator, limits=limits)
-        words = widgets.HTML(STYLE + WORDS.format(mb=limits.upload_mb, seconds=limits.seconds))
+        words = widgets.HTML(WORDS.format(mb=limits.upload_mb, seconds=limits.seconds))
         super().__init__([words, self.picker], layout=widgets.Layout(width="100%"))
         self.add_class("lipsync-app")
         atexit.register(self.picker.session.close)

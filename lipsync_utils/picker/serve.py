@@ -14,6 +14,8 @@ from .parts import FAST
 from .session import Limits
 
 SOCKET_BYTES = 16 << 20  # the largest message of the browser; uploads come in pieces of 1 MiB
+NOT_FOR_VOILA = "jupyterlab-jupytext"  # an extension of JupyterLab that fails in this page, with a console error
+SHARE = Path(__file__).parent / "share"  # holds the page's template
 IDLE_S = 1800            # a visit without a sign of life ends after this
 
 
@@ -37,7 +39,8 @@ def voila_arguments(chosen: argparse.Namespace, notebook: Path) -> list[str]:
     return [
         str(notebook), f"--Voila.ip={chosen.ip}", f"--port={chosen.port}", f"--base_url={chosen.base_url}",
         *([] if chosen.browser else ["--no-browser"]),
-        f"--Voila.tornado_settings={{'websocket_max_message_size': {SOCKET_BYTES}}}",
+        "--template=lipsync",
+        f"--VoilaConfiguration.extension_denylist={NOT_FOR_VOILA}",
         "--ZMQChannelsWebsocketConnection.limit_rate=False",
         "--VoilaConfiguration.strip_sources=True", "--VoilaConfiguration.show_tracebacks=False",
         f"--MappingKernelManager.cull_idle_timeout={IDLE_S}", "--MappingKernelManager.cull_interval=60",
@@ -47,14 +50,17 @@ def voila_arguments(chosen: argparse.Namespace, notebook: Path) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Start Voila with the app's notebook; ends with it."""
-    from voila.app import main as voila
+    from voila.app import Voila
 
     chosen = options(sys.argv[1:] if arguments is None else arguments)
     os.environ.update({FAST: "1", "LIPSYNC_APP_UPLOAD_MB": str(chosen.max_upload_mb),
                        "LIPSYNC_APP_SECONDS": str(chosen.max_seconds), "LIPSYNC_APP_PARALLEL": str(chosen.parallel)})
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")]))
     if chosen.generator:
         os.environ["LIPSYNC_GENERATOR"] = str(Path(chosen.generator).resolve())
-    voila(voila_arguments(chosen, home() / "notebooks" / "app.ipynb"))
+    server = Voila.instance(tornado_settings={"websocket_max_message_size": SOCKET_BYTES})
+    server.initialize(voila_arguments(chosen, home() / "notebooks" / "app.ipynb"))
+    server.start()
 
 
 if __name__ == "__main__":

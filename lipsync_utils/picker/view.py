@@ -66,11 +66,11 @@ class FacePicker(widgets.VBox):
         self.stage = Stage(self._press, self._show_frame)
         self.speeches = widgets.VBox([], layout=WIDE)
         self.alert = widgets.HTML("", layout=WIDE)
-        self.preview_button = widgets.Button(description="Preview one frame", icon="eye", disabled=True,
+        self.preview_button = widgets.Button(description="Preview one frame", disabled=True,
                                              tooltip="Draw the chosen mouths at their widest in this frame")
-        self.run_button = widgets.Button(description="Make the video", icon="play", button_style="primary",
+        self.run_button = widgets.Button(description="Make the video", button_style="primary",
                                          disabled=True, tooltip="Make the chosen people speak")
-        self.cancel_button = widgets.Button(description="Cancel", icon="stop", disabled=True, tooltip="Stop the run")
+        self.cancel_button = widgets.Button(description="Cancel", disabled=True, tooltip="Stop the run")
         self.bar = widgets.IntProgress(0, 0, 1)
         self.bar.layout.width, self.bar.layout.max_width, self.bar.layout.visibility = "100%", "960px", "hidden"
         self.result_view = Result()
