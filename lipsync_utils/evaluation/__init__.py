@@ -22,15 +22,15 @@ from .compare import (
     worst_clips,
 )
 from .films import side_by_side, strip, strip_frames
-from .judge import CrossCheck, cross_check, load_judge
-from .look import find_speaker, region_of
-from .models import base_weights, find_models
+from .judge import CrossCheck, cross_check, judge_name, load_judge
+from .look import find_speaker, opening_of, region_of
+from .models import RUNS, base_weights, find_models, seen_videos, training_table
 from .report import Report, table_html
 from .scores import Score
 from .stage import TRUTH, evaluate, film_of, silent_correlation
 
-__all__ = ["CrossCheck", "Difference", "Report", "Score", "Summary", "TRUTH", "TestClip", "base_weights",
-           "cross_check", "difference_table", "differences", "evaluate", "film_of", "find_models", "find_speaker", "held_out",
-           "load_judge", "models_of", "region_of", "rendered_clips", "result_table", "side_by_side",
-           "silent_correlation", "spread_of", "strip", "strip_frames", "summaries", "table_html", "validation_clips",
-           "values_of", "worst_clips"]
+__all__ = ["CrossCheck", "Difference", "RUNS", "Report", "Score", "Summary", "TRUTH", "TestClip", "base_weights",
+           "cross_check", "difference_table", "differences", "evaluate", "film_of", "find_models", "find_speaker",
+           "held_out", "judge_name", "load_judge", "models_of", "opening_of", "region_of", "rendered_clips",
+           "result_table", "seen_videos", "side_by_side", "silent_correlation", "spread_of", "strip", "strip_frames",
+           "summaries", "table_html", "training_table", "validation_clips", "values_of", "worst_clips"]

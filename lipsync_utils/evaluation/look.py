@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .. import metrics
 from ..config import FacesConfig
 from ..errors import DataError
 from ..faces import FaceBox, encode, find_faces, landmarks
@@ -85,3 +86,8 @@ def look_at(path: Path, boxes: np.ndarray, n_encodings: int = 3) -> Look:
     points = np.stack(points)
     points[np.isnan(boxes[:len(points), 0])] = np.nan
     return Look(np.stack(faces), points, np.reshape(encodings, (-1, 128)))
+
+
+def opening_of(path: Path, boxes: np.ndarray) -> np.ndarray:
+    """The mouth opening (n,) of a video by landmarks, NaN where the face is not seen; boxes as in look_at."""
+    return metrics.mouth_opening(look_at(path, boxes, 0).landmarks)

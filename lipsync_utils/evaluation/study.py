@@ -20,9 +20,9 @@ from .. import __version__, checkpoints, talkshow
 from ..audio import load_wav, melspectrogram
 from ..config import STUDY_FULL, STUDY_SMALL, EvaluationConfig, StudyConfig
 from ..parallel import Failure, map_items
-from ..project import atomic_file, home, lock, run_folder, setup_logging
+from ..project import DataSet, atomic_file, home, lock, run_folder, setup_logging
 from ..records import read_csv, write_csv
-from ..windows import ClipFaces
+from ..windows import ClipFaces, load_clips
 from .clips import TestClip, rendered_clips
 from .look import find_speaker, look_at
 from .stage import Case, measure_case
@@ -168,6 +168,11 @@ def _make_faces(item) -> ClipFaces:
             np.savez_compressed(temporary, faces=faces, present=~np.isnan(boxes[:len(faces), 0]), mel=mel)
     held = np.load(packed)
     return ClipFaces(path.stem, path.stem, "train", held["faces"], held["present"], held["mel"])
+
+
+def course_faces(data: DataSet) -> list[ClipFaces]:
+    """The speaker's faces that the course itself trains on (notebook 04), for a case of the study on them."""
+    return [clip for clip in load_clips(data) if clip.split == "train"]
 
 
 def test_clips(folder: Path, n: int) -> list[TestClip]:

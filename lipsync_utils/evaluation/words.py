@@ -82,8 +82,9 @@ def judge_paragraph(checks: Sequence[CrossCheck]) -> str:
     right, tried = sum(c.shifts_right for c in checks), sum(len(c.found) for c in checks)
     own = float(np.mean([c.matched_distance for c in checks]))
     wrong = float(np.mean([c.mismatched_distance for c in checks]))
-    return (f"The judge rates mismatched sound worse than a clip's own on {worse} of {len(checks)} clips (mean distance "
-            f"{shown(wrong, 3)} against {shown(own, 3)}), and finds {right} of {tried} shifts of the sound to the frame.")
+    return (f"The judge rates mismatched sound worse than a clip's own on {worse} of {len(checks)} clips (mean "
+            f"distance {shown(wrong, 3)} against {shown(own, 3)}), and finds {right} of {tried} shifts of the sound to "
+            "the frame.")
 
 
 def offset_paragraph(scores: Sequence[Score], speech: str = "own") -> str:
@@ -102,8 +103,9 @@ def silence_paragraph(model: str, correlations: Sequence[float]) -> str:
     """How much of the true mouth a model shows when it hears nothing."""
     r = float(np.mean(correlations))
     text = f"Hearing silence, {name_of(model)} still draws mouths that follow the true ones with r = {shown(r)}"
-    verdict = ("so results on a clip's own speech are flattered by what it sees; the dubbed clips are the honest ones"
-               if r > 0.2 else "so it listens and hardly copies")
+    verdict = "so it listens and hardly copies"
+    if r > 0.2:
+        verdict = "so results on a clip's own speech are flattered by what it sees; dubbed clips are the honest ones"
     return f"{text} (mean of {len(correlations)} clips): {verdict}."
 
 
