@@ -297,12 +297,7 @@ def test_speech_of_the_talk_show_is_found_and_no_phoneme_is_cut(tmp_path, sample
     errors = []
     for name in ("talk", "group", "inset"):
         wav, phonemes = load_wav(sample_show.video(name)), sample_show.info(name)["phonemes"]
-        spoken = []
-        for start_s, end_s in sorted((p["start_s"], p["end_s"]) for p in phonemes):
-            if spoken and start_s - spoken[-1][1] < DEFAULT.min_silence_ms / 1000:
-                spoken[-1][1] = max(end_s, spoken[-1][1])
-            else:
-                spoken.append([start_s, end_s])
+        spoken = silence.joined([(p["start_s"], p["end_s"]) for p in phonemes], DEFAULT.min_silence_ms / 1000)
         parts = silence.find_parts(wav, DEFAULT)
         assert len(parts) == len(spoken)
         errors.append(np.array(parts) - np.array(spoken))

@@ -2,9 +2,10 @@
 
 from .evaluation import case_bars, forest, learning_curve, model_strips, offset_curves
 from .faces import box_over_time, contact_sheet, distance_histogram, faces_on_frames, funnel
-from .sound import length_histogram, timeline, waveform
+from .sound import length_histogram, programme, timeline, waveform
 from .training import cosines, offset_histogram, paired_bars, similarity, strips, training_curves
 
 __all__ = ["box_over_time", "case_bars", "contact_sheet", "cosines", "distance_histogram", "faces_on_frames",
            "forest", "funnel", "learning_curve", "length_histogram", "model_strips", "offset_curves",
-           "offset_histogram", "paired_bars", "similarity", "strips", "timeline", "training_curves", "waveform"]
+           "offset_histogram", "paired_bars", "programme", "similarity", "strips", "timeline", "training_curves",
+           "waveform"]

@@ -110,3 +110,22 @@ def length_histogram(rows: Sequence[Clip], settings: SplitConfig | None = None) 
     axis.set(xlabel="seconds", ylabel="number", title="How long the parts are")
     axis.legend(fontsize=8)
     return figure
+
+
+def programme(truth: dict) -> Figure:
+    """Who is seen and who speaks in a video of the talk show. truth: its .truth.json."""
+    people = list(dict.fromkeys(s["actor"] for s in truth["spoken"]))
+    figure, axis = plt.subplots(figsize=(11, 1.1 + 0.35 * (len(people) + 1)), layout="constrained")
+    shades = {kind: str(0.55 + 0.1 * k) for k, kind in enumerate(("group", "inset", "single", "title", "empty"))}
+    for shot in truth["shots"]:
+        width = shot["end_s"] - shot["start_s"]
+        axis.barh(0, width, left=shot["start_s"], facecolor=shades.get(shot["kind"], "white"), edgecolor="black")
+        words = f"{shot['kind']}: {', '.join(shot['people'])}" if shot["people"] else shot["kind"]
+        axis.text(shot["start_s"] + width / 2, 0, words, ha="center", va="center", fontsize=8, clip_on=True)
+    for spoken in truth["spoken"]:
+        axis.barh(1 + people.index(spoken["actor"]), spoken["end_s"] - spoken["start_s"], left=spoken["start_s"],
+                  facecolor="#2171b5", edgecolor="black", linewidth=0.5)
+    axis.set_yticks(range(len(people) + 1), ["picture", *(f"{name} speaks" for name in people)])
+    axis.invert_yaxis()
+    axis.set(xlim=(0, truth["duration_s"]), xlabel="seconds", title=f"{truth['video_id']}: {truth['title']}")
+    return figure

@@ -100,6 +100,17 @@ def find_parts(wav: np.ndarray, settings: SplitConfig) -> list[tuple[float, floa
     return [(int(a) / 1000, int(b) / 1000) for a, b in zip(begins, ends) if b > a]
 
 
+def joined(intervals: list[tuple[float, float]], pause_s: float) -> list[tuple[float, float]]:
+    """Intervals in order, those closer than pause_s made one: what a perfect detector makes of phonemes."""
+    parts: list[tuple[float, float]] = []
+    for start_s, end_s in sorted(intervals):
+        if parts and start_s - parts[-1][1] < pause_s:
+            parts[-1] = parts[-1][0], max(end_s, parts[-1][1])
+        else:
+            parts.append((start_s, end_s))
+    return parts
+
+
 def plan_clips(parts: list[tuple[float, float]], duration_s: float,
                settings: SplitConfig) -> tuple[list[Span], list[Span]]:
     """Decide what becomes a clip: (clips, rejections), each in order; together they fill 0 .. duration_s exactly.
