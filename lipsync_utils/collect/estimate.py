@@ -65,6 +65,18 @@ def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: Talk
             continue
         unknown += length == 0
         minutes, raw_mb = minutes + length, raw_mb + size
+    return total(data, videos, minutes, raw_mb, download_mb, unknown=unknown, refused=refused, workers=workers)
+
+
+def guess(data: DataSet, videos: int, minutes_each: float, *, workers: int | None = None) -> Estimate:
+    """The same for videos that are only an intention: all to be downloaded, all of one length."""
+    minutes = videos * minutes_each
+    return total(data, videos, minutes, minutes * STREAM_MB_PER_MIN, minutes * STREAM_MB_PER_MIN, workers=workers)
+
+
+def total(data: DataSet, videos: int, minutes: float, raw_mb: float, download_mb: float, *, unknown: int = 0,
+          refused: int = 0, workers: int | None = None) -> Estimate:
+    """Disk and time for so many minutes of video, from the rates above."""
     return Estimate(videos=videos, unknown=unknown, refused=refused, media_min=minutes, download_mb=download_mb,
                     disk_mb=raw_mb * (1 + CLIPS_PER_RAW) + minutes * FACES_MB_PER_MIN,
                     free_mb=shutil.disk_usage(data.root).free / 1e6,
