@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lipsync_utils import media, talkshow
-from lipsync_utils.talkshow import stage
+from lipsync_utils.talkshow import cast_search, stage
+from lipsync_utils.talkshow.actor import LOOK_BOUNDS
 from lipsync_utils.talkshow.cast_search import Looker
 from lipsync_utils.talkshow.face_state import FaceState
 
@@ -123,3 +124,18 @@ def test_single_shots_are_drawn_fast_enough():
             shot.render([FaceState(jaw=0.1 * (k % 5), yaw=0.01 * k, teeth=0.3)], k)
         rates.append(15 / (time.process_time() - start))
     assert max(rates) >= 50
+
+
+def test_search_varies_inside_the_bounds_and_rates_what_dlib_sees(looker):
+    host, rng = talkshow.host(), np.random.default_rng(1)
+    varied = [cast_search.vary(host, rng) for _ in range(20)]
+    for actor in varied:
+        assert all(low <= getattr(actor, key) <= high for key, (low, high) in LOOK_BOUNDS.items())
+        assert (actor.name, actor.age, actor.hair) == (host.name, host.age, host.hair)
+    assert len(set(varied)) > 15
+    seen = cast_search.look_at(host, looker)
+    assert seen.mouth_off < 0.1
+    assert seen.mouth_r > 0.9
+    assert seen.lowest_score > 0.7
+    twin = cast_search.rate(seen, [seen], host)
+    assert cast_search.rate(seen, [], host) > twin + 0.5

@@ -94,10 +94,10 @@ def _paint_collar(actor, canvas, picture, neck, y):
     """A round neck, or a shirt's two collar points with buttons."""
     x, ax = canvas.x, canvas.ax
     if actor.collar == "crew":
-        hollow = 1 - (x / 0.58) ** 2 - ((y - 1.95) / 0.33) ** 2
+        hollow = 1 - (x / 0.60) ** 2 - ((y - 2.0) / 0.42) ** 2
         _put(picture, neck, canvas.edge(hollow * 0.2) * (y > 1.75))
-        rim = ridge(hollow, 0.16) * (y > 1.95)
-        picture[..., :3] *= (1 - 0.35 * rim * picture[..., 3])[..., None]
+        rim = ridge(hollow, 0.10) * (y > 1.95)  # faint: landmark finders take a dark arc there for the chin
+        picture[..., :3] *= (1 - 0.18 * rim * picture[..., 3])[..., None]
         return
     skin = 0.30 * np.clip(1 - (y - 1.9) / 0.55, 0, 1)
     _put(picture, neck, canvas.edge(skin - ax) * (y > 1.6))

@@ -127,7 +127,7 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def rate(seen: Impression, others: list[Impression], actor: Actor) -> float:
     """Rate an actor among others: far from them, like itself, easy to find and to read, not a caricature."""
-    nearest = [float(np.percentile(distances(seen.encodings, o.encodings), 2)) for o in others]
+    nearest = [float(np.percentile(distances(seen.encodings, o.encodings), 2)) for o in others] or [OTHER_AIM]
     own = float(distances(seen.encodings, seen.encodings).max())
     bounds = LOOK_BOUNDS.items()
     extreme = np.mean([((getattr(actor, k) - (lo + hi) / 2) / (hi - lo) * 2) ** 2 for k, (lo, hi) in bounds])
