@@ -24,6 +24,7 @@ class Candidate:
     frame: int
     share: float
     picture_bgr: np.ndarray
+    encoding: np.ndarray
 
 
 def find_candidates(data: DataSet, clips: list[Clip], n_clips: int = 8,
@@ -39,7 +40,7 @@ def find_candidates(data: DataSet, clips: list[Clip], n_clips: int = 8,
                 people.append(seen := {**track_face, "clip_id": clip.clip_id, "clips": set()})
             seen["clips"].add(clip.clip_id)
     people.sort(key=lambda p: -len(p["clips"]))
-    return [Candidate(n, p["clip_id"], p["frame"], len(p["clips"]) / len(chosen), p["picture"])
+    return [Candidate(n, p["clip_id"], p["frame"], len(p["clips"]) / len(chosen), p["picture"], p["encoding"])
             for n, p in enumerate(people)]
 
 

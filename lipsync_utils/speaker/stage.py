@@ -39,6 +39,16 @@ def filter_speaker(data: DataSet, references: list[Path], settings: SpeakerConfi
     references: pictures of the speaker. clips: only these. Looking is done once: other tolerances, shares and verdicts
     to keep need no new look; other pictures do, but no face is searched again.
     """
+    result = judge_clips(data, references, settings, faces, scheduler=scheduler, workers=workers, clips=clips)
+    write_csv(data.path("speaker_faces.csv"), result.faces, SpeakerFace)
+    write_csv(data.path("speaker.csv"), result.checks, SpeakerCheck)
+    return result
+
+
+def judge_clips(data: DataSet, references: list[Path], settings: SpeakerConfig | None = None,
+                faces: FacesConfig | None = None, *, scheduler: str = "processes", workers: int | None = None,
+                clips: list[Clip] | None = None) -> SpeakerResult:
+    """The same without writing speaker.csv: what another rule would say."""
     settings, faces = settings or SpeakerConfig(), faces or FacesConfig()
     clips = clips if clips is not None else read_csv(data.path("clips.csv"), Clip)
     references = [Path(p) for p in references]
@@ -46,16 +56,14 @@ def filter_speaker(data: DataSet, references: list[Path], settings: SpeakerConfi
     items = [Item(c.clip_id, (data.root / c.file, *references), {"video_id": c.video_id}) for c in clips if c.file]
     work = functools.partial(measure_clip, references=encodings, settings=settings, faces=faces, cache=data.cache)
     looks = {"faces": faces, "rule": settings.rule, "samples_per_s": settings.samples_per_s}
-    rows = run_stage("speaker", items, work, row_type=SpeakerFace, journal=data.journal("speaker"), output=data.root,
+    stage = "speaker" if settings.rule == "course" else f"speaker-{settings.rule}"
+    rows = run_stage(stage, items, work, row_type=SpeakerFace, journal=data.journal(stage), output=data.root,
                      settings={name: str(value) for name, value in looks.items()}, version=VERSION, failed=failed_rows,
                      scheduler=scheduler, workers=workers, unit="clip")
     by_clip: dict[str, list[SpeakerFace]] = {}
     for row in rows:
         by_clip.setdefault(row.clip_id, []).append(row)
-    result = SpeakerResult([judge(by_clip[item.id], settings) for item in items], rows)
-    write_csv(data.path("speaker_faces.csv"), rows, SpeakerFace)
-    write_csv(data.path("speaker.csv"), result.checks, SpeakerCheck)
-    return result
+    return SpeakerResult([judge(by_clip[item.id], settings) for item in items], rows)
 
 
 def failed_rows(item: Item, failure: Failure) -> list[SpeakerFace]:

@@ -1,0 +1,178 @@
+import numpy as np
+import pytest
+from face_data import show_data
+
+from lipsync_utils import collect, media, silence, speaker, talkshow
+from lipsync_utils.config import SpeakerConfig, TalkshowConfig
+from lipsync_utils.errors import FaceError, SettingError
+from lipsync_utils.project import DataSet
+from lipsync_utils.records import Reason, Source, SpeakerCheck, Verdict, read_csv
+from lipsync_utils.speaker import SpeakerFace, judge
+
+
+def rows_of(*frames):
+    """Rows of one clip; per frame the distances of its faces, the surest first; the place of a face is its track."""
+    rows = []
+    for number, distances in enumerate(frames):
+        if not distances:
+            rows.append(SpeakerFace("c", "v", number, *(None,) * 9))
+        rows += [SpeakerFace("c", "v", number, k, k, 0, 0, 9, 9, d, None, None) for k, d in enumerate(distances)]
+    return rows
+
+
+@pytest.mark.parametrize("frames, verdict, reason", [
+    ([[0.3]] * 6, Verdict.SPEAKER_ALONE, None),
+    ([[0.3, 0.8]] * 6, Verdict.SPEAKER_AND_OTHERS, Reason.WITH_OTHERS),
+    ([[0.8]] * 6, Verdict.SOMEONE_ELSE, Reason.SOMEONE_ELSE),
+    ([[]] * 6, Verdict.NO_FACE, Reason.NO_FACE),
+    ([[]] * 4 + [[0.3]] * 2, Verdict.NO_FACE, Reason.NO_FACE),
+    ([[0.3]] * 3 + [[0.8]] * 3, Verdict.MIXED, Reason.MIXED),
+    ([[0.3]] * 5 + [[]], Verdict.SPEAKER_ALONE, None),
+    ([[0.3]] * 5 + [[0.55]], Verdict.SPEAKER_ALONE, None),   # a blink of the same track, in doubt
+    ([[0.3]] * 5 + [[0.65]], Verdict.MIXED, Reason.MIXED),
+])
+def test_verdicts(frames, verdict, reason):
+    check = judge(rows_of(*frames), SpeakerConfig())
+    assert (check.verdict, check.reason, check.kept) == (verdict, reason, reason is None)
+    assert check.frames_checked == len(frames)
+
+
+def test_what_is_kept_is_a_setting():
+    rows = rows_of(*[[0.3, 0.8]] * 4)
+    assert judge(rows, SpeakerConfig(keep=("speaker_alone", "speaker_and_others"))).kept
+    alone = judge(rows_of(*[[0.3]] * 4), SpeakerConfig(keep=("speaker_and_others",)))
+    assert not alone.kept and alone.note
+    assert judge(rows, SpeakerConfig(tolerance=0.2)).verdict == "someone_else"
+
+
+@pytest.mark.parametrize("frames, kept", [
+    ([[0.59]] * 3, True),
+    ([[0.59], [0.61], [0.1]], False),          # the first mismatch rejects
+    ([[0.3, 0.9]] * 3, True),                  # only the first face counts
+    ([[0.9, 0.3]] * 3, False),
+    ([[], []], True),                          # nobody at all is kept
+])
+def test_article_rule(frames, kept):
+    assert judge(rows_of(*frames), SpeakerConfig(rule="article")).kept == kept
+
+
+def test_frames_to_look_at():
+    assert speaker.frames_to_look_at(100, 25, SpeakerConfig()) == [6, 18, 31, 43, 56, 68, 81, 93]
+    assert speaker.frames_to_look_at(10, 25, SpeakerConfig()) == [5]
+    assert speaker.frames_to_look_at(1, 25, SpeakerConfig(samples_per_s=10)) == [0]
+    assert speaker.frames_to_look_at(40, 25, SpeakerConfig(rule="article")) == [0, 16, 32]
+
+
+def test_suggested_tolerance_lies_in_the_gap():
+    rng = np.random.default_rng(0)
+    near, far = rng.normal(0.25, 0.05, 300), rng.normal(0.75, 0.04, 100)
+    assert 0.42 < speaker.suggest_tolerance([*near, *far]) < 0.62
+    assert speaker.suggest_tolerance(near) == 0.5 == speaker.suggest_tolerance([])
+
+
+def test_tracks_of_the_speaker_are_surest_first():
+    rows = rows_of([0.8, 0.3, 0.2], [0.7, 0.4, 0.1])
+    assert speaker.tracks_of_speaker(rows, SpeakerConfig()) == {"c": [2, 1]}
+    assert speaker.tracks_of_speaker(rows_of([0.9]), SpeakerConfig()) == {}
+
+
+@pytest.fixture(scope="module")
+def filtered(sample_show, tmp_path_factory):
+    data, references = show_data(sample_show, tmp_path_factory.mktemp("speaker") / "data")
+    return data, references, speaker.filter_speaker(data, references, scheduler="inline")
+
+
+def test_every_kind_of_clip_gets_its_verdict_and_nothing_is_deleted(filtered):
+    data, _, result = filtered
+    verdicts = {check.clip_id: str(check.verdict) for check in result.checks}
+    assert verdicts == {"host_0": "speaker_alone", "host_1": "speaker_alone", "other": "someone_else",
+                        "card": "no_face", "half": "mixed", "three": "speaker_and_others"}
+    assert [c.clip_id for c in result.kept] == ["host_0", "host_1"]
+    assert read_csv(data.path("speaker.csv"), SpeakerCheck) == result.checks
+    assert len(list(data.clips.rglob("*.mp4"))) == 6
+    assert sum(row.clip_id == "three" and row.frame == 6 for row in result.faces) == 3
+
+
+def test_article_rule_on_clips(filtered):
+    data, references, _ = filtered
+    result = speaker.filter_speaker(data, references, SpeakerConfig(rule="article"), scheduler="inline")
+    kept = {check.clip_id for check in result.kept}
+    assert {"host_0", "host_1", "card"} <= kept and "other" not in kept  # a clip without a face is kept
+
+
+def test_another_tolerance_looks_at_nothing_again(filtered, monkeypatch):
+    data, references, first = filtered
+    speaker.filter_speaker(data, references, scheduler="inline")
+    monkeypatch.setattr(speaker.stage, "measure_clip", lambda item, **_: 1 / 0)
+    result = speaker.filter_speaker(data, references, SpeakerConfig(tolerance=0.05), scheduler="inline")
+    assert not result.kept and result.faces == first.faces
+
+
+def test_candidates_become_references(filtered):
+    from lipsync_utils.records import Clip
+    data, _, _ = filtered
+    clips = read_csv(data.path("clips.csv"), Clip)
+    candidates = speaker.find_candidates(data, clips)
+    assert len(candidates) == 3 and candidates[0].share > 0.4
+    picture, = speaker.choose(data, candidates, "0")
+    portrait = talkshow.portrait(data.root / "host2.png", talkshow.host(), seed=7)
+    codes = speaker.encode_references([picture, portrait])
+    assert np.linalg.norm(codes[0] - codes[1]) < 0.45
+    for wrong in ("9", "host", "-1", ""):
+        with pytest.raises(SettingError, match="0 to 2"):
+            speaker.choose(data, candidates, wrong)
+
+
+def test_reference_without_a_face_is_a_clear_error(filtered, tmp_path):
+    data, _, _ = filtered
+    grey = media.write_picture(tmp_path / "grey.png", np.full((200, 200, 3), 90, np.uint8))
+    with pytest.raises(FaceError, match="grey.png"):
+        speaker.filter_speaker(data, [grey])
+    with pytest.raises(SettingError, match="reference"):
+        speaker.filter_speaker(data, [])
+
+
+def test_contact_sheet_has_a_picture_and_a_label_per_clip(filtered):
+    data, _, result = filtered
+    pictures, labels = speaker.sheet(data, result, result.checks, 0.5, most=4)
+    assert len(pictures) == len(labels) == 4 and all(p.shape[0] == 180 for p in pictures)
+    assert any("speaker_alone" in label for label in labels)
+
+
+@pytest.mark.slow
+def test_precision_and_recall_on_the_show(tmp_path):
+    data = DataSet("show", tmp_path)
+    collect.sample(data, show := TalkshowConfig(n_videos=4, seconds=10))
+    collect.collect_videos(data, show=show)
+    silence.split_videos(data)
+    reference = talkshow.portrait(tmp_path / "host.png", talkshow.host(), seed=3)
+    for settings in (SpeakerConfig(), SpeakerConfig(tolerance=0.6), SpeakerConfig(rule="article")):
+        result = speaker.filter_speaker(data, [reference], settings)
+        found = speaker.score(data, result.checks, talkshow.host().name, settings)
+        assert (found.precision, found.recall, found.wrong) == (1.0, 1.0, [])
+        assert 0 < len(result.kept) < len(result.checks)
+
+
+@pytest.mark.slow
+def test_two_real_people_in_one_video(real_clips, tmp_path):
+    """Joined with 0.6 s of silence between them: exactly the chosen person's clips are kept."""
+    man, woman = real_clips / "man_suit_700x700.mp4", real_clips / "woman_blue_700x700_30fps.mp4"
+    joined, still = tmp_path / "joined.mp4", "anullsrc=r=16000:cl=mono,atrim=0:0.6[s]"
+    even = "fps=25,scale=480:480,setsar=1,format=yuv420p,trim=0:{0},setpts=PTS-STARTPTS"
+    media.ffmpeg(["-v", "error", "-i", str(man), "-i", str(woman), "-filter_complex",
+                  f"[0:v]{even.format(5)}[a];[1:v]{even.format(6)},split[b0][b];[b0]trim=0:0.6,setpts=PTS-STARTPTS[n];"
+                  f"[0:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:5,apad=whole_dur=5[p];{still};"
+                  "[1:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:6,apad=whole_dur=6[q];"
+                  "[a][p][n][s][b][q]concat=n=3:v=1:a=1[v][w]", "-map", "[v]", "-map", "[w]", str(joined)])
+    data = DataSet("two", tmp_path / "two")
+    source = Source("joined", str(joined), "two people", "en", "a man", "Apache-2.0", "public demo")
+    collect.write_sources(data, [source])
+    collect.collect_videos(data, scheduler="inline")
+    clips = [c for c in silence.split_videos(data, scheduler="inline") if c.file]
+    for chosen, first_s, last_s in ((man, 0, 5.3), (woman, 5.3, 99)):
+        picture = media.write_picture(tmp_path / f"{chosen.stem}.png", next(media.frames(chosen, start_s=1)).image_bgr)
+        result = speaker.filter_speaker(data, [picture], scheduler="inline")
+        mine = {c.clip_id for c in clips if first_s <= (c.start_s + c.end_s) / 2 < last_s}
+        assert mine and {c.clip_id for c in result.kept} == mine
+
+
