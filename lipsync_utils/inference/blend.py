@@ -14,8 +14,8 @@ from .boxes import cut
 
 GRID = 96
 MIDDLE = GRID // 2           # the rows from here on are drawn by the network
-CENTRE_XY = (47.5, 71.5)     # of the oval; mouths lie there in a box from forehead to chin
-RADII_XY = (41.0, 23.5)
+CENTRE_XY = (47.5, 75.0)     # of the oval; mouths lie there in a box from forehead to chin, noses above
+RADII_XY = (39.0, 20.0)
 POWER = 2.6                  # between an ellipse (2) and a box
 FEATHER = 0.34               # share of the radius over which the mask fades
 MATCH_SIGMA = 14.0           # how far a colour difference at the seam reaches inwards, in grid pixels
