@@ -37,7 +37,8 @@ class CourseEngine(NBClientEngine):
             return start(cell, cell_index=cell_index, **more)
 
         nb_man.cell_start = cell_start
-        return super().execute_managed_notebook(nb_man, kernel_name, **options)
+        quiet = ["--IPKernelApp.log_level=ERROR"]  # no words about the connection inside this machine
+        return super().execute_managed_notebook(nb_man, kernel_name, extra_arguments=quiet, **options)
 
 
 def describe(failure: Exception, progress: Progress) -> str:
