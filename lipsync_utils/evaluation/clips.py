@@ -108,14 +108,7 @@ def held_out(data: DataSet, settings: EvaluationConfig | None = None) -> list[Te
     Raises DataError saying what to run where there are none.
     """
     settings = settings or EvaluationConfig()
-    folder = held_out_folder(data)
-    if folder is None:
+    folder = data.path("held_out")
+    if not any(folder.glob("*.mp4")):
         return spread(validation_clips(data), settings.max_clips)
-    clips = spread(rendered_clips(folder), settings.max_clips)
-    return clips + guest_clips(data.path("guests"), settings)
-
-
-def held_out_folder(data: DataSet) -> Path | None:
-    """Where the talk show put its held-out videos, None in a data set of real videos."""
-    found = sorted(path for path in data.root.glob("**/held_out") if any(path.glob("*.mp4")))
-    return found[0] if found else None
+    return spread(rendered_clips(folder), settings.max_clips) + guest_clips(data.path("guests"), settings)

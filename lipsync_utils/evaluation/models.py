@@ -11,6 +11,7 @@ from .stage import TRUTH
 
 #: The runs that notebooks 06 and 07 leave under outputs/.
 RUNS = {"without": "without", "with": "with"}
+BEST = Path("checkpoints") / "generator_best.pt"  # by the run's own validation, as notebooks 06 and 07 show it
 #: What the published code did (its weights of the sync loss count only after a trigger), on the article's data.
 PUBLISHED = {
     "without": {"steps": "not told", "windows a step": "16", "learning rate": "0.0001", "sync weight": "0, then 0.01",
@@ -46,7 +47,7 @@ def find_models(preset: Preset, runs: Mapping[str, str], *, base: Path | None = 
     models: dict[str, Path | None] = {TRUTH: None, "base": base or base_weights(preset)}
     missing = []
     for name, run in runs.items():
-        path = Path(run) if Path(run).suffix else newest_weights(home() / "outputs" / safe_name(run))
+        path = Path(run) if Path(run).suffix else home() / "outputs" / safe_name(run) / BEST
         if path.is_file():
             models[name] = path
         else:
@@ -54,12 +55,6 @@ def find_models(preset: Preset, runs: Mapping[str, str], *, base: Path | None = 
             missing.append(f"There are no weights of {name!r} at {place}: run its notebook first (06 without, 07 with "
                            "the discriminator), or give the path of a weight file. It is left out here.")
     return models, missing
-
-
-def newest_weights(folder: Path) -> Path:
-    """Where the newest generator of a run lies: the end of the run, as the article used it, not its best moment."""
-    numbered = sorted((folder / "checkpoints").glob("generator_[0-9]*.pt"))
-    return numbered[-1] if numbered else folder / "checkpoints" / "generator_*.pt"
 
 
 def seen_videos(models: Mapping[str, Path | None]) -> set[str]:
