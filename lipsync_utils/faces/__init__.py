@@ -8,9 +8,10 @@ read_article_csv(path)   import of the article's own format
 """
 from .box import FaceBox, iou
 from .cache import read_article_csv, read_table, write_table
+from .detect import face_locations
 from .find import find_faces, find_in_frames
 from .landmarks import distances, encode, landmarks
 from .table import FaceRow, FaceTable, How
 
-__all__ = ["FaceBox", "FaceRow", "FaceTable", "How", "distances", "encode", "find_faces", "find_in_frames", "iou",
-           "landmarks", "read_article_csv", "read_table", "write_table"]
+__all__ = ["FaceBox", "FaceRow", "FaceTable", "How", "distances", "encode", "face_locations", "find_faces",
+           "find_in_frames", "iou", "landmarks", "read_article_csv", "read_table", "write_table"]

@@ -7,13 +7,24 @@ weights fit together only when all see the same extent.
 import numpy as np
 from scipy.ndimage import correlate1d, maximum_filter1d
 
-from .landmarks import BROWS, JAW, NOSE, OUTER_LIPS
+from .box import FaceBox
+from .landmarks import BROWS, JAW, NOSE, OUTER_LIPS, points, shape, to_detector_box
 
 BESIDE = 0.03          # beyond the landmarks of the jaw, of the width: the ears
 FOREHEAD = 0.6         # above the brows, in distances from brows to nose base
-BELOW_CHIN = 0.02      # of the height of the box
+BELOW_CHIN = 0.03      # of the height of the box
 OVER_LIPS = 0.06       # of the height, at least between the middle of the box and the lips: a head bent down
 WINDOW = 9             # frames over which boxes are smoothed; odd, so that nothing lags
+
+
+def measure_twice(grey: np.ndarray, marks) -> np.ndarray:
+    """The extent (4,) of a face whose landmarks were found once, from those and from a second look that starts there.
+
+    Where landmarks end depends a little on where they start: sides and top are the mean of both, the bottom the lower.
+    """
+    first = measure(points(marks))
+    second = measure(points(shape(grey, to_detector_box(FaceBox(*first)))))
+    return np.append((first[:3] + second[:3]) / 2, max(first[3], second[3]))
 
 
 def measure(points: np.ndarray) -> np.ndarray:

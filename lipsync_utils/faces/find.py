@@ -15,7 +15,7 @@ from .track import Tracker
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what is found; a new number makes old cache files unused
+VERSION = 3  # of what is found; a new number makes old cache files unused
 
 
 def find_faces(media: Path, settings: FacesConfig | None = None, cache_dir: Path | None = None) -> FaceTable:

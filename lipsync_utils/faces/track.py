@@ -14,19 +14,24 @@ from . import extent
 from .box import FaceBox, iou
 from .detect import Detection, distinct, make_detector, rescuer, resized
 from .follow import SAME_FACE, CutFinder, follow
-from .landmarks import chip, grey_of, points, shape
+from .landmarks import chip, grey_of, shape
 from .table import How
 
 SCAN_EVERY = 25        # frames between two searches of the whole frame within a shot
 WORK_PX = 1920         # frames with a longer side are reduced to it
 RESCUED_GAP = 30       # frames that a face found only by the rescue is followed without being found again
+PULL = 0.35            # of the way that a detection moves the calm box, from which landmarks start
 CHIPS = 3              # pictures kept of a face until it is known who it is
 
 
 @dataclass
 class Tracklet:
-    """One face over consecutive frames of one shot. extents: landmarks' extent per frame, not smoothed."""
+    """One face over consecutive frames of one shot. extents: landmarks' extent per frame, not smoothed.
 
+    calm: the detector's box as it would be without its jumps from one size to another; landmarks are searched in it.
+    """
+
+    calm: FaceBox
     rescued: bool = False
     frames: list[int] = field(default_factory=list)
     raw: list[FaceBox] = field(default_factory=list)
@@ -127,7 +132,7 @@ class Tracker:
 
     def chase(self, tracklet: Tracklet) -> list[FaceBox]:
         """Where the face went since the last key frame, frame by frame; shorter when it got lost."""
-        path, box = [], tracklet.raw[-1]
+        path, box = [], tracklet.calm
         frames = [grey for index, grey in self.buffer if index >= self.key_at]
         for grey, next_grey in zip(frames, frames[1:]):
             box, likeness = follow(grey, box, next_grey)
@@ -147,21 +152,21 @@ class Tracker:
 
     def fill(self, tracklet: Tracklet, path: list[FaceBox], found: Detection | None) -> None:
         """Add the frames of a path; a detection at its end corrects it, the more the nearer to the end."""
-        score = tracklet.scores[-1]
-        drift = np.subtract(astuple(found.box), astuple(path[-1])) if found else np.zeros(4)
-        greys = dict(self.buffer)
-        for i, box in enumerate(path, 1):
-            here, last = self.key_at + i, i == len(path)
-            share = i / len(path)
-            box = FaceBox(*np.add(astuple(box), share * drift))
+        score, greys = tracklet.scores[-1], dict(self.buffer)
+        before = np.subtract(astuple(tracklet.raw[-1]), astuple(tracklet.calm))
+        after = np.subtract(astuple(found.box), astuple(path[-1])) if found else before
+        for i, followed in enumerate(path, 1):
+            here, share = self.key_at + i, i / len(path)
+            raw = FaceBox(*np.add(astuple(followed), (1 - share) * before + share * after))
+            tracklet.calm = FaceBox(*np.add(astuple(followed), PULL * share * after)) if found else followed
             score_here = score + share * (found.score - score) if found else score
-            how = How.DETECTED if found and last else How.TRACKED
-            self.observe(tracklet, here, greys[here], box, score_here, how)
+            how = How.DETECTED if found and i == len(path) else How.TRACKED
+            self.observe(tracklet, here, greys[here], raw, score_here, how)
 
     def observe(self, tracklet: Tracklet, index: int, grey: np.ndarray, raw: FaceBox, score: float, how: How) -> None:
-        """Measure a face's extent in a frame and add it to its tracklet."""
-        marks = shape(grey, raw)
-        tracklet.add(index, raw, extent.measure(points(marks)), score, how)
+        """Measure a face's extent in a frame, starting from its calm box, and add it to its tracklet."""
+        marks = shape(grey, tracklet.calm)
+        tracklet.add(index, raw, extent.measure_twice(grey, marks), score, how)
         if how == How.DETECTED:
             tracklet.found_at, tracklet.n_found = index, tracklet.n_found + 1
             if len(tracklet.chips) < CHIPS and index == self.index:
@@ -183,7 +188,7 @@ class Tracker:
         """Begin a tracklet for every new face, and follow it back to where it came in."""
         index, grey = self.buffer[-1]
         for one in distinct(found, [t.raw[-1] for t in self.active]):
-            tracklet = Tracklet(rescued=rescued)
+            tracklet = Tracklet(calm=one.box, rescued=rescued)
             self.observe(tracklet, index, grey, one.box, one.score, How.DETECTED)
             self.trace_back(tracklet)
             self.active.append(tracklet)
@@ -193,12 +198,13 @@ class Tracker:
         """Follow a new face backwards through the kept frames of the shot."""
         box, score, others = tracklet.raw[0], tracklet.scores[0], self.shot
         frames = list(self.buffer)
-        earlier = Tracklet()
+        earlier = Tracklet(calm=box)
         for (_, grey), (index, before) in zip(frames[:0:-1], frames[-2::-1]):
             box, likeness = follow(grey, box, before)
             known = [b for b in (t.box_at(index) for t in others) if b]
             if likeness < SAME_FACE or not on_picture(box, before) or any(box.iou(b) > 0.3 for b in known):
                 break
+            earlier.calm = box
             self.observe(earlier, index, before, box, score, How.TRACKED)
         for name in ("frames", "raw", "extents", "scores", "hows"):
             setattr(tracklet, name, getattr(earlier, name)[::-1] + getattr(tracklet, name))
