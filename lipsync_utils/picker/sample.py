@@ -7,6 +7,7 @@ from pathlib import Path
 from .. import talkshow
 from ..media import extract_sound
 
+SIZE = (640, 480)
 SENTENCES = {"nl": ("Bij laag water wandelen we over het wad.", "De avond begint met een kop warme thee."),
              "en": ("My neighbour keeps bees on the roof.", "We open the window when the rain is over.")}
 
@@ -33,11 +34,11 @@ def make_material(folder: Path) -> Material:
         talkshow.group_picture(picture, people, seed=3)
     if not portrait.is_file():
         talkshow.portrait(portrait, people[seats[1]], seed=5)
-    video = talkshow.render_clip(folder / "group.mp4", people, [(0, SENTENCES["nl"][1])], seconds=4.0, seed=4)
+    video = talkshow.render_clip(folder / "group.mp4", people, [(0, SENTENCES["nl"][1])], seconds=4.0, size=SIZE, seed=4)
     true, speech = [], []
     for place, actor in enumerate(seats):
         text = SENTENCES["nl" if people[actor].voice.name.startswith("nl") else "en"][0]
-        true.append(talkshow.render_clip(folder / f"true{place + 1}.mp4", people, [(actor, text)], seed=4))
+        true.append(talkshow.render_clip(folder / f"true{place + 1}.mp4", people, [(actor, text)], size=SIZE, seed=4))
         speech.append(folder / f"speech{place + 1}.wav")
         if not speech[-1].is_file():
             extract_sound(true[-1], speech[-1])
