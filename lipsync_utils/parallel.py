@@ -101,6 +101,7 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
     quiet = {"distributed.nanny.pre-spawn-environ": dict.fromkeys(names, "1"),
              "distributed.logging.distributed": "error",
              "distributed.admin.system-monitor.disk": False}
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # importing it made it talk
     with dask.config.set(quiet):
         if scheduler == "processes":
             client = Client(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
