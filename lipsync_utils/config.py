@@ -176,7 +176,7 @@ class EvaluationConfig:
     """Stage 09: the models on clips that none of them was trained on, and how sure the numbers are."""
 
     max_clips: int | None = None     # of the speaker; None: all that are held out
-    guest_clips: int = 4             # rendered clips of people the models were not tuned on (talk show only)
+    guest_clips: int = 6             # rendered clips of people the models were not tuned on (talk show only)
     speech: tuple[str, ...] = ("own", "other")  # each clip says its own sentence again, and the next clip's
     identity_frames: int = 3         # frames per clip that face_recognition looks at
     bootstrap: int = 10_000          # resamplings of the videos for an interval

@@ -27,10 +27,12 @@ from .look import find_speaker, opening_of, region_of
 from .models import RUNS, base_weights, find_models, seen_videos, training_table
 from .report import Report, table_html
 from .scores import Score
-from .stage import TRUTH, evaluate, film_of, silent_correlation
+from .silence import SilenceTest, silence_test
+from .stage import TRUTH, evaluate, film_of
 
-__all__ = ["CrossCheck", "Difference", "RUNS", "Report", "Score", "Summary", "TRUTH", "TestClip", "base_weights",
-           "cross_check", "difference_table", "differences", "evaluate", "film_of", "find_models", "find_speaker",
-           "held_out", "judge_name", "load_judge", "models_of", "opening_of", "region_of", "rendered_clips",
-           "result_table", "seen_videos", "side_by_side", "silent_correlation", "spread_of", "strip", "strip_frames",
-           "summaries", "table_html", "training_table", "validation_clips", "values_of", "worst_clips"]
+__all__ = ["CrossCheck", "Difference", "RUNS", "Report", "Score", "SilenceTest", "Summary", "TRUTH", "TestClip",
+           "base_weights", "cross_check", "difference_table", "differences", "evaluate", "film_of", "find_models",
+           "find_speaker", "held_out", "judge_name", "load_judge", "models_of", "opening_of", "region_of",
+           "rendered_clips", "result_table", "seen_videos", "side_by_side", "silence_test", "spread_of", "strip",
+           "strip_frames", "summaries", "table_html", "training_table", "validation_clips", "values_of",
+           "worst_clips"]

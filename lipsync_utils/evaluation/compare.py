@@ -42,11 +42,14 @@ class Difference:
     p: float | None
     clips: int
     videos: int
+    level: float = 0.95
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        """Whether the interval leaves out zero and p is small enough; with five videos or fewer p never is."""
+        if self.low is None or self.high is None or self.p is None:
+            return False
+        return (self.low > 0 or self.high < 0) and self.p <= 1 - self.level
 
     @property
     def verdict(self) -> str:
@@ -131,7 +134,7 @@ def difference(model: str, base: str, measure: Measure, after: Sequence[float], 
         found = metrics.paired_difference(after, before, videos, samples=settings.bootstrap, level=settings.level,
                                           seed=settings.seed)
         low, high, p = found.low, found.high, found.p
-    return Difference(model, base, measure.name, mean, low, high, p, len(after), n_videos)
+    return Difference(model, base, measure.name, mean, low, high, p, len(after), n_videos, settings.level)
 
 
 def spread_of(scores: Sequence[Score], model: str = "base", *, group: str = "speaker",

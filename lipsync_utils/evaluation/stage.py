@@ -5,16 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
-from scipy.io import wavfile
-
-from .. import checkpoints, metrics
-from ..audio import SAMPLE_RATE_HZ, load_wav
+from .. import checkpoints
+from ..audio import load_wav
 from ..config import EvaluationConfig, InferenceConfig, override
 from ..errors import DataError
 from ..inference import lip_sync
 from ..parallel import Done, Failure, Item, run_stage
-from ..project import atomic_file, safe_name
+from ..project import safe_name
 from ..records import Reason, write_csv
 from .clips import TestClip
 from .judge import judge_name, load_judge
@@ -135,13 +132,18 @@ def measure_case(case: Case, folder: Path, settings: EvaluationConfig) -> Done:
 
 def draw(case: Case, track: int, film: Path, cache: Path) -> None:
     """Let the case's model make its film, with the sound windows that it was trained with."""
-    generator = _generator(case.weights)
+    generator = open_generator(case.weights)
     lip_sync(case.clip.path, {track: case.speech.path}, film, generator=generator, cache_dir=cache,
-             settings=override(PLAIN, alignment=generator.mel_alignment))
+             settings=override(PLAIN, alignment=generator.mel_alignment), on_progress=quietly)
+
+
+def quietly(done: int, total: int) -> None:
+    """No bar for a single film: the stage has one for all of them."""
 
 
 @functools.lru_cache(maxsize=4)
-def _generator(weights: Path):
+def open_generator(weights: Path):
+    """A generator, kept for the next film."""
     return checkpoints.load(weights, "generator")
 
 
@@ -162,24 +164,3 @@ def score_of(case: Case, judge: str, *, reason: Reason | None = None, note: str 
 
 def _failed(item: Item, failure: Failure, cases: Mapping[str, Case], judge: str) -> list[Score]:
     return [score_of(cases[item.id], judge, reason=Reason.FAILED, note=failure.error)]
-
-
-def silent_correlation(weights: Path, clips: Sequence[TestClip], folder: Path) -> list[float]:
-    """How far a model copies the mouth that it is shown: r of drawn and true mouth opening when it hears silence.
-
-    In use the reference frame is the frame itself, with its mouth.  A model that listens and does not copy gives about
-    0 here; what is above it flatters every result on a clip's own speech.  One r per clip.
-    """
-    found = []
-    for clip in clips:
-        track, boxes = find_speaker(clip.path, folder / "cache")
-        silence = folder / "silence" / f"{clip.clip_id}.wav"
-        with atomic_file(silence) as temporary:
-            wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // 25, np.int16))
-        film = silence.with_suffix(".mp4")
-        generator = _generator(weights)
-        lip_sync(clip.path, {track: silence}, film, generator=generator, cache_dir=folder / "cache",
-                 settings=override(PLAIN, alignment=generator.mel_alignment))
-        drawn, true = (metrics.mouth_opening(look_at(path, boxes, 1).landmarks) for path in (film, clip.path))
-        found.append(metrics.correlation(drawn, true))
-    return found
