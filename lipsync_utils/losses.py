@@ -34,6 +34,11 @@ def _exact(*tensors):
         yield [t if t.dtype == torch.float64 else t.float() for t in tensors]
 
 
+def bce(probability, target):
+    """Mean binary cross entropy; a probability that is no number gives NaN instead of torch's error, to be handled."""
+    return probability.mean() if probability.isnan().any() else F.binary_cross_entropy(probability, target)
+
+
 def l1(generated, truth):
     """Mean absolute difference of two stacks of faces of any one shape; zero means equal."""
     with _exact(generated, truth) as (generated, truth):
@@ -50,7 +55,7 @@ def cosine_bce(a, v, y):
     with _exact(a, v) as (a, v):
         cosine = F.cosine_similarity(a, v).clamp(0, 1)
         cosine = torch.where((cosine < 1e-6) | (cosine > 1 - 1e-6), cosine.detach(), cosine)
-        return F.binary_cross_entropy(cosine, y.reshape(-1).to(cosine))
+        return bce(cosine, y.reshape(-1).to(cosine))
 
 
 def sync_loss(expert, mel, faces):
@@ -82,7 +87,7 @@ def generator_total(l1, sync, perceptual, sync_weight, disc_weight):
 def discriminator_loss(prediction, is_real: bool):
     """Binary cross entropy of the discriminator's predictions, (N, 1) in [0, 1], against all real or all drawn."""
     with _exact(prediction) as (prediction,):
-        return F.binary_cross_entropy(prediction, torch.full_like(prediction, float(is_real)))
+        return bce(prediction, torch.full_like(prediction, float(is_real)))
 
 
 def discriminator_total(real, generated):

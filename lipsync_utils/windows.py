@@ -226,11 +226,13 @@ class Windows(torch.utils.data.Dataset):
         label, flip = rng.random() < 0.5, self.mirror and rng.random() < 0.5
         sync, starts = audio.training_window_starts(frame, clip.mel.shape[1], self.settings.alignment)
         return {
-            "faces": _faces(clip, frame, flip), "wrong": _faces(clip, wrong, flip),
+            "faces": _faces(clip, frame, flip),
+            "wrong": _faces(clip, wrong, flip),
             "mels": torch.from_numpy(np.stack([audio.mel_window(clip.mel, s) for s in starts])[:, None]),
             "sync_mel": torch.from_numpy(audio.mel_window(clip.mel, sync)[None]),
-            "label": torch.tensor(float(label)), "item": torch.tensor([clip_number, frame]),
-        }  # fmt: skip
+            "label": torch.tensor(float(label)),
+            "item": torch.tensor([clip_number, frame]),
+        }
 
     def _other(self, clip_number, frame, rng):
         frames = self._frames[clip_number]
@@ -260,8 +262,10 @@ def order(index: WindowIndex, epoch: int, seed: int, windows_per_clip: int = 1) 
         return shuffled
     by_clip = shuffled[np.argsort(index.items[shuffled, 0], kind="stable")]
     bounds = np.flatnonzero(np.diff(index.items[by_clip, 0], prepend=-1, append=-1))
-    groups = [by_clip[a : a + (b - a) // windows_per_clip * windows_per_clip].reshape(-1, windows_per_clip)
-              for a, b in zip(bounds, bounds[1:])]  # fmt: skip
+    groups = [
+        by_clip[a : a + (b - a) // windows_per_clip * windows_per_clip].reshape(-1, windows_per_clip)
+        for a, b in zip(bounds, bounds[1:])
+    ]
     groups = np.concatenate(groups)
     if not len(groups):
         raise DataError(f"no clip has {windows_per_clip} usable windows: lower windows_per_clip")
@@ -311,5 +315,7 @@ def spread(index: WindowIndex, n: int) -> list[int]:
 def summary(index: WindowIndex) -> str:
     """One paragraph: how many windows of how many clips, and why others cannot be used."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(index.unusable.items())) or "none"
-    return (f"{len(index)} windows in {len(index.clips) - len(index.left_out)} clips; unusable windows: {reasons}; "
-            f"clips without any: {json.dumps(index.left_out) if index.left_out else 'none'}")  # fmt: skip
+    return (
+        f"{len(index)} windows in {len(index.clips) - len(index.left_out)} clips; unusable windows: {reasons}; "
+        f"clips without any: {json.dumps(index.left_out) if index.left_out else 'none'}"
+    )

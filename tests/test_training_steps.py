@@ -42,15 +42,24 @@ def test_three_generator_steps_equal_the_published_order(with_disc, expert_train
     sync, disc_weight = (0.03, 0.07) if with_disc else (0.01, 0.0)
     nets = [make(models.Wav2Lip), make(models.SyncNet, 1), make(models.VisualQualityDiscriminator, 2)]
     twins = copy.deepcopy(nets)
-    optimisers, others = ([torch.optim.Adam(n.parameters(), 1e-4, (0.5, 0.999)) for n in (g[0], g[2])] for g in (nets, twins))
+    optimisers, others = (
+        [torch.optim.Adam(n.parameters(), 1e-4, (0.5, 0.999)) for n in (g[0], g[2])] for g in (nets, twins)
+    )
     for group in (nets, twins):
         group[1].train(expert_trains)
     generator, expert, disc = twins
     for step in range(3):
         b = batch(step)
         numbers = training.generator_step(
-            nets[0], optimisers[0], b, expert=nets[1], sync_weight=sync, discriminator=nets[2] if with_disc else None,
-            disc_optimizer=optimisers[1], disc_weight=disc_weight)  # fmt: skip
+            nets[0],
+            optimisers[0],
+            b,
+            expert=nets[1],
+            sync_weight=sync,
+            discriminator=nets[2] if with_disc else None,
+            disc_optimizer=optimisers[1],
+            disc_weight=disc_weight,
+        )
         others[0].zero_grad()
         others[1].zero_grad()
         drawn = generator(b.mels, b.faces)
@@ -79,8 +88,9 @@ def test_three_generator_steps_equal_the_published_order(with_disc, expert_train
 
 
 def compare(mine, other):
-    biases_before_a_norm = {f"{n}.conv_block.0.bias" for n, m in other.named_modules()
-                            if hasattr(m, "conv_block") and len(m.conv_block) > 1}  # fmt: skip
+    biases_before_a_norm = {
+        f"{n}.conv_block.0.bias" for n, m in other.named_modules() if hasattr(m, "conv_block") and len(m.conv_block) > 1
+    }
     for (name, a), b in zip(mine.state_dict().items(), other.state_dict().values(), strict=True):
         if name not in biases_before_a_norm:  # their true gradient is zero, Adam amplifies the rounding
             assert torch.allclose(a, b, rtol=0, atol=1e-9), name
@@ -114,19 +124,36 @@ def test_a_loss_that_is_no_number_leaves_the_weights_alone():
 def test_the_step_leaves_the_judges_gradients_as_they_were():
     expert, disc = make(models.SyncNet, 1).requires_grad_(False), make(models.VisualQualityDiscriminator, 2)
     generator = make(models.Wav2Lip)
-    training.generator_step(generator, torch.optim.Adam(generator.parameters()), batch(0), expert=expert, sync_weight=0.1,
-                            discriminator=disc, disc_weight=0.1)  # fmt: skip
+    training.generator_step(
+        generator,
+        torch.optim.Adam(generator.parameters()),
+        batch(0),
+        expert=expert,
+        sync_weight=0.1,
+        discriminator=disc,
+        disc_weight=0.1,
+    )
     assert all(p.requires_grad for p in disc.parameters()) and not any(p.requires_grad for p in expert.parameters())
     assert all(p.grad is None for p in [*disc.parameters(), *expert.parameters()])
 
 
 def test_items_become_what_the_networks_see():
     rng = torch.Generator().manual_seed(0)
-    items = {name: torch.randint(0, 256, (4, 3, 5, 96, 96), generator=rng, dtype=torch.uint8) for name in ("faces", "wrong")}
-    items |= {"mels": torch.randn(4, 5, 1, 80, 16), "sync_mel": torch.randn(4, 1, 80, 16), "label": torch.tensor([1.0, 0, 1, 0])}
+    items = {
+        name: torch.randint(0, 256, (4, 3, 5, 96, 96), generator=rng, dtype=torch.uint8) for name in ("faces", "wrong")
+    }
+    items |= {
+        "mels": torch.randn(4, 5, 1, 80, 16),
+        "sync_mel": torch.randn(4, 1, 80, 16),
+        "label": torch.tensor([1.0, 0, 1, 0]),
+    }
     b = generator_batch(items)
     assert b.faces.shape == (4, 6, 5, 96, 96) and (b.faces[:, :3, :, 48:] == 0).all()
-    assert torch.equal(b.faces[:, :3, :, :48], b.truth[..., :48, :]) and torch.equal(b.faces[:, 3:], items["wrong"].float() / 255)
+    assert torch.equal(b.faces[:, :3, :, :48], b.truth[..., :48, :]) and torch.equal(
+        b.faces[:, 3:], items["wrong"].float() / 255
+    )
     e = expert_batch(items)
-    assert torch.equal(e.faces[0], stack(b.truth)[0]) and torch.equal(e.faces[1], stack(items["wrong"].float() / 255)[1])
+    assert torch.equal(e.faces[0], stack(b.truth)[0]) and torch.equal(
+        e.faces[1], stack(items["wrong"].float() / 255)[1]
+    )
     assert torch.equal(expert_batch(items, contrastive=True).faces, stack(b.truth))

@@ -145,7 +145,9 @@ def test_load_clips_makes_the_mel_where_there_is_none(stage04):
     assert clip.mel.shape == (80, 65) and (clip.mel == -4).all()
 
 
-@pytest.mark.parametrize("file, words", [("audio.wav", "audio.wav is missing"), ("3.jpg", "3.jpg is an empty or damaged")])
+@pytest.mark.parametrize(
+    "file, words", [("audio.wav", "audio.wav is missing"), ("3.jpg", "3.jpg is an empty or damaged")]
+)
 def test_missing_sound_and_empty_crops_name_the_clip(stage04, file, words):
     path = stage04.root / "faces/video0/clip0" / file
     path.unlink() if file == "audio.wav" else path.write_bytes(b"")

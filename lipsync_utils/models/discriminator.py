@@ -53,5 +53,7 @@ class VisualQualityDiscriminator(nn.Module):
         """Return the generator's share: binary cross entropy of "these faces are real", mean over B * T, float32."""
         real = self(faces)
         real = real if real.dtype == torch.float64 else real.float()
+        if real.isnan().any():
+            return real.mean()  # NaN, for the caller to handle; torch would raise
         with torch.autocast(real.device.type, enabled=False):
             return F.binary_cross_entropy(real, torch.ones_like(real))

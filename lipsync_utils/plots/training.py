@@ -10,8 +10,13 @@ from matplotlib.figure import Figure
 
 COIN_FLIP = 0.6931  # loss of a judge that guesses
 STYLES = (("#08519c", "-"), ("#d95f0e", "--"), ("#238b45", "-."), ("#6a51a3", ":"))
-LOSSES = {"l1": "L1 (mean difference, 0..1)", "sync": "sync loss", "bce": "cosine loss", "contrastive": "contrastive loss",
-          "disc_real_seen": "faces told apart, share"}  # fmt: skip
+LOSSES = {
+    "l1": "L1 (mean difference, 0..1)",
+    "sync": "sync loss",
+    "bce": "cosine loss",
+    "contrastive": "contrastive loss",
+    "disc_real_seen": "faces told apart, share",
+}
 
 
 def _series(rows, name, phase):
@@ -34,7 +39,9 @@ def training_curves(runs: Mapping[str, Sequence[dict]], strip_rgb=None) -> Figur
                 axis.plot(steps, _smooth(values), color=colour, linestyle=line, linewidth=1, alpha=0.6)
             steps, values = _series(rows, name, "val")
             if len(values):
-                axis.plot(steps, values, color=colour, linestyle=line, marker="o", markersize=4, label=f"{run}, held out")
+                axis.plot(
+                    steps, values, color=colour, linestyle=line, marker="o", markersize=4, label=f"{run}, held out"
+                )
         if name in ("sync", "bce"):
             axis.axhline(COIN_FLIP, color="grey", linewidth=0.8)
             axis.text(axis.get_xlim()[1], COIN_FLIP, "guessing ", ha="right", va="bottom", fontsize=8, color="grey")
@@ -66,8 +73,13 @@ def show_picture(axis, picture_rgb, title: str = "") -> None:
 
 def strips(pictures_rgb: Mapping[str, np.ndarray]) -> Figure:
     """Pictures of faces, one under the other, each with its title."""
-    figure, axes = plt.subplots(len(pictures_rgb), 1, squeeze=False, layout="constrained", figsize=(
-        11, sum(11 * p.shape[0] / p.shape[1] + 0.35 for p in pictures_rgb.values())))  # fmt: skip
+    figure, axes = plt.subplots(
+        len(pictures_rgb),
+        1,
+        squeeze=False,
+        layout="constrained",
+        figsize=(11, sum(11 * p.shape[0] / p.shape[1] + 0.35 for p in pictures_rgb.values())),
+    )
     for axis, (title, picture) in zip(axes[:, 0], pictures_rgb.items()):
         show_picture(axis, picture, title)
     return figure
@@ -81,11 +93,20 @@ def offset_histogram(offsets: Mapping[str, Mapping[int, int]], reach: int = 15) 
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     shifts, width = np.arange(-reach, reach + 1), 0.8 / len(offsets)
     for k, ((colour, _), (name, counts)) in enumerate(zip(STYLES, offsets.items())):
-        bars = axis.bar(shifts + (k - (len(offsets) - 1) / 2) * width, [counts.get(int(s), 0) for s in shifts], width,
-                        color=colour, label=name)  # fmt: skip
+        bars = axis.bar(
+            shifts + (k - (len(offsets) - 1) / 2) * width,
+            [counts.get(int(s), 0) for s in shifts],
+            width,
+            color=colour,
+            label=name,
+        )
         for bar in bars:
             bar.set_hatch(("", "//", "..", "xx")[k % 4])
-    axis.set(xlabel="offset in frames of 40 ms (positive: the sound is early)", ylabel="clips", title="Offset that the expert sees")
+    axis.set(
+        xlabel="offset in frames of 40 ms (positive: the sound is early)",
+        ylabel="clips",
+        title="Offset that the expert sees",
+    )
     axis.legend()
     return figure
 
@@ -113,14 +134,22 @@ def cosines(right: Sequence[float], wrong: Sequence[float]) -> Figure:
     return figure
 
 
-def paired_bars(values: Mapping[str, Mapping[str, float]], ylabel: str, title: str, target: float | None = None) -> Figure:
+def paired_bars(
+    values: Mapping[str, Mapping[str, float]], ylabel: str, title: str, target: float | None = None
+) -> Figure:
     """Bars by measure and model. values: measure -> model -> value; target: a line to reach."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     models = list(next(iter(values.values())))
     for k, model in enumerate(models):
         places = np.arange(len(values)) + (k - (len(models) - 1) / 2) * 0.8 / len(models)
-        axis.bar(places, [v[model] for v in values.values()], 0.75 / len(models), color=STYLES[k % 4][0],
-                 hatch=("", "//", "..", "xx")[k % 4], label=model)  # fmt: skip
+        axis.bar(
+            places,
+            [v[model] for v in values.values()],
+            0.75 / len(models),
+            color=STYLES[k % 4][0],
+            hatch=("", "//", "..", "xx")[k % 4],
+            label=model,
+        )
     if target is not None:
         axis.axhline(target, color="grey", linewidth=0.8)
     axis.set_xticks(np.arange(len(values)), list(values))

@@ -6,8 +6,8 @@ judge(expert, clips)                how often the expert is right, and the offse
 generator_step, expert_step         one optimiser step on a batch
 """
 
-from .build import open_network
-from .verdict import ExpertReport, judge, judge_clip
+from .alignment import alignment_scores
+from .build import hear_like, open_network
 from .compare import ClipScore, difference, means, redraw, score, score_clip
 from .cost import cost_lines
 from .loop import TrainResult, train
@@ -22,7 +22,34 @@ from .steps import (
     generator_batch,
     generator_step,
 )
+from .verdict import ExpertReport, cosines_of, embed_clip, judge, judge_clip
 
-__all__ = ["ClipScore", "ExpertBatch", "ExpertReport", "GeneratorBatch", "Preflight", "TrainResult", "cost_lines", "difference", "discriminator_step", "expert_batch",
-           "expert_step", "generator_batch", "generator_step", "judge", "judge_clip", "look", "means", "open_network", "read_history", "redraw", "score", "score_clip",
-           "train"]  # fmt: skip
+__all__ = [
+    "ClipScore",
+    "ExpertBatch",
+    "ExpertReport",
+    "GeneratorBatch",
+    "Preflight",
+    "TrainResult",
+    "alignment_scores",
+    "cost_lines",
+    "cosines_of",
+    "difference",
+    "discriminator_step",
+    "embed_clip",
+    "expert_batch",
+    "expert_step",
+    "generator_batch",
+    "generator_step",
+    "hear_like",
+    "judge",
+    "judge_clip",
+    "look",
+    "means",
+    "open_network",
+    "read_history",
+    "redraw",
+    "score",
+    "score_clip",
+    "train",
+]

@@ -83,8 +83,14 @@ def _film(actor, states, rng):
     """Draw every frame, cut out the face with a slightly wrong box, spoil it a little; uint8 BGR (n, 96, 96, 3)."""
     px_per_unit = rng.uniform(30, 95)
     side = int(3.4 * px_per_unit)
-    shot = single_shot(actor, (side, int(1.3 * side)), int(rng.integers(1 << 30)), face=px_per_unit / (0.192 * side),
-                       at=(0.5, 0.48), grain=rng.uniform(0, 4))  # fmt: skip
+    shot = single_shot(
+        actor,
+        (side, int(1.3 * side)),
+        int(rng.integers(1 << 30)),
+        face=px_per_unit / (0.192 * side),
+        at=(0.5, 0.48),
+        grain=rng.uniform(0, 4),
+    )
     look, wrong = _look(rng), _box_errors(rng, len(states))
     faces = np.empty((len(states), FACE_PX, FACE_PX, 3), np.uint8)
     truth = [shot.boxes([state])[0] for state in states]
@@ -136,8 +142,14 @@ def read_actor(folder: Path, split: str = "train") -> list[ActorClip]:
     faces, mel = np.load(folder / "faces.npy", mmap_mode="r"), np.load(folder / "mel.npy")
     opening, clips, frame, column = np.load(folder / "opening.npy"), [], 0, 0
     for clip_id, n, columns in json.loads((folder / "clips.json").read_text()):
-        clip = ClipFaces(clip_id, clip_id.rsplit("_", 1)[0], split, faces[frame : frame + n], np.ones(n, bool),
-                         mel[:, column : column + columns])  # fmt: skip
+        clip = ClipFaces(
+            clip_id,
+            clip_id.rsplit("_", 1)[0],
+            split,
+            faces[frame : frame + n],
+            np.ones(n, bool),
+            mel[:, column : column + columns],
+        )
         clips.append(ActorClip(clip, opening[frame : frame + n]))
         frame, column = frame + n, column + columns
     return clips

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 
@@ -38,7 +39,7 @@ LOWER_IS_BETTER = {"l1": True, "sharpness": False, "judge_distance": True, "mout
 def redraw(generator, clip: ClipFaces, batch_size: int = 40) -> np.ndarray:
     """Let a generator say a clip's own sound; uint8 BGR (n, 96, 96, 3).
 
-    The reference of frame i is the frame half a clip away: with the same frame, as in inference, it would see the true mouth.
+    The reference of frame i is the frame half a clip away: the same frame, as in inference, would show the true mouth.
     """
     was_training, device = generator.training, next(generator.parameters()).device
     generator.eval()
@@ -47,9 +48,13 @@ def redraw(generator, clip: ClipFaces, batch_size: int = 40) -> np.ndarray:
     drawn = np.zeros((n, FACE_PX, FACE_PX, 3), np.uint8)
     for start in range(0, n, batch_size):
         frames = np.arange(start, min(start + batch_size, n))
-        mel = np.stack([audio.mel_window(clip.mel, audio.frame_window_start(int(f), alignment)) for f in frames])[:, None]
-        truth, other = (to_float(torch.from_numpy(np.ascontiguousarray(clip.faces[f].transpose(0, 3, 1, 2))))
-                        for f in (frames, (frames + n // 2) % n))  # fmt: skip
+        mel = np.stack([audio.mel_window(clip.mel, audio.frame_window_start(int(f), alignment)) for f in frames])[
+            :, None
+        ]
+        truth, other = (
+            to_float(torch.from_numpy(np.ascontiguousarray(clip.faces[f].transpose(0, 3, 1, 2))))
+            for f in (frames, (frames + n // 2) % n)
+        )
         truth[..., FACE_PX // 2 :, :] = 0
         faces = generator(torch.from_numpy(mel).to(device), torch.cat([truth, other], 1).to(device))
         drawn[frames] = (faces * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
@@ -66,14 +71,19 @@ def score_clip(generator, clip: ClipFaces, judge, landmarks: bool = True) -> Cli
         distance = metrics.judge_sync(drawn, clip.mel, judge).distance
     except DataError:
         distance = float("nan")
-    openings = [_opening(faces) for faces in (drawn, truth)] if landmarks else [np.empty(0)] * 2
-    return ClipScore(clip.clip_id, clip.video_id, metrics.l1(drawn, truth), metrics.sharpness_ratio(drawn, truth), distance,
-                     metrics.correlation(*openings) if landmarks else float("nan"))  # fmt: skip
+    openings = [mouth_openings(faces) for faces in (drawn, truth)] if landmarks else [np.empty(0)] * 2
+    return ClipScore(
+        clip.clip_id,
+        clip.video_id,
+        metrics.l1(drawn, truth),
+        metrics.sharpness_ratio(drawn, truth),
+        distance,
+        metrics.correlation(*openings) if landmarks else float("nan"),
+    )
 
 
-def _opening(faces):
-    import cv2
-
+def mouth_openings(faces: np.ndarray) -> np.ndarray:
+    """Mouth opening by landmarks on 96x96 crops: uint8 BGR (n, 96, 96, 3) -> (n,), see metrics.mouth_opening."""
     side = FACE_PX * ENLARGED
     boxes = np.tile([0.0, 0, side, side], (len(faces), 1))
     large = (cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC) for face in faces)

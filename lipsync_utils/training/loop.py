@@ -36,7 +36,7 @@ SAMPLES = 4  # windows in a picture of samples
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run came to. weights: its newest checkpoint, best: that with the lowest validation loss; rows: history.
+    """What a run came to. weights: its newest checkpoint; best: that with the lowest held-out loss; rows: history.
 
     stopped: by the stop button or Ctrl-C. seconds: of this call; s_per_step: without evaluations and saving.
     """
@@ -51,15 +51,24 @@ class TrainResult:
     s_per_step: float
 
 
-def train(settings: TrainConfig, clips: list[ClipFaces], run: str | Path, *, windows: WindowsConfig | None = None,
-          resume: bool = True, live: bool = True, stop_at: int | None = None, check: bool = True) -> TrainResult:  # fmt: skip
+def train(
+    settings: TrainConfig,
+    clips: list[ClipFaces],
+    run: str | Path,
+    *,
+    windows: WindowsConfig | None = None,
+    resume: bool = True,
+    live: bool = True,
+    stop_at: int | None = None,
+    check: bool = True,
+) -> TrainResult:
     """Train one network on clips; what the run leaves behind lies in its folder.
 
     clips: of both splits, see windows.load_clips. run: a name (outputs/<run>/) or a folder. resume: continue a run with
     the same settings and data; False: set an earlier run of that name aside and begin. stop_at: a step to stop at
     before settings.steps, to be resumed. check: pre-flight before the first step.
-    Raises SettingError, DataError or CheckpointError before anything is changed; DataError naming the clips of the batch
-    whose loss is no number.
+    Raises SettingError, DataError or CheckpointError before anything is changed; DataError naming the clips of the
+    batch whose loss is no number.
     """
     windows = windows or WindowsConfig()
     if not clips:
@@ -104,8 +113,12 @@ class Trainer:
         saved = self._find_earlier(resume)
         if saved:
             self._load_networks(saved)
-        self.models = {name: build.wrap(network, accelerator, settings) if name in ("main", "discriminator")
-                       else network.to(accelerator.device) for name, network in self.networks.parts().items()}  # fmt: skip
+        self.models = {
+            name: build.wrap(network, accelerator, settings)
+            if name in ("main", "discriminator")
+            else network.to(accelerator.device)
+            for name, network in self.networks.parts().items()
+        }
         self.optimisers = build.optimisers(self.networks, settings)
         if saved:
             self._load_optimisers(saved)
@@ -116,8 +129,12 @@ class Trainer:
 
     def _find_earlier(self, resume):
         """The checkpoint to continue from, or None; an earlier run that cannot be continued is never overwritten."""
-        facts = {"settings": dataclasses.asdict(self.settings), "windows": dataclasses.asdict(self.windows),
-                 "data": self.fingerprint, "processes": self.accelerator.num_processes}  # fmt: skip
+        facts = {
+            "settings": dataclasses.asdict(self.settings),
+            "windows": dataclasses.asdict(self.windows),
+            "data": self.fingerprint,
+            "processes": self.accelerator.num_processes,
+        }
         before = record.read_json(self.folder / "settings.json")
         if before and not resume and self.accelerator.is_main_process:
             _set_aside(self.folder)
@@ -132,9 +149,14 @@ class Trainer:
                 )
         if self.accelerator.is_main_process:
             write_json(self.folder / "settings.json", facts)
-            write_json(self.folder / "data.json", {"video_ids": sorted({c.video_id for c in self.indexes["train"].clips}),
-                                                   "val_video_ids": sorted({c.video_id for c in self.indexes["val"].clips}),
-                                                   "fingerprint": self.fingerprint})  # fmt: skip
+            write_json(
+                self.folder / "data.json",
+                {
+                    "video_ids": sorted({c.video_id for c in self.indexes["train"].clips}),
+                    "val_video_ids": sorted({c.video_id for c in self.indexes["val"].clips}),
+                    "fingerprint": self.fingerprint,
+                },
+            )
         self.accelerator.wait_for_everyone()
         return saved
 
@@ -156,8 +178,11 @@ class Trainer:
         """Write a checkpoint that holds all that changes from step to step."""
         if not self.accelerator.is_main_process:
             return None
-        networks = {k: record.plain_state(v.state_dict()) for k, v in self.networks.parts().items()
-                    if k in ("discriminator", "contrast") or (k == "expert" and self.settings.expert_mode == "train")}  # fmt: skip
+        networks = {
+            k: record.plain_state(v.state_dict())
+            for k, v in self.networks.parts().items()
+            if k in ("discriminator", "contrast") or (k == "expert" and self.settings.expert_mode == "train")
+        }
         state = {"networks": networks, "sync_is_on": self.sync_is_on, "best": self.best}
         if "discriminator" in self.optimisers:
             state["disc_optimizer"] = record.plain_state(self.optimisers["discriminator"].state_dict())
@@ -170,10 +195,17 @@ class Trainer:
 
     def _write(self, name, optimizer=None, state=None):
         return checkpoints.save(
-            self.folder / "checkpoints" / name, self.networks.main, optimizer=optimizer and record.plain_state(optimizer.state_dict()),
-            step=self.step, epoch=self.step * self.settings.batch_size // max(len(self.indexes["train"]), 1),
-            settings=self.settings, data_fingerprint=self.fingerprint, mel_alignment=self.windows.alignment,
-            videos=sorted({c.video_id for c in self.indexes["train"].clips}), state=state)  # fmt: skip
+            self.folder / "checkpoints" / name,
+            self.networks.main,
+            optimizer=optimizer and record.plain_state(optimizer.state_dict()),
+            step=self.step,
+            epoch=self.step * self.settings.batch_size // max(len(self.indexes["train"]), 1),
+            settings=self.settings,
+            data_fingerprint=self.fingerprint,
+            mel_alignment=self.windows.alignment,
+            videos=sorted({c.video_id for c in self.indexes["train"].clips}),
+            state=state,
+        )
 
     # ---------------------------------------------------------------- the run
 
@@ -201,16 +233,35 @@ class Trainer:
         show.draw(self.history, last=True)
         show.close()
         self.accelerator.wait_for_everyone()
-        return TrainResult(self.folder, self.step, path, self.folder / "checkpoints" / f"{self.kind}_best.pt", self.history.rows,
-                           stopped, time.perf_counter() - began, spent / max(self.step - first, 1))  # fmt: skip
+        return TrainResult(
+            self.folder,
+            self.step,
+            path,
+            self.folder / "checkpoints" / f"{self.kind}_best.pt",
+            self.history.rows,
+            stopped,
+            time.perf_counter() - began,
+            spent / max(self.step - first, 1),
+        )
 
     def _loader(self, last):
-        batches = StepBatches(self.indexes["train"], self.windows, self.settings.batch_size, self.step, last,
-                              windows_per_clip=self.settings.windows_per_clip, rank=self.accelerator.process_index,
-                              world=self.accelerator.num_processes)  # fmt: skip
-        return torch.utils.data.DataLoader(self.data["train"], batch_sampler=batches, num_workers=self.settings.workers,
-                                           pin_memory=self.accelerator.device.type == "cuda",
-                                           persistent_workers=self.settings.workers > 0)  # fmt: skip
+        batches = StepBatches(
+            self.indexes["train"],
+            self.windows,
+            self.settings.batch_size,
+            self.step,
+            last,
+            windows_per_clip=self.settings.windows_per_clip,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+        return torch.utils.data.DataLoader(
+            self.data["train"],
+            batch_sampler=batches,
+            num_workers=self.settings.workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+            persistent_workers=self.settings.workers > 0,
+        )
 
     def _anyone(self, asked: bool) -> bool:
         """Whether any process was asked to stop: all stop at the same step."""
@@ -254,18 +305,26 @@ class Trainer:
                 self.models["main"], self.optimisers["main"], batch, contrast=contrast, accelerator=self.accelerator
             )
         return generator_step(
-            self.models["main"], self.optimisers["main"], generator_batch(items, device), expert=self.models.get("expert"),
-            sync_weight=self.sync_weight(), discriminator=self.models.get("discriminator"),
-            disc_optimizer=self.optimisers.get("discriminator"), disc_weight=self.settings.disc_weight,
-            accelerator=self.accelerator)  # fmt: skip
+            self.models["main"],
+            self.optimisers["main"],
+            generator_batch(items, device),
+            expert=self.models.get("expert"),
+            sync_weight=self.sync_weight(),
+            discriminator=self.models.get("discriminator"),
+            disc_optimizer=self.optimisers.get("discriminator"),
+            disc_weight=self.settings.disc_weight,
+            accelerator=self.accelerator,
+        )
 
     def _stop_on_nan(self, items, numbers):
         """No step was made with it; the newest checkpoint is from before."""
         self.history.flush()
         bad = [name for name, value in numbers.items() if value - value != 0]
         clips = ", ".join(self.data["train"].names(items["item"].tolist()))
-        raise DataError(f"{self.folder.name}, step {self.step}: the loss ({', '.join(bad)}) is no number. Windows of this batch: "
-                        f"{clips}. Look at these clips, or lower learning_rate; the newest checkpoint is good.")  # fmt: skip
+        raise DataError(
+            f"{self.folder.name}, step {self.step}: the loss ({', '.join(bad)}) is no number. Windows of this batch: "
+            f"{clips}. Look at these clips, or lower learning_rate; the newest checkpoint is good."
+        )
 
     # ---------------------------------------------------------------- evaluating
 
@@ -300,9 +359,15 @@ class Trainer:
                 main, expert_batch(items, device, contrast is not None), contrast, self.accelerator.autocast
             )
         weight = self.settings.sync_weight if self.networks.expert is not None else 0.0
-        return generator_losses(main, generator_batch(items, device), expert=self.models.get("expert"), sync_weight=weight,
-                                discriminator=build.bare(self.models["discriminator"]) if "discriminator" in self.models else None,
-                                disc_weight=self.settings.disc_weight, autocast=self.accelerator.autocast)[1]  # fmt: skip
+        return generator_losses(
+            main,
+            generator_batch(items, device),
+            expert=self.models.get("expert"),
+            sync_weight=weight,
+            discriminator=build.bare(self.models["discriminator"]) if "discriminator" in self.models else None,
+            disc_weight=self.settings.disc_weight,
+            autocast=self.accelerator.autocast,
+        )[1]
 
     def _mean_over_processes(self, sums, count):
         if self.accelerator.num_processes == 1:
@@ -321,8 +386,13 @@ class Trainer:
         self.history.add(self.step, "val", **numbers, **extra)
         for sentence in watch.warnings(self.history, self.settings, self.sync_weight()):
             log.warning("step %d: %s", self.step, sentence)
-        if numbers["total"] < self.best:
-            self.best = numbers["total"]
+        score = (
+            numbers["total"]
+            if self.kind == "expert"
+            else numbers["l1"] + self.settings.sync_weight * numbers.get("sync", 0.0)
+        )
+        if score < self.best:  # the discriminator moves all the time: what it says cannot tell which step is best
+            self.best = score
             self._write(f"{self.kind}_best.pt")
         if self.kind == "generator" and (
             self.step % self.settings.sample_every == 0 or self.step == self.settings.steps
@@ -389,7 +459,7 @@ def _set_aside(folder: Path):
 
 @contextlib.contextmanager
 def stop_asked():
-    """Inside, Ctrl-C or the stop button sets the yielded event, so that the step in work is finished; twice: at once."""
+    """Inside, Ctrl-C or the stop button sets the yielded event: the step in work is finished. Twice: at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked

@@ -48,8 +48,11 @@ def advise_on_memory(trainer, items):
         size = len(items["item"])
         fits = fitting_size(lambda n: _try(trainer, {k: v[:n] for k, v in items.items()}), size)
         whole = trainer.settings.batch_size
-        advice = (f"{fits} at a time fit: set accumulate={-(-whole // fits)} (the same batch in parts) or batch_size={fits}"
-                  if fits else "not even one fits: use a smaller width or a machine with more memory")  # fmt: skip
+        advice = (
+            f"{fits} at a time fit: set accumulate={-(-whole // fits)} (the same batch in parts) or batch_size={fits}"
+            if fits
+            else "not even one fits: use a smaller width or a machine with more memory"
+        )
         raise SettingError(
             f"out of memory with {size} windows at once; {advice}. The newest checkpoint is good."
         ) from error

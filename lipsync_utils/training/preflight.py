@@ -25,7 +25,7 @@ class Preflight:
     """What was found. problems: why the run must not start; remarks: what is worth knowing.
 
     usable: windows by split; unusable: windows by reason; offsets: frames by clip; accuracy: of the expert, two-way;
-    s_per_step: measured; estimate_s: of the whole run, without evaluations; frames_per_s: drift of each clip in seconds.
+    s_per_step: measured; estimate_s: of the whole run, without evaluations.
     """
 
     problems: list[str]
@@ -49,7 +49,8 @@ class Preflight:
             )
         if self.s_per_step is not None:
             lines.append(
-                f"one step {self.s_per_step:.2f} s (the first {self.first_step_s:.1f} s), the run about {self.estimate_s / 60:.1f} min"
+                f"one step {self.s_per_step:.2f} s (the first {self.first_step_s:.1f} s), "
+                f"the run about {self.estimate_s / 60:.1f} min"
             )
         lines += [f"remark: {text}" for text in self.remarks] + [f"PROBLEM: {text}" for text in self.problems]
         return "\n".join(lines)
@@ -73,9 +74,17 @@ def look(
     if timed and not problems:
         first, each = time_steps(settings, windows, indexes["train"], networks)
     return Preflight(
-        problems, remarks, {k: len(v) for k, v in indexes.items()}, indexes["train"].unusable,
-        {k: len(v.clips) - len(v.left_out) for k, v in indexes.items()}, offsets, accuracy, first, each,
-        each and each * settings.steps)  # fmt: skip
+        problems,
+        remarks,
+        {k: len(v) for k, v in indexes.items()},
+        indexes["train"].unusable,
+        {k: len(v.clips) - len(v.left_out) for k, v in indexes.items()},
+        offsets,
+        accuracy,
+        first,
+        each,
+        each and each * settings.steps,
+    )
 
 
 def check_networks(settings: TrainConfig, windows: WindowsConfig, indexes: dict[str, WindowIndex], networks) -> None:
@@ -112,7 +121,8 @@ def ask_expert(settings, indexes, networks):
         remarks.append("the expert found no speech in the clips that it was asked about")
     elif report.accuracy < settings.min_expert_accuracy:
         problems.append(
-            f"The expert is right in {report.accuracy:.0%} of two-way questions on these clips (50 % is guessing): as a "
+            f"The expert is right in {report.accuracy:.0%} of two-way questions on these clips "
+            "(50 % is guessing): as a "
             "judge it would teach nothing. Tune it first (notebook 05) or set sync_weight=0."
         )
     elif known and len(far) / known > MAX_BAD_SHARE:
@@ -134,11 +144,19 @@ def time_steps(settings, windows, index, networks, repeats: int = 3) -> tuple[fl
     before = {
         name: {k: v.clone() for k, v in network.state_dict().items()} for name, network in networks.parts().items()
     }
-    models = {name: build.wrap(network, accelerator, settings) if name != "expert" else network.to(accelerator.device)
-              for name, network in networks.parts().items()}  # fmt: skip
+    models = {
+        name: build.wrap(network, accelerator, settings) if name != "expert" else network.to(accelerator.device)
+        for name, network in networks.parts().items()
+    }
     optimisers = {name: accelerator.prepare(o) for name, o in build.optimisers(networks, settings).items()}
-    batches = StepBatches(index, windows, settings.batch_size // settings.accumulate, 0, repeats + 1,
-                          windows_per_clip=settings.windows_per_clip)  # fmt: skip
+    batches = StepBatches(
+        index,
+        windows,
+        settings.batch_size // settings.accumulate,
+        0,
+        repeats + 1,
+        windows_per_clip=settings.windows_per_clip,
+    )
     data, times = Windows(index, windows), []
     for keys in batches:
         tick = time.perf_counter()
@@ -151,10 +169,17 @@ def time_steps(settings, windows, index, networks, repeats: int = 3) -> tuple[fl
                 )
             else:
                 weight = settings.sync_weight if networks.expert is not None else 0.0
-                generator_step(models["main"], optimisers["main"], generator_batch(items, accelerator.device),
-                               expert=models.get("expert"), sync_weight=weight, discriminator=models.get("discriminator"),
-                               disc_optimizer=optimisers.get("discriminator"), disc_weight=settings.disc_weight,
-                               accelerator=accelerator)  # fmt: skip
+                generator_step(
+                    models["main"],
+                    optimisers["main"],
+                    generator_batch(items, accelerator.device),
+                    expert=models.get("expert"),
+                    sync_weight=weight,
+                    discriminator=models.get("discriminator"),
+                    disc_optimizer=optimisers.get("discriminator"),
+                    disc_weight=settings.disc_weight,
+                    accelerator=accelerator,
+                )
         times.append((time.perf_counter() - tick) * settings.accumulate)
     for name, network in networks.parts().items():
         network.load_state_dict(before[name])

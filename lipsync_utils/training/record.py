@@ -18,8 +18,24 @@ from ..project import write_bytes, write_text
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("step", "phase", "total", "l1", "sync", "perceptual", "disc_real", "disc_fake", "disc_real_seen", "disc_fake_seen",
-           "bce", "contrastive", "accuracy", "sync_weight", "learning_rate", "seconds")  # fmt: skip
+COLUMNS = (
+    "step",
+    "phase",
+    "total",
+    "l1",
+    "sync",
+    "perceptual",
+    "disc_real",
+    "disc_fake",
+    "disc_real_seen",
+    "disc_fake_seen",
+    "bce",
+    "contrastive",
+    "accuracy",
+    "sync_weight",
+    "learning_rate",
+    "seconds",
+)
 
 
 class History:

@@ -28,7 +28,7 @@ class GeneratorBatch:
 
 @dataclass(frozen=True)
 class ExpertBatch:
-    """mel: (B, 1, 80, 16); faces: (B, 15, 48, 96) lower halves of five frames; label: (B,), 1 where they belong together."""
+    """mel: (B, 1, 80, 16); faces: (B, 15, 48, 96) lower halves of five frames; label: (B,), 1: they belong together."""
 
     mel: torch.Tensor
     faces: torch.Tensor
@@ -69,8 +69,16 @@ def judging_only(network):
             parameter.requires_grad_(want)
 
 
-def generator_losses(generator, batch: GeneratorBatch, *, expert=None, discriminator=None, sync_weight=0.0,
-                     disc_weight=0.0, autocast=nullcontext):  # fmt: skip
+def generator_losses(
+    generator,
+    batch: GeneratorBatch,
+    *,
+    expert=None,
+    discriminator=None,
+    sync_weight=0.0,
+    disc_weight=0.0,
+    autocast=nullcontext,
+):
     """Losses of the generator on a batch, as tensors: (generated faces, {"l1", "sync", "perceptual", "total"}).
 
     A term of weight 0 is not computed. Sync and perceptual loss are in float32 at least, outside autocast.
@@ -89,8 +97,18 @@ def generator_losses(generator, batch: GeneratorBatch, *, expert=None, discrimin
     return generated, parts
 
 
-def generator_step(generator, optimizer, batch: GeneratorBatch, *, expert=None, sync_weight=0.0, discriminator=None,
-                   disc_optimizer=None, disc_weight=0.0, accelerator=None) -> dict[str, float]:  # fmt: skip
+def generator_step(
+    generator,
+    optimizer,
+    batch: GeneratorBatch,
+    *,
+    expert=None,
+    sync_weight=0.0,
+    discriminator=None,
+    disc_optimizer=None,
+    disc_weight=0.0,
+    accelerator=None,
+) -> dict[str, float]:
     """One step of the generator, and of the discriminator where there is one; returns the losses as numbers.
 
     expert: SyncNet in the mode that it shall have (models.freeze for a fixed judge; .train() is the published
@@ -106,8 +124,14 @@ def generator_step(generator, optimizer, batch: GeneratorBatch, *, expert=None, 
         judging_only(expert) if expert is not None else nullcontext(),
     ):
         generated, parts = generator_losses(
-            generator, batch, expert=expert, discriminator=bare, sync_weight=sync_weight, disc_weight=disc_weight,
-            autocast=autocast)  # fmt: skip
+            generator,
+            batch,
+            expert=expert,
+            discriminator=bare,
+            sync_weight=sync_weight,
+            disc_weight=disc_weight,
+            autocast=autocast,
+        )
         numbers = {name: value.item() for name, value in parts.items()}
         if not _finite(numbers):
             return numbers

@@ -22,8 +22,8 @@ SPEECH_LEVEL = -2.6  # mean of a mel window that counts as speech; silence is -4
 class ClipVerdict:
     """What an expert says about one clip.
 
-    similarity: mean cosine per shift (2 * MAX_SHIFT + 1,), NaN where the clip is too short. offset: in frames, positive where
-    the sound is early, as in LSE. right, asked: two-way questions. cosine_right, cosine_wrong: means.
+    similarity: mean cosine per shift (2 * MAX_SHIFT + 1,), NaN where the clip is too short. offset: in frames, positive
+    where the sound is early, as in LSE. right, asked: two-way questions. cosine_right, cosine_wrong: means.
     """
 
     clip_id: str
@@ -81,8 +81,14 @@ def embed_clip(expert, clip: ClipFaces, max_frames: int = 250, batch_size: int =
     """
     device = next(expert.parameters()).device
     whole = np.lib.stride_tricks.sliding_window_view(clip.present[:max_frames], WINDOW).all(1)
-    frames = np.array([f for f in np.flatnonzero(whole) if f + shift >= 0
-                       and audio.sync_window_start(int(f + shift)) + audio.MEL_STEP <= clip.mel.shape[1]], int)  # fmt: skip
+    frames = np.array(
+        [
+            f
+            for f in np.flatnonzero(whole)
+            if f + shift >= 0 and audio.sync_window_start(int(f + shift)) + audio.MEL_STEP <= clip.mel.shape[1]
+        ],
+        int,
+    )
     sound, faces = [], []
     for start in range(0, len(frames), batch_size):
         part = frames[start : start + batch_size]
@@ -146,3 +152,14 @@ def judge(expert, clips: list[ClipFaces], *, seed: int = 1, shift: int = 0, max_
     verdicts = [judge_clip(expert, clip, seed=seed, shift=shift, max_frames=max_frames) for clip in clips]
     expert.train(was_training)
     return ExpertReport([v for v in verdicts if v.asked])
+
+
+def cosines_of(expert, clips: list[ClipFaces], max_frames: int = 250) -> tuple[list[float], list[float]]:
+    """Cosines of lips with their own sound, and with a sound from elsewhere in the clip (at least FAR frames away)."""
+    own, other = [], []
+    for clip in clips:
+        frames, sound, faces = embed_clip(expert, clip, max_frames)
+        if len(frames) > 2 * FAR:
+            own += (faces * sound).sum(1).tolist()
+            other += (faces * np.roll(sound, len(frames) // 2, 0)).sum(1).tolist()
+    return own, other

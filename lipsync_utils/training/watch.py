@@ -20,7 +20,8 @@ def warnings(history: History, settings: TrainConfig, sync_weight: float) -> lis
         values = history.series("bce", "val")[1][-3:]
         if len(values) == 3 and np.all(np.abs(values - COIN_FLIP_LOSS) < NEAR_COIN_FLIP):
             found.append(
-                "the expert's loss sits at 0.69 (-ln 0.5): it guesses. Check offsets and labels, raise the rate, or wait."
+                "the expert's loss sits at 0.69 (-ln 0.5): it guesses. "
+                "Check offsets and labels, raise the rate, or wait."
             )
         return found
     if settings.sync_weight and not sync_weight:

@@ -1,0 +1,123 @@
+"""Speed of training, as ratios within one run: our step against a plain fp32 loop, loading, time to the first step."""
+
+import statistics
+import time
+
+import pytest
+import torch
+
+from lipsync_utils import config, models, training, windows
+from lipsync_utils.training import build
+from lipsync_utils.training.steps import generator_batch
+from tests.toys import toy_clips
+
+REPEATS = 5
+
+
+def seconds(work, repeats=REPEATS):
+    """Median time of work() after one warm-up."""
+    times = []
+    for _ in range(repeats + 1):
+        tick = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - tick)
+    return statistics.median(times[1:]), times[0]
+
+
+def items_of(batch_size):
+    settings = config.WindowsConfig()
+    index = windows.index_windows(toy_clips(), settings, "train")
+    data = windows.Windows(index, settings)
+    return data, torch.utils.data.default_collate([data[k] for k in range(batch_size)])
+
+
+def plain_step(width, batch, device):
+    """The same step as written by hand: fp32, eager, no accelerator."""
+    torch.manual_seed(0)
+    generator, expert = models.Wav2Lip(width).to(device), models.freeze(models.SyncNet(width)).to(device)
+    optimizer = torch.optim.Adam(generator.parameters(), 1e-4)
+
+    def work():
+        optimizer.zero_grad()
+        drawn = generator(batch.mels, batch.faces)
+        audio, face = expert(batch.sync_mel, models.stack_lower_halves(drawn))
+        cosine = torch.nn.functional.cosine_similarity(audio, face).clamp(0, 1)
+        sync = torch.nn.functional.binary_cross_entropy(cosine, torch.ones_like(cosine))
+        (0.03 * sync + 0.97 * (drawn - batch.truth).abs().mean()).backward()
+        optimizer.step()
+
+    return work
+
+
+def our_step(width, items, settings):
+    accelerator = build.make_accelerator(settings)
+    generator = build.wrap(models.Wav2Lip(width), accelerator, settings)
+    expert = models.freeze(models.SyncNet(width)).to(accelerator.device)
+    optimizer = accelerator.prepare(torch.optim.Adam(generator.parameters(), 1e-4))
+    disc = disc_optimizer = None
+    if settings.disc_weight:
+        disc = build.wrap(models.VisualQualityDiscriminator(width), accelerator, settings)
+        disc_optimizer = accelerator.prepare(torch.optim.Adam(disc.parameters(), 1e-4))
+
+    def work():
+        with accelerator.accumulate(generator):
+            training.generator_step(
+                generator,
+                optimizer,
+                generator_batch(items, accelerator.device),
+                expert=expert,
+                sync_weight=0.03,
+                discriminator=disc,
+                disc_optimizer=disc_optimizer,
+                disc_weight=settings.disc_weight,
+                accelerator=accelerator,
+            )
+
+    return work
+
+
+def bench_step_against_plain_fp32(record_property):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    width, size = (1.0, 16) if device == "cuda" else (0.25, 8)
+    _, items = items_of(size)
+    plain, _ = seconds(plain_step(width, generator_batch(items, device), device))
+    record_property("plain fp32 eager step, s", plain)
+    for name, settings in {
+        "fp32": config.TrainConfig(precision="fp32"),
+        "auto": config.TrainConfig(),
+        "auto with discriminator": config.TrainConfig(disc_weight=0.07),
+        **({"auto, compiled": config.TrainConfig(compile=True)} if device == "cuda" else {}),
+    }.items():
+        each, first = seconds(our_step(width, items, settings))
+        record_property(f"our step {name}, s", each)
+        record_property(f"our step {name}, times as fast as plain", plain / each)
+        record_property(f"first step {name}, s", first)
+        if width == 1.0:
+            record_property(f"{name}: 60000 steps of the article, h", each * 60_000 / 3600)
+
+
+def bench_loading(record_property):
+    data, _ = items_of(4)
+    keys = [(k % len(data), 0) for k in range(200)]
+    each, _ = seconds(lambda: torch.utils.data.default_collate([data[k] for k in keys]), 3)
+    record_property("items/s of one worker", 200 / each)
+    record_property("times what a T4 takes at 40 items/s", 200 / each / 40)
+
+
+def bench_time_to_first_step(record_property, tmp_path):
+    settings = config.TrainConfig(start="scratch", expert="embedded", steps=1, evaluate_every=1, save_every=1)
+    tick = time.perf_counter()
+    try:
+        training.train(
+            settings,
+            toy_clips(),
+            tmp_path / "run",
+            windows=config.WindowsConfig(val_windows=8),
+            live=False,
+            check=False,
+        )
+    except Exception as error:  # no embedded weights yet
+        pytest.skip(str(error))
+    record_property("one-step run with evaluation and saving, s", time.perf_counter() - tick)

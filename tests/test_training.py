@@ -1,0 +1,334 @@
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync_utils import checkpoints, config, losses, training
+from lipsync_utils.errors import CheckpointError, DataError, SettingError
+from lipsync_utils.training import build, memory, record, watch
+from lipsync_utils.training.loop import differences
+from tests.toys import toy_clip, toy_clips
+
+WINDOWS = config.WindowsConfig(val_windows=4)
+EXPERT = config.TrainConfig(
+    network="expert",
+    start="scratch",
+    width=1 / 32,
+    steps=4,
+    batch_size=4,
+    sync_weight=0.0,
+    precision="fp32",
+    evaluate_every=2,
+    save_every=2,
+    sample_every=2,
+)
+
+
+def run(settings, folder, clips=None, **kwargs):
+    return training.train(settings, clips or toy_clips(), folder, windows=WINDOWS, live=False, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def expert_file(tmp_path_factory):
+    """A little expert, not a good one."""
+    path = tmp_path_factory.mktemp("expert") / "expert.safetensors"
+    torch.manual_seed(3)
+    return checkpoints.export(path, checkpoints.KINDS["expert"](1 / 32))
+
+
+@pytest.fixture
+def generator_settings(expert_file):
+    return config.TrainConfig(
+        start="scratch",
+        expert=str(expert_file),
+        discriminator="scratch",
+        width=1 / 32,
+        steps=4,
+        batch_size=2,
+        disc_weight=0.07,
+        precision="fp32",
+        evaluate_every=2,
+        save_every=2,
+        sample_every=2,
+        min_expert_accuracy=0.0,
+    )
+
+
+def weights(path):
+    payload = torch.load(path, weights_only=True)
+    return payload["state_dict"], payload["optimizer"], payload["state"]
+
+
+def same(a, b):
+    if torch.is_tensor(a):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def numbers(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, generator_settings):
+    whole = run(generator_settings, tmp_path / "whole")
+    half = run(generator_settings, tmp_path / "half", stop_at=2)
+    assert half.step == 2
+    rest = run(generator_settings, tmp_path / "half")
+    assert rest.step == whole.step == 4
+    assert same(weights(whole.weights), weights(rest.weights))
+    saved = [
+        {k: float(f"{v:.8g}") if isinstance(v, float) else v for k, v in row.items()} for row in numbers(whole.rows)
+    ]
+    assert saved == [
+        {k: float(f"{v:.8g}") if isinstance(v, float) else v for k, v in row.items()} for row in numbers(rest.rows)
+    ]
+
+
+def test_a_run_leaves_history_samples_curves_settings_and_its_videos(tmp_path, generator_settings):
+    result = run(generator_settings, tmp_path / "run")
+    with (tmp_path / "run/history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [r["step"] for r in rows if r["phase"] == "val"] == ["0", "2", "4"]
+    assert len([r for r in rows if r["phase"] == "train"]) == 4 and all(r["sync_weight"] == "0.03" for r in rows)
+    assert json.loads((tmp_path / "run/data.json").read_text())["video_ids"] == ["video0", "video1", "video2"]
+    assert json.loads((tmp_path / "run/settings.json").read_text())["settings"]["disc_weight"] == 0.07
+    assert (tmp_path / "run/samples/step_000000004.png").is_file() and list((tmp_path / "run/tensorboard").iterdir())
+    kept = checkpoints.read(result.weights, "generator")
+    assert kept.mel_alignment == "inference" and kept.videos == ("video0", "video1", "video2") and kept.step == 4
+    assert checkpoints.load(result.best, "generator").width == 1 / 32
+
+
+def test_training_overfits_one_toy_clip(tmp_path):
+    settings = config.TrainConfig(
+        start="scratch",
+        sync_weight=0.0,
+        width=1 / 16,
+        steps=45,
+        batch_size=2,
+        learning_rate=1e-2,
+        precision="fp32",
+        evaluate_every=45,
+        save_every=45,
+        sample_every=45,
+    )
+    result = run(settings, tmp_path / "run", [toy_clip(0), toy_clip(1, 1, "val")])
+    losses_seen = [row["l1"] for row in result.rows if row["phase"] == "train"]
+    assert np.mean(losses_seen[-5:]) < 0.5 * losses_seen[0]
+
+
+def test_contrastive_expert_learns_the_toy(tmp_path):
+    settings = dataclasses.replace(
+        EXPERT,
+        expert_loss="contrastive",
+        windows_per_clip=8,
+        batch_size=16,
+        steps=30,
+        width=1 / 16,
+        learning_rate=3e-3,
+        evaluate_every=30,
+        save_every=30,
+    )
+    result = run(settings, tmp_path / "run")
+    seen = [row["contrastive"] for row in result.rows if row["phase"] == "train"]
+    assert np.mean(seen[-3:]) < np.mean(seen[:3]) - 0.3
+
+
+def test_accumulated_parts_equal_one_batch_when_norms_are_frozen(tmp_path):
+    one = run(dataclasses.replace(EXPERT, freeze_norm=True), tmp_path / "one")
+    parts = run(dataclasses.replace(EXPERT, freeze_norm=True, accumulate=2), tmp_path / "parts")
+    for a, b in zip(weights(one.weights)[0].values(), weights(parts.weights)[0].values(), strict=True):
+        assert torch.allclose(a.float(), b.float(), atol=2e-4)
+    a, b = ([row["total"] for row in r.rows if row["phase"] == "train"] for r in (one, parts))
+    assert a == pytest.approx(b, rel=1e-3)
+
+
+def test_other_settings_never_overwrite_a_run(tmp_path):
+    run(EXPERT, tmp_path / "run", stop_at=2)
+    with pytest.raises(SettingError, match="learning_rate=0.0001, now 0.01.*another run name"):
+        run(dataclasses.replace(EXPERT, learning_rate=0.01), tmp_path / "run")
+    run(dataclasses.replace(EXPERT, learning_rate=0.01), tmp_path / "run", resume=False)
+    assert (tmp_path / "run-before-1/checkpoints/expert_000000002.pt").is_file()
+
+
+def test_a_longer_run_is_no_other_run():
+    facts = {"settings": dataclasses.asdict(EXPERT), "windows": {}, "data": "x", "processes": 1}
+    longer = {**facts, "settings": {**facts["settings"], "steps": 99, "workers": 2}}
+    assert differences(json.loads(json.dumps(facts)), longer) == []
+    decays = {**facts, "settings": {**facts["settings"], "steps": 99, "decay": True}}
+    assert differences(json.loads(json.dumps(facts)), decays) == ["steps=4, now 99", "decay=False, now True"]
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
+    result = run(EXPERT, tmp_path / "run")
+    result.weights.write_bytes(result.weights.read_bytes()[:1000])
+    assert record.newest_checkpoint(tmp_path / "run", "expert").step == 2
+    assert run(EXPERT, tmp_path / "run").step == 4
+
+
+@pytest.mark.slow
+def test_a_kill_during_saves_leaves_a_checkpoint_that_continues(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from lipsync_utils.training.record import checkpoint_files\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "from lipsync_utils import checkpoints, models\n"
+        "net = models.SyncNet(1 / 4)\n"
+        "for step in range(10**6):\n"
+        "    checkpoints.save(Path(sys.argv[1]) / 'checkpoints' / f'expert_{step % 2:09d}.pt', net, step=step)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=Path(__file__).parents[1])
+    while len(list(tmp_path.glob("checkpoints/expert_*.pt"))) < 2:
+        time.sleep(0.05)
+        assert process.poll() is None
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for path in record.checkpoint_files(tmp_path, "expert"):
+        checkpoints.load(path, "expert")
+
+
+def test_stop_button_saves_and_returns(tmp_path):
+    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
+    settings = dataclasses.replace(EXPERT, steps=100_000, evaluate_every=100_000, save_every=100_000)
+    timer.start()
+    result = run(settings, tmp_path / "run")
+    assert result.stopped and 0 < result.step < 100_000
+    assert checkpoints.read(result.weights, "expert").step == result.step
+
+
+def test_a_loss_that_is_no_number_stops_with_the_clips(tmp_path):
+    clips = toy_clips()
+    clips[1].mel[:] = np.nan
+    with pytest.raises(DataError, match=r"no number.*clip1 @ \d+"):
+        run(dataclasses.replace(EXPERT, batch_size=16), tmp_path / "run", clips)
+
+
+@pytest.mark.parametrize("fits, advice", [(2, "accumulate=2"), (1, "accumulate=4"), (0, "smaller width")])
+def test_out_of_memory_names_the_batch_size_that_fits(tmp_path, monkeypatch, fits, advice):
+    def hungry(items):
+        if len(items["item"]) > fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("lipsync_utils.training.loop.Trainer._update", lambda self, items: hungry(items))
+    monkeypatch.setattr(memory, "_try", lambda trainer, items: hungry(items))
+    with pytest.raises(SettingError, match=f"out of memory with 4 windows.*{advice}"):
+        run(EXPERT, tmp_path / "run")
+
+
+def test_bad_input_is_refused_before_any_work(tmp_path, expert_file, generator_settings):
+    with pytest.raises(DataError, match="empty"):
+        training.train(EXPERT, [], tmp_path / "a")
+    with pytest.raises(SettingError, match="learning_rate must be positive"):
+        dataclasses.replace(EXPERT, learning_rate=0.0)
+    with pytest.raises(SettingError, match=r"batch of 500 windows is larger than the data, \d+ windows"):
+        run(dataclasses.replace(EXPERT, batch_size=500), tmp_path / "b")
+    with pytest.raises(CheckpointError, match="width"):
+        run(dataclasses.replace(generator_settings, width=1 / 16), tmp_path / "c")
+    with pytest.raises(CheckpointError, match="no weights 'nowhere.pt'"):
+        run(dataclasses.replace(generator_settings, expert="nowhere.pt"), tmp_path / "d")
+    with pytest.raises(SettingError, match="fp16 needs a GPU"):
+        run(dataclasses.replace(EXPERT, precision="fp16"), tmp_path / "e")
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_preflight_refuses_videos_in_both_splits_and_a_judge_that_guesses(tmp_path, generator_settings):
+    both = [toy_clip(0), toy_clip(1, 2, "val")]
+    both[1] = dataclasses.replace(both[1], video_id="video0")
+    report = training.look(EXPERT, both, WINDOWS, timed=False)
+    assert "both splits: video0" in report.problems[0]
+    with pytest.raises(DataError, match="both splits"):
+        run(EXPERT, tmp_path / "a", both)
+    strict = dataclasses.replace(generator_settings, min_expert_accuracy=0.99)
+    with pytest.raises(DataError, match="expert is right in .* teach nothing"):
+        run(strict, tmp_path / "b", toy_clips(4, 3.2))
+
+
+def test_preflight_reports_windows_and_speed(generator_settings):
+    report = training.look(generator_settings, toy_clips(), WINDOWS)
+    assert report.problems == [] and report.usable == {"train": 126, "val": 42}
+    assert report.estimate_s == pytest.approx(report.s_per_step * 4)
+    assert "126 windows in 3 clips" in str(report) and "one step" in str(report)
+
+
+def rows_of(name, value, n, phase="train"):
+    return [{"step": k, "phase": phase, name: value} for k in range(n)]
+
+
+@pytest.mark.parametrize(
+    "rows, words",
+    [
+        (rows_of("sync", 0.70, 3, "val"), "sits at 0.69"),
+        (rows_of("disc_real_seen", 1.0, 50) + rows_of("disc_fake_seen", 0.99, 50), "discriminator wins"),
+        (rows_of("disc_real_seen", 0.5, 50) + rows_of("disc_fake_seen", 0.5, 50), "discriminator is blind"),
+    ],
+)
+def test_early_warnings(tmp_path, rows, words):
+    history = record.History(tmp_path)
+    history.rows = rows
+    settings = config.TrainConfig()
+    assert words in " ".join(watch.warnings(history, settings, 0.03))
+    history.rows = rows[:2]
+    assert watch.warnings(history, settings, 0.03) == []
+
+
+def test_warns_when_the_sync_term_is_off(tmp_path):
+    settings = config.TrainConfig(sync_schedule="reference")
+    assert "weight 0" in watch.warnings(record.History(tmp_path), settings, 0.0)[0]
+
+
+def test_reference_schedule_switches_on_after_an_evaluation_and_is_stored(tmp_path, generator_settings, monkeypatch):
+    settings = dataclasses.replace(generator_settings, sync_schedule="reference", disc_weight=0.0)
+    monkeypatch.setattr(losses, "sync_loss", lambda *a: torch.tensor(0.5, requires_grad=False))
+    result = run(settings, tmp_path / "run", stop_at=2)
+    assert weights(result.weights)[2]["sync_is_on"] is True
+    result = run(settings, tmp_path / "run")
+    assert [r["sync_weight"] for r in result.rows if r["phase"] == "train"] == [0.03] * 4
+
+
+def test_expert_in_train_mode_drifts_and_its_state_is_saved(tmp_path, generator_settings, expert_file):
+    frozen, drifting = (
+        run(dataclasses.replace(generator_settings, expert_mode=mode), tmp_path / mode) for mode in ("eval", "train")
+    )
+    assert "expert" not in weights(frozen.weights)[2]["networks"]
+    state = weights(drifting.weights)[2]["networks"]["expert"]
+    before = checkpoints.read(expert_file, "expert").weights
+    key = "face_encoder.0.conv_block.1.running_mean"
+    assert not torch.allclose(state[key], before[key])
+
+
+def test_learning_rate_warms_up_and_decays():
+    settings = dataclasses.replace(EXPERT, steps=100, warmup_steps=10, decay=True)
+    factors = [build.learning_rate_factor(settings, s) for s in (0, 9, 50, 99)]
+    assert factors == pytest.approx([0.1 * 0.99999, 0.98, 0.5, 0.0], abs=0.02)
+
+
+def test_judge_finds_the_shift_of_the_sound():
+    class Ideal(torch.nn.Module):
+        """Compares loudness with brightness of the mouth, both normalised over the window."""
+
+        weight = torch.nn.Parameter(torch.zeros(1))
+
+        def parameters(self, recurse=True):
+            return iter([self.weight])
+
+        def forward(self, mel, faces):
+            light = faces.unflatten(1, (5, 3)).mean((2, 3, 4))
+            loud = (mel[:, 0].clamp(min=-3.5) + 4).mean(1)[:, [1, 4, 7, 11, 14]]
+            return (torch.nn.functional.normalize(x - x.mean(1, keepdim=True), dim=1) for x in (loud, light))
+
+    for shift in (0, 3, -4):
+        clip = toy_clip(0, 4.0, shift=shift)
+        assert training.judge_clip(Ideal(), clip).offset == -shift  # late sound: negative
