@@ -34,7 +34,8 @@ def make_material(folder: Path) -> Material:
         talkshow.group_picture(picture, people, seed=3)
     if not portrait.is_file():
         talkshow.portrait(portrait, people[seats[1]], seed=5)
-    video = talkshow.render_clip(folder / "group.mp4", people, [(0, SENTENCES["nl"][1])], seconds=4.0, size=SIZE, seed=4)
+    spoken = [(0, SENTENCES["nl"][1])]
+    video = talkshow.render_clip(folder / "group.mp4", people, spoken, seconds=4.0, size=SIZE, seed=4)
     true, speech = [], []
     for place, actor in enumerate(seats):
         text = SENTENCES["nl" if people[actor].voice.name.startswith("nl") else "en"][0]
