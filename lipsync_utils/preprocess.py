@@ -42,9 +42,9 @@ def preprocess_clips(data: DataSet, settings: PreprocessConfig | None = None, fa
                   {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])}) for c in kept]
     work = functools.partial(preprocess_clip, data=data, settings=settings, faces=faces)
     made_with = {"faces": faces, "crops": dataclasses.replace(settings, val_share=0.0, seed=0)}
-    rows = run_stage("preprocess", items, work, row_type=FaceClip, journal=data.journal("preprocess"), output=data.root,
-                     settings={name: str(value) for name, value in made_with.items()}, version=VERSION,
-                     failed=failed_rows, scheduler=scheduler, workers=workers, unit="clip")
+    rows = run_stage("preprocess", items, work, row_type=FaceClip, journal=data.journal("preprocess"),
+                     output=data.faces, settings={name: str(value) for name, value in made_with.items()},
+                     version=VERSION, failed=failed_rows, scheduler=scheduler, workers=workers, unit="clip")
     splits = split_by_video((r.video_id for r in rows if r.folder), settings.val_share, settings.seed)
     rows = [dataclasses.replace(r, split=splits[r.video_id] if r.folder else None) for r in rows]
     write_csv(data.path("faces.csv"), rows, FaceClip)

@@ -57,7 +57,7 @@ def judge_clips(data: DataSet, references: list[Path], settings: SpeakerConfig |
     work = functools.partial(measure_clip, references=encodings, settings=settings, faces=faces, cache=data.cache)
     looks = {"faces": faces, "rule": settings.rule, "samples_per_s": settings.samples_per_s}
     stage = "speaker" if settings.rule == "course" else f"speaker-{settings.rule}"
-    rows = run_stage(stage, items, work, row_type=SpeakerFace, journal=data.journal(stage), output=data.root,
+    rows = run_stage(stage, items, work, row_type=SpeakerFace, journal=data.journal(stage), output=data.journal(stage),
                      settings={name: str(value) for name, value in looks.items()}, version=VERSION, failed=failed_rows,
                      scheduler=scheduler, workers=workers, unit="clip")
     by_clip: dict[str, list[SpeakerFace]] = {}
