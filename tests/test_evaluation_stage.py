@@ -112,6 +112,14 @@ def test_what_was_measured_is_not_measured_again_new_weights_are(run_of_all, cli
     assert calls == ["base-held0-own"] and changed[1].l1 != rows[1].l1
 
 
+def test_fid_compares_crowds_of_faces_where_inception_is_given(run_of_all, clips, monkeypatch):
+    folder, rows = run_of_all
+    assert evaluation.fid_by_model(rows, clips, folder, QUICK) == {}
+    monkeypatch.setattr(metrics, "load_inception", lambda path: lambda rgb: rgb.float().mean((2, 3)))
+    found = evaluation.fid_by_model(rows, clips, folder, replace(QUICK, inception_weights="inception.pth"))
+    assert set(found) == {"base"} and found["base"] > 0.1
+
+
 def test_bad_models_stop_before_any_work(clips, tmp_path, weights):
     with pytest.raises(CheckpointError, match="no weight file"):
         evaluation.evaluate({"base": tmp_path / "gone.pt"}, clips, tmp_path, scheduler="inline")
@@ -322,7 +330,7 @@ def study_row(case, seed, video, **values):
     given = {**empty, **values}
     return study.StudyRow(case=case, title=f"title of {case}", size="small", seed=seed, steps=10, batch_size=8,
                           learning_rate=1e-4, sync_weight=0.03, speaker_s=10.0, clip_id=video, video_id=video,
-                          mouth_truth_correlation=None, minutes=1.0, machine="m", version="0", **given)
+                          mouth_truth_correlation=None, minutes=1.0, base="b", machine="m", version="0", **given)
 
 
 def test_what_a_trap_costs_is_told_from_its_rows():

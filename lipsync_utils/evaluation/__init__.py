@@ -21,6 +21,7 @@ from .compare import (
     values_of,
     worst_clips,
 )
+from .crowd import fid_by_model
 from .films import side_by_side, strip, strip_frames
 from .judge import CrossCheck, cross_check, judge_name, load_judge
 from .look import find_speaker, opening_of, region_of
@@ -31,8 +32,8 @@ from .silence import SilenceTest, silence_test
 from .stage import TRUTH, evaluate, film_of
 
 __all__ = ["CrossCheck", "Difference", "RUNS", "Report", "Score", "SilenceTest", "Summary", "TRUTH", "TestClip",
-           "base_weights", "cross_check", "difference_table", "differences", "evaluate", "film_of", "find_models",
-           "find_speaker", "held_out", "judge_name", "load_judge", "models_of", "opening_of", "region_of",
-           "rendered_clips", "result_table", "seen_videos", "side_by_side", "silence_test", "spread_of", "strip",
-           "strip_frames", "summaries", "table_html", "training_table", "validation_clips", "values_of",
+           "base_weights", "cross_check", "difference_table", "differences", "evaluate", "fid_by_model", "film_of",
+           "find_models", "find_speaker", "held_out", "judge_name", "load_judge", "models_of", "opening_of",
+           "region_of", "rendered_clips", "result_table", "seen_videos", "side_by_side", "silence_test", "spread_of",
+           "strip", "strip_frames", "summaries", "table_html", "training_table", "validation_clips", "values_of",
            "worst_clips"]

@@ -20,7 +20,7 @@ from .. import __version__, checkpoints, talkshow
 from ..audio import load_wav, melspectrogram
 from ..config import STUDY_FULL, STUDY_SMALL, EvaluationConfig, StudyConfig
 from ..parallel import Failure, map_items
-from ..project import DataSet, atomic_file, home, lock, run_folder, setup_logging
+from ..project import DataSet, atomic_file, content_hash, home, lock, run_folder, setup_logging
 from ..records import read_csv, write_csv
 from ..windows import ClipFaces, load_clips
 from .clips import TestClip, rendered_clips
@@ -41,7 +41,8 @@ class StudyRow:
     """One case of the study on one held-out clip, whose host says the next clip's sentence.
 
     case: "base" (no fine-tuning), a name from TRAPS, or the seconds of the learning curve.  size: "full" or "small",
-    the columns after it say what that means.  minutes: that the fine-tuning took.
+    the columns after it say what that means.  base: the beginning of the sha256 of the weights that all began with.
+    minutes: that the fine-tuning took.
     """
 
     case: str
@@ -61,6 +62,7 @@ class StudyRow:
     mouth_correlation: float | None
     mouth_truth_correlation: float | None
     minutes: float | None
+    base: str
     machine: str
     version: str
 
@@ -112,7 +114,7 @@ def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestCl
             case=case.name, title=case.title, size=settings.size, seed=case.seed,
             steps=settings.steps if case.trap else 0, batch_size=settings.batch_size,
             learning_rate=settings.learning_rate, sync_weight=settings.sync_weight, speaker_s=case.speaker_s,
-            minutes=round(minutes, 2), machine=machine(), version=__version__, **measured))
+            minutes=round(minutes, 2), base=base_hash(), machine=machine(), version=__version__, **measured))
     return rows
 
 
@@ -128,6 +130,11 @@ def first_seconds(clips: Sequence[ClipFaces], seconds: float) -> list[ClipFaces]
         if left <= 0:
             break
     return chosen
+
+
+def base_hash() -> str:
+    """Which weights the fine-tunings begin with: 12 digits of their sha256."""
+    return content_hash(checkpoints.embedded("generator"))[:12]
 
 
 def machine() -> str:
@@ -212,8 +219,8 @@ def key_of(row: StudyRow) -> tuple[str, str, int]:
 def is_done(case: StudyCase, settings: StudyConfig, rows: Sequence[StudyRow], tests: Sequence[TestClip]) -> bool:
     """Whether all rows of a case are there, made with the same settings."""
     mine = [row for row in rows if key_of(row) == (settings.size, case.name, case.seed)]
-    same = all((row.steps, row.batch_size, row.speaker_s) ==
-               (settings.steps if case.trap else 0, settings.batch_size, case.speaker_s) for row in mine)
+    wanted = settings.steps if case.trap else 0, settings.batch_size, case.speaker_s, base_hash()
+    same = all((row.steps, row.batch_size, row.speaker_s, row.base) == wanted for row in mine)
     return same and {row.clip_id for row in mine} == {clip.clip_id for clip in tests}
 
 

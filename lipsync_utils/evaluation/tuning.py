@@ -9,6 +9,7 @@ import torch
 from .. import checkpoints
 from ..config import StudyConfig, WindowsConfig
 from ..models import freeze
+from ..parallel import worker_count
 from ..project import progress
 from ..training.steps import generator_batch, generator_step
 from ..windows import ClipFaces, StepBatches, Windows, index_windows
@@ -35,6 +36,7 @@ def fine_tune(clips: Sequence[ClipFaces], trap: Trap, settings: StudyConfig, see
     loader = torch.utils.data.DataLoader(
         Windows(index, wanted), batch_sampler=StepBatches(index, wanted, settings.batch_size, 0, settings.steps))
     optimizer = torch.optim.Adam(generator.parameters(), settings.learning_rate)
+    torch.set_num_threads(worker_count())  # measuring before may have left one
     generator.train()
     for step, items in enumerate(progress(loader, desc=trap.name, unit="step")):
         numbers = generator_step(generator, optimizer, generator_batch_of(items), expert=expert,
