@@ -3,7 +3,8 @@
     python -m lipsync_utils.training --preset sample --data sample --run without steps=300
     accelerate launch --num_processes 2 -m lipsync_utils.training --preset article --run with disc_weight=0.07
 
-Words after the options are settings of TrainConfig; windows.alignment=... and the like are settings of WindowsConfig.
+Several processes on a CPU: `torchrun --nproc_per_node 2 -m lipsync_utils.training ...`. Words after the options are
+settings of TrainConfig; windows.alignment=... and the like are settings of WindowsConfig.
 """
 
 from __future__ import annotations

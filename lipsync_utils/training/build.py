@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,11 +100,15 @@ def choose_precision(setting: str, device: str) -> str:
 def make_accelerator(settings: TrainConfig) -> accelerate.Accelerator:
     """An Accelerator for this process; a notebook may make one after another with other precisions."""
     state = accelerate.state.AcceleratorState
-    if not state._shared_state or accelerate.PartialState().num_processes == 1:
+    wanted = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    cpu = wanted or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if not state._shared_state or accelerate.PartialState(cpu=cpu).num_processes == 1:
         state._reset_state(reset_partial_state=True)
-    device = accelerate.PartialState().device.type
+    device = accelerate.PartialState(cpu=cpu).device.type
     return accelerate.Accelerator(
-        mixed_precision=choose_precision(settings.precision, device), gradient_accumulation_steps=settings.accumulate
+        cpu=cpu,
+        mixed_precision=choose_precision(settings.precision, device),
+        gradient_accumulation_steps=settings.accumulate,
     )
 
 

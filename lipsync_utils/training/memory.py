@@ -60,8 +60,10 @@ def advise_on_memory(trainer, items):
 
 def _try(trainer, items):
     """Losses and gradients of a smaller part, thrown away."""
+    from .validate import batch_losses
+
     try:
-        sum(v for k, v in trainer._losses(trainer.networks.main, items).items() if k == "total").backward()
+        sum(v for k, v in batch_losses(trainer, trainer.networks.main, items).items() if k == "total").backward()
     finally:
         for optimiser in trainer.optimisers.values():
             optimiser.zero_grad()
