@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 BT709, LIMITED_RANGE = 1, 1  # ITU-T H.273 code points
 EXACT_BICUBIC = 4 | 0x40000   # of libswscale: SWS_BICUBIC | SWS_ACCURATE_RND; without it pictures come a level too dark
+# x264's look-ahead gives flat blocks now and then another quantiser for the same pictures, even on one thread (seen in
+# one clip of fifty with the build inside PyAV 18): the pictures stay equal, the bytes do not.
+NO_LOOKAHEAD = "mbtree=0:rc-lookahead=0:scenecut=0:bframes=0:weightp=0"
 AAC_BLOCK = 1024             # samples
 
 
@@ -23,13 +26,13 @@ class VideoWriter:
 
     fps: constant.  size: (width, height), made even by cutting the last column or row.  sound: float32 (n,) or
     (n, channels) in [-1, 1] at sample_rate_hz; it is cut, or padded with silence, to the length of the pictures.
-    crf: x264 quality, smaller is better.  metadata: tags such as {"comment": "..."}.  threads: 0 all cores; the
-    bytes depend on it, so stages that promise equal files use 1.
+    crf: x264 quality, smaller is better.  metadata: tags such as {"comment": "..."}.  threads: 0 all cores.
+    repeatable: equal pictures give equal bytes, in a somewhat larger file; for stages that promise equal files.
     """
 
     def __init__(self, path: Path, *, fps: float = 25.0, size: tuple[int, int], sound: np.ndarray | None = None,
                  sample_rate_hz: int = 16000, crf: int = 18, speed: str = "veryfast", metadata: dict | None = None,
-                 threads: int = 0, audio_bit_rate: int = 96_000):
+                 threads: int = 0, repeatable: bool = False, audio_bit_rate: int = 96_000):
         self.path, self.fps = Path(path), Fraction(fps).limit_denominator(1001)
         self.width, self.height = size[0] // 2 * 2, size[1] // 2 * 2
         if self.width < 2 or self.height < 2 or self.fps <= 0:
@@ -37,8 +40,8 @@ class VideoWriter:
         self.n_frames, self.metadata = 0, metadata or {}
         self.sample_rate_hz, self._heard = sample_rate_hz, 0
         self._sound = None if sound is None else np.atleast_2d(np.asarray(sound, np.float32).T)  # (channels, n)
-        self._options = {"crf": str(crf), "preset": speed}
-        self._threads, self._audio_bit_rate = threads, audio_bit_rate
+        self._options = {"crf": str(crf), "preset": speed} | ({"x264-params": NO_LOOKAHEAD} if repeatable else {})
+        self._threads, self._audio_bit_rate = 1 if repeatable else threads, audio_bit_rate
         self._open, self._closed = contextlib.ExitStack(), False
 
     def __enter__(self):

@@ -46,7 +46,8 @@ def cut_clips(video: Path, wav: np.ndarray, clips: list[Span], folder: Path, vid
             while waiting and waiting[0][0].first_frame <= number:
                 clip, file = waiting.pop(0)
                 sound = wav[round(clip.first_frame * per_frame):round(clip.end_frame * per_frame)]
-                writer = VideoWriter(file, fps=settings.fps, size=reader.size, sound=sound, crf=settings.crf, threads=1)
+                writer = VideoWriter(file, fps=settings.fps, size=reader.size, sound=sound, crf=settings.crf,
+                                     repeatable=True)
                 writing.append((clip, stack.enter_context(writer)))
             if writing:
                 picture = reader.convert(frame)
