@@ -334,7 +334,7 @@ GENERATOR_ARTICLE = TrainConfig(
     batch_size=16, workers=4, evaluate_every=3000, save_every=1000, sample_every=1000)
 
 PRESETS = {
-    "sample": Preset(name="sample", data="sample"),
+    "sample": Preset(name="sample", data="sample", windows=WindowsConfig(val_windows=64)),
     "article": Preset(name="article", data="article", windows=WindowsConfig(alignment="reference", val_windows=1024),
                       expert=EXPERT_ARTICLE, generator=GENERATOR_ARTICLE),
 }
