@@ -40,9 +40,17 @@ def test_table_from_boxes():
     assert thin.n_frames == 3 and thin.at(1) == {0: a, 1: b} and thin.at(2) == {1: b}
 
 
-def test_table_wants_face_boxes():
-    with pytest.raises(FaceError, match="frame 1"):
-        FaceTable.from_boxes([None, (1, 2, 3, 4)], (10, 10))
+def test_table_takes_boxes_as_numbers_too():
+    a, b = FaceBox(1, 2, 30, 40), FaceBox(3, 2, 31, 40)
+    table = FaceTable.from_boxes(np.array([[1, 2, 30, 40], [3, 2, 31, 40]]), (64, 48))
+    assert table.at(0) == {0: a} and table.at(1) == {0: b}
+    assert FaceTable.from_boxes([[(1, 2, 30, 40), b], None, []], (64, 48)).at(0) == {0: a, 1: b}
+
+
+@pytest.mark.parametrize("wrong", [(1, 2, 3), "left", (3, 2, 1, 4), [(1, 2, 3, 4), "left"]])
+def test_table_names_the_frame_that_has_no_box(wrong):
+    with pytest.raises(FaceError, match="frame 1|not a box"):
+        FaceTable.from_boxes([None, wrong], (10, 10))
 
 
 def test_smoothing_keeps_the_chin_in_and_does_not_lag():

@@ -37,6 +37,16 @@ class FaceRow:
     how: How
 
 
+def given_box(entry) -> FaceBox | None:
+    """A FaceBox, or four numbers as one; None for anything else."""
+    if isinstance(entry, FaceBox):
+        return entry
+    four = isinstance(entry, (tuple, list, np.ndarray)) and len(entry) == 4
+    if four and all(isinstance(value, (int, float, np.number)) for value in entry):
+        return FaceBox(*(float(value) for value in entry))
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class FaceTable:
     """Faces by frame and track. size: (width, height) of the frames in pixels.
@@ -126,17 +136,19 @@ class FaceTable:
 
     @classmethod
     def from_boxes(cls, boxes: Sequence, size: tuple[int, int], fps: float = 25.0) -> "FaceTable":
-        """A table of boxes from elsewhere: one entry per frame, a FaceBox, None, or a list of them (place = track).
+        """A table of boxes from elsewhere: one entry per frame, a face, None, or a list of faces (place = track).
 
+        A face is a FaceBox or four numbers left, top, right, bottom; so an (n, 4) or (n, faces, 4) array will do.
         size: (width, height) of the frames.  The boxes are taken as they are, nothing is smoothed.
         """
         rows = []
         for frame, entry in enumerate(boxes):
-            faces = [entry] if entry is None or isinstance(entry, FaceBox) else list(entry)
-            for track, face in enumerate(faces or [None]):
-                if face is not None and not isinstance(face, FaceBox):
-                    raise FaceError(f"frame {frame}: {face!r} is not a FaceBox; use FaceBox(left, top, right, bottom)")
-                rows.append(FaceRow(frame, track, face, face, None, How.GIVEN if face else How.GAP))
+            one = entry is None or given_box(entry) or len(entry) == 0
+            for track, face in enumerate([given_box(entry)] if one else entry):
+                box = given_box(face)
+                if box is None and face is not None:
+                    raise FaceError(f"frame {frame}: {face!r} is not a box; use FaceBox(left, top, right, bottom)")
+                rows.append(FaceRow(frame, track, box, box, None, How.GIVEN if box else How.GAP))
         return cls.from_rows(rows, size, len(boxes), fps)
 
     @classmethod
