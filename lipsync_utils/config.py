@@ -336,7 +336,8 @@ GENERATOR_ARTICLE = TrainConfig(
 PRESETS = {
     "sample": Preset(name="sample", data="sample", windows=WindowsConfig(val_windows=64)),
     "article": Preset(name="article", data="article", windows=WindowsConfig(alignment="reference", val_windows=1024),
-                      expert=EXPERT_ARTICLE, generator=GENERATOR_ARTICLE),
+                      expert=EXPERT_ARTICLE, generator=GENERATOR_ARTICLE,
+                      evaluation=EvaluationConfig(max_clips=60)),
 }
 
 
