@@ -105,7 +105,8 @@ def openings(path, table, track, n_frames):
 
 def bench_the_chosen_mouth_follows_and_no_other(record_property, tmp_path):
     """Everybody of the sample's group in turn: r with the true rendering, the others against a second encoding."""
-    material, generator = make_material(tmp_path / "m"), checkpoints.load(checkpoints.embedded("generator"), "generator")
+    material = make_material(tmp_path / "m")
+    generator = checkpoints.load(checkpoints.embedded("generator"), "generator")
     table = find_faces(material.video)
     people, still = people_in(table), InferenceConfig(label="none")
     again = tmp_path / "again.mp4"
