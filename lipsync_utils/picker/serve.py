@@ -43,6 +43,7 @@ def voila_arguments(chosen: argparse.Namespace, notebook: Path) -> list[str]:
         f"--VoilaConfiguration.extension_denylist={NOT_FOR_VOILA}",
         "--ZMQChannelsWebsocketConnection.limit_rate=False",
         "--VoilaConfiguration.strip_sources=True", "--VoilaConfiguration.show_tracebacks=False",
+        "--VoilaConfiguration.file_denylist=.*",  # nothing of the disk is served as a file
         f"--MappingKernelManager.cull_idle_timeout={IDLE_S}", "--MappingKernelManager.cull_interval=60",
         "--MappingKernelManager.cull_connected=False",
     ]
