@@ -16,7 +16,7 @@ import torch
 from lipsync_utils import checkpoints, config, losses, training
 from lipsync_utils.errors import CheckpointError, DataError, SettingError
 from lipsync_utils.training import build, memory, record, watch
-from lipsync_utils.training.loop import differences
+from lipsync_utils.training.trainer import differences
 from tests.toys import toy_clip, toy_clips
 
 WINDOWS = config.WindowsConfig(val_windows=4)
@@ -222,7 +222,7 @@ def test_out_of_memory_names_the_batch_size_that_fits(tmp_path, monkeypatch, fit
         if len(items["item"]) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("lipsync_utils.training.loop.Trainer._update", lambda self, items: hungry(items))
+    monkeypatch.setattr("lipsync_utils.training.trainer.Trainer._update", lambda self, items: hungry(items))
     monkeypatch.setattr(memory, "_try", lambda trainer, items: hungry(items))
     with pytest.raises(SettingError, match=f"out of memory with 4 windows.*{advice}"):
         run(EXPERT, tmp_path / "run")

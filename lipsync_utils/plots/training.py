@@ -50,6 +50,7 @@ def training_curves(runs: Mapping[str, Sequence[dict]], strip_rgb=None) -> Figur
             axis.legend(fontsize=8)
     if lower:
         show_picture(lower[0].subplots(), strip_rgb, "reference, masked, generated, truth (from above)")
+    plt.close(figure)  # a notebook shows the returned figure, and would show an open one a second time
     return figure
 
 
@@ -82,7 +83,13 @@ def strips(pictures_rgb: Mapping[str, np.ndarray]) -> Figure:
     )
     for axis, (title, picture) in zip(axes[:, 0], pictures_rgb.items()):
         show_picture(axis, picture, title)
+    plt.close(figure)  # a notebook shows the returned figure, and would show an open one a second time
     return figure
+
+
+def face_rows(faces_bgr: Mapping[str, np.ndarray]) -> Figure:
+    """One row of faces per name: uint8 BGR (n, h, w, 3) each."""
+    return strips({name: np.concatenate(list(faces[..., ::-1]), axis=1) for name, faces in faces_bgr.items()})
 
 
 def offset_histogram(offsets: Mapping[str, Mapping[int, int]], reach: int = 15) -> Figure:
@@ -108,6 +115,7 @@ def offset_histogram(offsets: Mapping[str, Mapping[int, int]], reach: int = 15) 
         title="Offset that the expert sees",
     )
     axis.legend()
+    plt.close(figure)  # a notebook shows the returned figure, and would show an open one a second time
     return figure
 
 
@@ -120,6 +128,7 @@ def similarity(matrix: np.ndarray, by_shift: np.ndarray, reach: int = 15) -> Fig
     right.plot(np.arange(-reach, reach + 1), by_shift, color=STYLES[0][0], marker="o", markersize=3)
     right.axvline(0, color="grey", linewidth=0.8)
     right.set(xlabel="shift of the sound, frames", ylabel="mean cosine", title="Mean cosine by shift")
+    plt.close(figure)  # a notebook shows the returned figure, and would show an open one a second time
     return figure
 
 
@@ -131,6 +140,7 @@ def cosines(right: Sequence[float], wrong: Sequence[float]) -> Figure:
     axis.hist(right, bins, color=STYLES[0][0], alpha=0.6, label="own sound")
     axis.set(xlabel="cosine", ylabel="windows", title="What the expert answers")
     axis.legend()
+    plt.close(figure)  # a notebook shows the returned figure, and would show an open one a second time
     return figure
 
 
@@ -155,4 +165,5 @@ def paired_bars(
     axis.set_xticks(np.arange(len(values)), list(values))
     axis.set(ylabel=ylabel, title=title)
     axis.legend(fontsize=8)
+    plt.close(figure)  # a notebook shows the returned figure, and would show an open one a second time
     return figure

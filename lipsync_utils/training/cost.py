@@ -36,6 +36,6 @@ def cost_lines(settings: TrainConfig, s_per_step: float, article: TrainConfig, c
         f"= {settings.steps * s_per_step / 60:.1f} min",
         f"at article size on a T4 (ESTIMATE from {step_gmacs(article):.0f} G multiplications a step at {T4_TFLOPS:g} "
         f"TFLOP/s): "
-        f"{t4_s:.2f} s a step, {article.steps} steps = {article.steps * t4_s / 3600:.0f} h, "
+        f"{t4_s:.2f} s a step, {article.steps} steps = {article.steps * t4_s / 3600:.1f} h, "
         f"{epochs:.0f} epochs of {clips} clips in the published code's counting",
     ]
