@@ -15,6 +15,8 @@ from ..project import atomic_file, raise_if_full
 from ..records import Reason
 
 log = logging.getLogger(__name__)
+quiet = log.getChild("yt_dlp")  # its errors come back as ours, with advice
+quiet.setLevel(logging.CRITICAL)
 
 GONE = (404, 410, 451)
 
@@ -91,7 +93,7 @@ class Downloader:
             "outtmpl": {"default": str(folder / "video.%(ext)s")}, "merge_output_format": "mp4", "noplaylist": True,
             "continuedl": True, "retries": self.settings.retries, "fragment_retries": self.settings.retries,
             "socket_timeout": self.settings.timeout_s, "ffmpeg_location": ffmpeg_program(), "cachedir": False,
-            "updatetime": False, "quiet": True, "noprogress": True, "no_warnings": True, "logger": log,
+            "updatetime": False, "quiet": True, "noprogress": True, "no_warnings": True, "logger": quiet,
             "color": "never",
         }
 
