@@ -178,7 +178,7 @@ class EvaluationConfig:
     max_clips: int | None = None     # of the speaker; None: all that are held out
     guest_clips: int = 6             # rendered clips of people the models were not tuned on (talk show only)
     speech: tuple[str, ...] = ("own", "other")  # each clip says its own sentence again, and the next clip's
-    identity_frames: int = 3         # frames per clip that face_recognition looks at
+    identity_frames: int = 2         # frames per clip that face_recognition looks at
     bootstrap: int = 10_000          # resamplings of the videos for an interval
     level: float = 0.95              # of the intervals
     worst: int = 5                   # clips shown as the worst
@@ -324,7 +324,8 @@ class Preset:
 EXPERT_SAMPLE = TrainConfig(
     network="expert", steps=150, batch_size=32, windows_per_clip=8, expert_loss="contrastive", learning_rate=3e-4,
     sync_weight=0.0, evaluate_every=50, save_every=150)
-GENERATOR_SAMPLE = TrainConfig(steps=150, learning_rate=1e-4, evaluate_every=50, save_every=75)
+GENERATOR_SAMPLE = TrainConfig(
+    steps=150, learning_rate=2e-4, sync_weight=0.01, freeze_norm=True, evaluate_every=50, save_every=75)
 # The published code: batch 64 for the expert, 16 for the generator; without discriminator sync weight 0.01, with it 0.03.
 EXPERT_ARTICLE = TrainConfig(
     network="expert", width=1.0, start="lipsync_expert", steps=20_000, batch_size=64, sync_weight=0.0, workers=4,
