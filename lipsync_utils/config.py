@@ -199,7 +199,7 @@ class EvaluationConfig:
 class WindowsConfig:
     """Windows of five frames and their sound: what a network sees in training."""
 
-    alignment: str = "inference"     # of the generator's mel windows, see audio.ALIGNMENTS; chosen by measurement (notebook 05)
+    alignment: str = "inference"     # of the generator's mel windows (audio.ALIGNMENTS); measured in 05
     min_distance: int = 5            # frames between a window and its reference or its false match; the reference: 1
     val_windows: int = 128           # always the same ones, spread evenly over the held-out clips
     max_drift_s: float = 0.12        # between the lengths of a clip's picture and sound; more: the clip is refused
@@ -255,17 +255,18 @@ class TrainConfig:
         check(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
         check(1 <= self.accumulate <= self.batch_size and self.batch_size % self.accumulate == 0,
               f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}")
-        check(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}: nothing would be learnt")
+        check(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
         check(self.disc_learning_rate > 0, f"disc_learning_rate must be positive, got {self.disc_learning_rate}")
-        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas must lie in [0, 1), got {self.betas}")
+        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas lie in [0, 1), got {self.betas}")
         check(self.sync_weight >= 0 and self.disc_weight >= 0 and self.sync_weight + self.disc_weight <= 1,
               f"need weights >= 0 with a sum up to 1, got sync {self.sync_weight}, discriminator {self.disc_weight}")
         check(self.sync_schedule in ("constant", "ramp", "reference"),
               f"sync_schedule must be constant, ramp or reference, got {self.sync_schedule!r}")
         check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")
         check(self.expert_mode in ("eval", "train"), f"expert_mode must be eval or train, got {self.expert_mode!r}")
-        check(self.expert_loss in ("bce", "contrastive"), f"expert_loss must be bce or contrastive, got {self.expert_loss!r}")
-        check(self.precision in ("auto", "fp32", "bf16", "fp16"), f"precision must be auto, fp32, bf16 or fp16, got {self.precision!r}")
+        check(self.expert_loss in ("bce", "contrastive"), f"expert_loss: bce or contrastive, got {self.expert_loss!r}")
+        check(self.precision in ("auto", "fp32", "bf16", "fp16"),
+              f"precision must be auto, fp32, bf16 or fp16, got {self.precision!r}")
         check(self.windows_per_clip >= 1 and (self.batch_size // self.accumulate) % self.windows_per_clip == 0,
               f"windows_per_clip must divide batch_size / accumulate, got {self.windows_per_clip}")
         check(not (self.network == "expert" and self.expert_loss == "contrastive" and self.windows_per_clip < 2),
@@ -326,7 +327,7 @@ EXPERT_SAMPLE = TrainConfig(
     sync_weight=0.0, evaluate_every=50, save_every=150)
 GENERATOR_SAMPLE = TrainConfig(
     steps=150, learning_rate=2e-4, sync_weight=0.01, freeze_norm=True, evaluate_every=50, save_every=75)
-# The published code: batch 64 for the expert, 16 for the generator; without discriminator sync weight 0.01, with it 0.03.
+# The published code: batch 64 for the expert, 16 for the generator; sync weight 0.01 without, 0.03 with discriminator.
 EXPERT_ARTICLE = TrainConfig(
     network="expert", width=1.0, start="lipsync_expert", steps=20_000, batch_size=64, sync_weight=0.0, workers=4,
     evaluate_every=1000, save_every=1000, sample_every=1000)
