@@ -14,7 +14,8 @@ from .parts import FAST
 from .session import Limits
 
 SOCKET_BYTES = 16 << 20  # the largest message of the browser; uploads come in pieces of 1 MiB
-NOT_FOR_VOILA = "jupyterlab-jupytext"  # an extension of JupyterLab that fails in this page, with a console error
+EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@voila-dashboards/widgets-manager7",
+              "@jupyter-widgets/jupyterlab-manager", "anywidget")  # others, made for JupyterLab, fail in this page
 SHARE = Path(__file__).parent / "share"  # holds the page's template
 IDLE_S = 1800            # a visit without a sign of life ends after this
 
@@ -40,7 +41,7 @@ def voila_arguments(chosen: argparse.Namespace, notebook: Path) -> list[str]:
         str(notebook), f"--Voila.ip={chosen.ip}", f"--port={chosen.port}", f"--base_url={chosen.base_url}",
         *([] if chosen.browser else ["--no-browser"]),
         "--template=lipsync",
-        f"--VoilaConfiguration.extension_denylist={NOT_FOR_VOILA}",
+        *(f"--VoilaConfiguration.extension_allowlist={name}" for name in EXTENSIONS),
         "--ZMQChannelsWebsocketConnection.limit_rate=False",
         "--VoilaConfiguration.strip_sources=True", "--VoilaConfiguration.show_tracebacks=False",
         "--VoilaConfiguration.file_denylist=.*",  # nothing of the disk is served as a file
@@ -59,7 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")]))
     if chosen.generator:
         os.environ["LIPSYNC_GENERATOR"] = str(Path(chosen.generator).resolve())
-    server = Voila.instance(tornado_settings={"websocket_max_message_size": SOCKET_BYTES})
+    # The page says goodbye with a POST that Voila gives no token to; refused, kernel and files would stay. A kernel's
+    # id in it is random, known to its own page only.
+    server = Voila.instance(tornado_settings={"websocket_max_message_size": SOCKET_BYTES, "disable_check_xsrf": True})
     server.initialize(voila_arguments(chosen, home() / "notebooks" / "app.ipynb"))
     server.start()
 
