@@ -67,8 +67,9 @@ def cut_out(frame_bgr: np.ndarray, box: FaceBox) -> np.ndarray:
 def choose(data: DataSet, candidates: list[Candidate], numbers: str) -> list[Path]:
     """Keep the chosen candidates' pictures in references/ of the data set; numbers: such as "0" or "0, 3"."""
     try:
-        chosen = [candidates[int(n)] for n in numbers.split(",")]
-    except (ValueError, IndexError):
+        by_number = {person.number: person for person in candidates}
+        chosen = [by_number[int(n)] for n in numbers.split(",")]
+    except (ValueError, KeyError):
         raise SettingError(f"candidates {numbers!r}: give numbers from 0 to {len(candidates) - 1}, for example '0' "
                            "or '0, 3' for two pictures of the same person") from None
     return [media.write_picture(data.path("references", f"{c.clip_id}-{c.frame}.png"), c.picture_bgr) for c in chosen]
