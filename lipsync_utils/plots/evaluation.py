@@ -33,7 +33,7 @@ def forest(differences: Sequence, spread: Mapping[str, float], title: str = "Dif
     axis.set_title(title)
     axis.grid(axis="x", alpha=0.3)
     handles = [plt.Line2D([], [], color=COLOURS[k], marker=MARKERS[k], linewidth=2.4, label=words)
-               for k, words in (("better", "better"), ("worse", "worse"), ("unclear", "interval includes 0"))]
+               for k, words in (("better", "better"), ("worse", "worse"), ("unclear", "unclear"))]
     axis.legend(handles=handles, loc="best", fontsize=9)
     return figure
 
