@@ -10,7 +10,7 @@ from ..errors import FaceError
 from ..faces import FaceBox, FaceTable
 
 WORDS = ("left", "middle", "right", "largest")
-SAME_PERSON = 0.6  # face_recognition's distance below which two pictures show one person
+SAME_PERSON = 0.5  # face_recognition's distance below which two pictures show one person, as in the speaker filter
 
 
 @dataclass(frozen=True)
