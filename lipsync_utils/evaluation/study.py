@@ -32,6 +32,7 @@ from .tuning import fine_tune
 log = logging.getLogger(__name__)
 
 LINES_PER_CLIP = 3
+BATCH_OF_CLIPS = 4  # made at once, on all cores
 SIZE_PX = (480, 360)  # of the training videos; crops are 96 px anyway
 TRAP_TABLE, CURVE_TABLE = "traps.csv", "curve.csv"
 
@@ -151,7 +152,7 @@ def speaker_faces(folder: Path, seconds: float, seed: int = 1) -> list[ClipFaces
     host, made, number = talkshow.host(), [], 0
     while sum(len(c.present) for c in made) < seconds * 25:
         todo = []
-        for _ in range(4):
+        for _ in range(BATCH_OF_CLIPS):
             lines = tuple((0, talkshow.random_sentence(host.voice.language, rng)) for _ in range(LINES_PER_CLIP))
             todo.append((Path(folder) / f"host{number:04d}.mp4", lines, 3000 + number))
             number += 1
