@@ -67,7 +67,7 @@ def write_stand_ins(folder: Path, width: float = 1.0) -> Path:
     return listed
 
 
-#: Text of a sitecustomize.py: notebook kernels take the stand-ins for the published files, and validate on few windows.
+#: Text of a sitecustomize.py: notebook kernels take the stand-ins for the published files, and batches are small.
 SITE = """
 import sys
 if any("ipykernel" in word for word in sys.orig_argv):
@@ -79,5 +79,6 @@ if any("ipykernel" in word for word in sys.orig_argv):
     for name, facts in json.loads(pathlib.Path({listed!r}).read_text()).items():
         registry.REGISTRY[name] = replace(registry.REGISTRY[name], **facts)
     article = config.PRESETS["article"]
-    config.PRESETS["article"] = replace(article, windows=replace(article.windows, val_windows=2))
+    config.PRESETS["article"] = replace(article, windows=replace(article.windows, val_windows=2),
+                                        expert=replace(article.expert, batch_size=4))
 """

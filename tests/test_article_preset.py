@@ -82,6 +82,8 @@ def test_stand_ins_have_the_published_layout(house, name, keys):
 @pytest.mark.parametrize("path", WALK, ids=lambda path: path.stem)
 def test_notebook_runs_with_the_article_preset(path, house):
     given = {name: FEW[name] for name in notebooks.declared(path) if name in FEW}
+    if path.stem.startswith("05"):
+        given["max_clips"] = 1  # every clip is judged six times there
     if path.stem.startswith("08"):
         given["weights"] = str(house / "data" / "weights" / "wav2lip_gan.pth")
     outcome, = course.run(path, {"preset": "article", **given}, house / "outputs" / "executed")
