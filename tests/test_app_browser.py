@@ -20,7 +20,7 @@ from lipsync_utils.models import Wav2Lip
 
 CHROMIUM = os.environ.get("LIPSYNC_CHROMIUM", "/usr/bin/chromium")
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-WAIT_MS = 60_000
+WAIT_MS = 120_000
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.slow
