@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError
 from ..project import write_bytes
@@ -33,7 +33,8 @@ def read_picture(path: Path, longest_px: int = LONGEST_PX) -> np.ndarray:
     picture is taken; a longer side than `longest_px` is shrunk to that. Raises MediaError for anything else.
     """
     path = check_file(path)
-    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False  # face_recognition lets half a picture pass
     try:
         with Image.open(path) as image:
             if image.width * image.height > LARGEST_PX:
@@ -45,7 +46,7 @@ def read_picture(path: Path, longest_px: int = LONGEST_PX) -> np.ndarray:
     except (OSError, ValueError, SyntaxError) as error:
         raise MediaError(f"{path}: the picture is damaged ({error}); export or download it again") from error
     finally:
-        Image.MAX_IMAGE_PIXELS = before
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _bgr(image: Image.Image, path: Path, longest_px: int) -> np.ndarray:
