@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import signal
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +19,7 @@ from . import build, record
 from .memory import advise_on_memory
 from .show import Live
 from .steps import expert_batch, expert_step, generator_batch, generator_step
+from .stop import stop_asked
 from .validate import evaluate
 
 log = logging.getLogger(__name__)
@@ -310,24 +308,3 @@ def _set_aside(folder: Path):
         if not item.name.startswith(".lock"):
             item.rename(target / item.name)
     log.warning("the earlier run %s was set aside as %s", folder.name, target.name)
-
-
-@contextlib.contextmanager
-def stop_asked():
-    """Inside, Ctrl-C or the stop button sets the yielded event: the step in work is finished. Twice: at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def note(number, frame):
-        if asked.is_set():
-            raise KeyboardInterrupt
-        log.warning("stopping after this step; once more to stop at once")
-        asked.set()
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
