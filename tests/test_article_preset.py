@@ -78,6 +78,8 @@ def test_stand_ins_have_the_published_layout(house, name, keys):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("LIPSYNC_ARTICLE_WALK"),
+                    reason="full width on a CPU takes long: set LIPSYNC_ARTICLE_WALK=1 to walk all notebooks")
 @pytest.mark.xdist_group("article")
 @pytest.mark.parametrize("path", WALK, ids=lambda path: path.stem)
 def test_notebook_runs_with_the_article_preset(path, house):

@@ -142,11 +142,11 @@ def test_contact_sheet_has_a_picture_and_a_label_per_clip(filtered):
 @pytest.mark.slow
 def test_precision_and_recall_on_the_show(tmp_path):
     data = DataSet("show", tmp_path)
-    collect.sample(data, show := TalkshowConfig(n_videos=4, seconds=10))
+    collect.sample(data, show := TalkshowConfig(n_videos=2, seconds=20))
     collect.collect_videos(data, show=show)
     silence.split_videos(data)
     reference = talkshow.portrait(tmp_path / "host.png", talkshow.host(), seed=3)
-    for settings in (SpeakerConfig(), SpeakerConfig(tolerance=0.6), SpeakerConfig(rule="article")):
+    for settings in (SpeakerConfig(), SpeakerConfig(rule="article")):  # 0.5; the article's own 0.6
         result = speaker.filter_speaker(data, [reference], settings)
         found = speaker.score(data, result.checks, talkshow.host().name, settings)
         assert (found.precision, found.recall, found.wrong) == (1.0, 1.0, [])
