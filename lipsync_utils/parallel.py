@@ -104,7 +104,7 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
     logging.getLogger("distributed").setLevel(logging.ERROR)  # importing it made it talk
     with dask.config.set(quiet):
         if scheduler == "processes":
-            client = Client(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+            client = Client(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0",
                             silence_logs=logging.ERROR)
         else:
             try:
