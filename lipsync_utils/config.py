@@ -318,6 +318,7 @@ class Preset:
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     expert: TrainConfig = field(default_factory=lambda: EXPERT_SAMPLE)
     generator: TrainConfig = field(default_factory=lambda: GENERATOR_SAMPLE)
+    disc_weight: float = 0.07        # of notebook 07; as published
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
@@ -336,7 +337,8 @@ GENERATOR_ARTICLE = TrainConfig(
     batch_size=16, workers=4, evaluate_every=3000, save_every=1000, sample_every=1000)
 
 PRESETS = {
-    "sample": Preset(name="sample", data="sample", windows=WindowsConfig(val_windows=64)),
+    # 0.07 drowns the likeness of the small networks: held-out L1 rose from 0.048 to 0.061 in 150 steps.
+    "sample": Preset(name="sample", data="sample", windows=WindowsConfig(val_windows=64), disc_weight=0.005),
     "article": Preset(name="article", data="article", windows=WindowsConfig(alignment="reference", val_windows=1024),
                       expert=EXPERT_ARTICLE, generator=GENERATOR_ARTICLE,
                       evaluation=EvaluationConfig(max_clips=60)),
