@@ -29,6 +29,8 @@ def test_sizes_are_of_notebooks_that_exist():
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, house):
+    if path.stem in SIZES and SIZES[path.stem] is None:
+        pytest.skip("trains four networks, which takes too long for every push; make course runs it")
     outcome, = course.run(path, SIZES.get(path.stem, {}), house / "outputs" / "executed")
     assert outcome.ok and (house / "outputs" / "executed" / f"{path.stem}.html").exists()
     if path.stem[:2].isdigit():
