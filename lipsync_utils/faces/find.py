@@ -6,7 +6,6 @@ import numpy as np
 
 from .. import media as media_files
 from ..config import FacesConfig, settings_hash
-from ..errors import ManifestError
 from ..project import content_hash
 from .cache import read_table, write_table
 from .persons import Gatherer, gap_columns
@@ -70,10 +69,3 @@ def gather(columns: list[dict], size: tuple[int, int], n_frames: int, fps: float
     for name in ("box", "raw"):
         merged[name] = merged[name] / np.float32(factor)
     return FaceTable(size=size, n_frames=n_frames, fps=round(float(fps), 6), **merged)
-
-
-def cached_table(path: Path) -> FaceTable:
-    """A cache file as it is, whatever it belongs to. Raises ManifestError."""
-    if not Path(path).is_file():
-        raise ManifestError(f"{path}: no such file; find_faces writes it")
-    return read_table(path)

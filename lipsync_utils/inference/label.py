@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from .. import __version__
-from ..errors import MediaError
 from ..media.tools import open_media
 
 WORDS = "AI-generated"
@@ -56,12 +55,6 @@ def verify(path: Path) -> Label:
         return Label(**{k: v for k, v in facts.items() if k in Label.__dataclass_fields__})
     except (ValueError, TypeError):
         return Label(False)
-
-
-def check_same_files(label: Label, media_sha256: str) -> None:
-    """Raise MediaError where a result was made from another medium than the one with this hash."""
-    if label.media_sha256 != media_sha256:
-        raise MediaError("this video was made from another file, or carries no label")
 
 
 @lru_cache(maxsize=8)
