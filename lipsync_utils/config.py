@@ -238,7 +238,7 @@ class TrainConfig:
     expert_loss: str = "bce"         # of training the expert: bce (the reference) or contrastive (both in one batch)
     windows_per_clip: int = 1        # of a batch that come from one clip; the contrastive loss wants several
     freeze_norm: bool = False        # batch norm keeps its statistics while the network is tuned
-    mirror: bool = False             # half of the windows are mirrored, left to right
+    vary: bool = False               # windows are mirrored, moved and lit at random
     precision: str = "auto"          # auto (what the machine is fast in), fp32, bf16, fp16
     compile: bool = False            # torch.compile: pays on a GPU in long runs
     workers: int = 0                 # processes that load data

@@ -90,16 +90,14 @@ def test_own_reference_is_near(seen):
 def test_guests_are_far_from_the_host(seen):
     host = seen[talkshow.host().name]
     others = np.concatenate([to_reference(s, host) for s in seen.values() if s is not host])
-    assert np.percentile(others, 1) > 0.52  # wanted: 0.55. Missed by James (0.53 to 0.60); all others keep 0.61
-    assert np.percentile(others, 10) > 0.55
+    assert np.percentile(others, 1) > 0.55
 
 
 def test_everybody_can_be_told_from_everybody(seen):
-    """The speaker filter tolerates 0.5 by default; James and Dirk, the nearest pair, keep about that distance."""
     pairs = [(n, m) for n in seen for m in seen if n != m]
     others = np.concatenate([to_reference(seen[n], seen[m]) for n, m in pairs])
     own = np.concatenate([to_reference(s, s) for s in seen.values()])
-    assert np.percentile(others, 1) > 0.47
+    assert np.percentile(others, 1) > 0.55
     assert others.min() > own.max() + 0.1
 
 

@@ -33,7 +33,7 @@ EXPERT = TrainConfig(
     learning_rate=1e-3,
     warmup_steps=100,
     decay=True,
-    mirror=True,
+    vary=True,
     evaluate_every=500,
     save_every=500,
 )
@@ -45,7 +45,7 @@ GENERATOR = TrainConfig(
     learning_rate=5e-4,
     warmup_steps=200,
     decay=True,
-    mirror=True,
+    vary=True,
     evaluate_every=500,
     save_every=500,
     sample_every=500,

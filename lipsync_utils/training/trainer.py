@@ -60,7 +60,7 @@ class Trainer:
         )
         self.step, self.sync_is_on, self.best = 0, False, float("inf")
         self.data = {
-            split: Windows(index, windows, settings.mirror and split == "train") for split, index in indexes.items()
+            split: Windows(index, windows, settings.vary and split == "train") for split, index in indexes.items()
         }
         saved = self._find_earlier(resume)
         if saved:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
 import torch
 
@@ -10,17 +13,19 @@ from ..config import WindowsConfig
 from ..errors import DataError
 from .index import WINDOW, WindowIndex
 
+MOVE_PX = 3  # how far a varied window is moved at most
+
 
 class Windows(torch.utils.data.Dataset):
     """The windows of an index as tensors. Item (index, epoch) is always the same for the same seed.
 
     faces, wrong: uint8 (3, 5, 96, 96) BGR: the window, and another one of the same clip (reference and false match).
     mels: float32 (5, 1, 80, 16), one per frame; sync_mel: (1, 80, 16); label: 1 if the expert sees the right faces.
-    item: (clip, frame) of the index, to name it in messages.
+    item: (clip, frame) of the index, to name it in messages. vary: both are mirrored, moved and lit at random, alike.
     """
 
-    def __init__(self, index: WindowIndex, settings: WindowsConfig, mirror: bool = False):
-        self.index, self.settings, self.mirror = index, settings, mirror
+    def __init__(self, index: WindowIndex, settings: WindowsConfig, vary: bool = False):
+        self.index, self.settings, self.vary = index, settings, vary
         bounds = np.searchsorted(index.items[:, 0], np.arange(len(index.clips) + 1))
         self._frames = [index.items[a:b, 1] for a, b in zip(bounds, bounds[1:])]
 
@@ -33,11 +38,11 @@ class Windows(torch.utils.data.Dataset):
         clip_number, frame = (int(v) for v in self.index.items[number])
         rng = np.random.default_rng((self.settings.seed, epoch, number))
         clip, wrong = self.index.clips[clip_number], self._other(clip_number, frame, rng)
-        label, flip = rng.random() < 0.5, self.mirror and rng.random() < 0.5
+        label, look = rng.random() < 0.5, Look.at_random(rng) if self.vary else None
         sync, starts = audio.training_window_starts(frame, clip.mel.shape[1], self.settings.alignment)
         return {
-            "faces": _faces(clip, frame, flip),
-            "wrong": _faces(clip, wrong, flip),
+            "faces": _faces(clip, frame, look),
+            "wrong": _faces(clip, wrong, look),
             "mels": torch.from_numpy(np.stack([audio.mel_window(clip.mel, s) for s in starts])[:, None]),
             "sync_mel": torch.from_numpy(audio.mel_window(clip.mel, sync)[None]),
             "label": torch.tensor(float(label)),
@@ -54,10 +59,38 @@ class Windows(torch.utils.data.Dataset):
         return [f"{self.index.clips[int(c)].clip_id} @ {int(f)}" for c, f in items]
 
 
-def _faces(clip, frame, flip):
+@dataclass(frozen=True)
+class Look:
+    """How a window is varied. flip: left to right; down, right: moved, pixels; light: uint8 (256, 3), for each value."""
+
+    flip: bool
+    down: int
+    right: int
+    light: np.ndarray
+
+    @classmethod
+    def at_random(cls, rng) -> Look:
+        """Half are mirrored; up to 3 px off; a quarter brighter or darker, a fifth in each colour."""
+        gain = rng.uniform(0.75, 1.25) + rng.uniform(-0.2, 0.2, 3)
+        offset = rng.uniform(-20, 20) + rng.uniform(-8, 8, 3)
+        light = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
+        return cls(rng.random() < 0.5, *(int(v) for v in rng.integers(-MOVE_PX, MOVE_PX + 1, 2)), light)
+
+    def apply(self, window: np.ndarray) -> np.ndarray:
+        """window: uint8 (frames, height, width, 3); returns the varied one."""
+        frames, height, width, _ = window.shape
+        if self.flip:
+            window = window[:, :, ::-1]
+        padded = np.pad(window, ((0, 0), (MOVE_PX, MOVE_PX), (MOVE_PX, MOVE_PX), (0, 0)), "edge")
+        top, left = MOVE_PX - self.down, MOVE_PX - self.right
+        moved = padded[:, top : top + height, left : left + width].reshape(frames * height, width, 3)
+        return cv2.LUT(moved, self.light[None]).reshape(frames, height, width, 3)
+
+
+def _faces(clip, frame, look):
     window = clip.faces[frame : frame + WINDOW]
-    if flip:
-        window = window[:, :, ::-1]
+    if look:
+        window = look.apply(window)
     return torch.from_numpy(np.ascontiguousarray(window.transpose(3, 0, 1, 2)))
 
 
