@@ -61,7 +61,7 @@ class Windows(torch.utils.data.Dataset):
 
 @dataclass(frozen=True)
 class Look:
-    """How a window is varied. flip: left to right; down, right: moved, pixels; light: uint8 (256, 3), for each value."""
+    """How a window is varied. flip: left to right; down, right: moved, pixels; light: uint8 (256, 3), new values."""
 
     flip: bool
     down: int
