@@ -21,7 +21,7 @@ from .truth import FaceTruth, describe, frame_rows, speakers, write_truth
 from .viseme import mouth_curves, segments
 from .voice import speak
 
-VERSION = 2  # raise it when the same script gives another video
+VERSION = 3  # raise it when the same script gives another video
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +119,9 @@ def render_video(script: Script, folder: Path) -> Path:
     shot = film(script)
     rows, comment = [], "rendered talk show: no real person"
     cv2.setNumThreads(1)  # one video per process; every thread of OpenCV would fight for the same cores
-    writer = VideoWriter(path, fps=script.fps, size=script.size, sound=shot.wav, sample_rate_hz=shot.rate_hz, threads=1,
-                         crf=script.camera.crf, metadata={"title": script.title, "comment": comment})  # fmt: skip
+    writer = VideoWriter(
+        path, fps=script.fps, size=script.size, sound=shot.wav, sample_rate_hz=shot.rate_hz, repeatable=True,
+        crf=script.camera.crf, metadata={"title": script.title, "comment": comment})  # fmt: skip
     with writer:
         for picture, truth in shot.frames():
             writer.write(picture)

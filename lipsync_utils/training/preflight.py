@@ -10,7 +10,7 @@ import torch
 
 from ..config import TrainConfig, WindowsConfig
 from ..errors import DataError
-from ..windows import ClipFaces, StepBatches, WindowIndex, Windows, index_windows, summary
+from ..windows import ClipFaces, StepBatches, WindowIndex, Windows, index_windows
 from . import build, verdict
 from .steps import expert_batch, expert_step, generator_batch, generator_step
 
@@ -69,7 +69,8 @@ def look(
     networks = build.build_networks(settings)
     problems, remarks, offsets, accuracy = ask_expert(settings, indexes, networks)
     problems += shared_videos(indexes)
-    remarks.append(summary(indexes["train"]))
+    if indexes["train"].left_out:
+        remarks.append("clips without any window: " + ", ".join(sorted(indexes["train"].left_out)[:10]))
     first = each = None
     if timed and not problems:
         first, each = time_steps(settings, windows, indexes["train"], networks)

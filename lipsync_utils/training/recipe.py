@@ -50,16 +50,21 @@ GENERATOR = TrainConfig(
     save_every=500,
     sample_every=500,
 )
+#: Training weights further, as the embedded ones were: the rate starts lower, and the generator's norms stay.
+EXPERT_FURTHER = config.override(EXPERT, learning_rate=6e-4)
+GENERATOR_FURTHER = config.override(
+    GENERATOR, batch_size=4, sync_weight=0.05, learning_rate=3e-4, freeze_norm=True, steps=5500
+)
 
 
 @dataclass(frozen=True)
 class RecipeSize:
     """How much of everything: actors and seconds of speech each, and steps."""
 
-    actors: int = 48
-    independent_actors: int = 24
+    actors: int = 148
+    independent_actors: int = 84
     test_actors: int = 10
-    seconds: float = 30.0
+    seconds: float = 14.0
     expert_steps: int = 4000
     generator_steps: int = 4000
     disc_steps: int = 500
@@ -97,11 +102,14 @@ def with_test(clips: list[ActorClip], test: list[ActorClip]) -> list[ClipFaces]:
     return [c.faces for c in clips] + [dataclasses.replace(c.faces, split="val") for c in test]
 
 
-def make_expert(clips: list[ClipFaces], run: Path, size: RecipeSize, seed: int, live: bool = True):
-    """Train an expert from scratch."""
+def make_expert(
+    clips: list[ClipFaces], run: Path, size: RecipeSize, seed: int, start: str = "scratch", live: bool = True
+):
+    """Train an expert from scratch, or further from `start` (as TrainConfig.start)."""
     steps = size.expert_steps
     settings = config.override(
-        EXPERT,
+        EXPERT if start == "scratch" else EXPERT_FURTHER,
+        start=start,
         steps=steps,
         seed=seed,
         warmup_steps=min(100, max(steps // 10, 1)),
@@ -111,17 +119,22 @@ def make_expert(clips: list[ClipFaces], run: Path, size: RecipeSize, seed: int, 
     return train(settings, clips, run, windows=WINDOWS, live=live)
 
 
-def make_generator(clips: list[ClipFaces], expert: Path, run: Path, size: RecipeSize, seed: int, live: bool = True):
-    """Train a generator whose ear comes from the expert, with that expert as a loss."""
-    first, steps = run / "first.safetensors", size.generator_steps
-    if not first.is_file():
-        torch.manual_seed(seed)
-        network = checkpoints.KINDS["generator"](GENERATOR.width)
-        hear_like(network, checkpoints.load(expert, "expert"))
-        checkpoints.export(first, network, mel_alignment=WINDOWS.alignment)
+def make_generator(
+    clips: list[ClipFaces],
+    expert: Path,
+    run: Path,
+    size: RecipeSize,
+    seed: int,
+    start: str = "scratch",
+    live: bool = True,
+):
+    """Train a generator with that expert as a loss: from scratch with the expert's ear, or further from `start`."""
+    settings, steps = GENERATOR_FURTHER, size.generator_steps
+    if start == "scratch":
+        settings, start = GENERATOR, str(_with_ear(expert, run / "first.safetensors", seed))
     settings = config.override(
-        GENERATOR,
-        start=str(first),
+        settings,
+        start=start,
         expert=str(expert),
         steps=steps,
         seed=seed,
@@ -132,6 +145,16 @@ def make_generator(clips: list[ClipFaces], expert: Path, run: Path, size: Recipe
         sample_every=max(steps // 8, 1),
     )
     return train(settings, clips, run, windows=WINDOWS, live=live, check=False)  # a toy judge may guess
+
+
+def _with_ear(expert: Path, path: Path, seed: int) -> Path:
+    """A new generator whose sound encoder is a copy of the expert's, unless `path` has it already."""
+    if not path.is_file():
+        torch.manual_seed(seed)
+        network = checkpoints.KINDS["generator"](GENERATOR.width)
+        hear_like(network, checkpoints.load(expert, "expert"))
+        checkpoints.export(path, network, mel_alignment=WINDOWS.alignment)
+    return path
 
 
 def make_discriminator(
