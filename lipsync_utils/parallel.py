@@ -164,7 +164,8 @@ def run_stage(stage: str, items: list[Item], work: Callable[[Item], Done], *, ro
                 open_items.append(item)
             else:
                 rows[item.id] = known
-        log.info("%s: %d of %d done before", stage, len(items) - len(open_items), len(items))
+        if len(open_items) < len(keys):
+            log.info("%s: %d of %d done before", stage, len(keys) - len(open_items), len(items))
         if open_items:
             results = map_items(work, open_items, scheduler=scheduler, workers=workers, desc=stage, unit=unit)
             for item, result in results:

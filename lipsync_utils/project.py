@@ -255,8 +255,9 @@ def progress(items: Iterable | None = None, *, total: int | None = None, desc: s
 
 
 def setup_logging(level: int = logging.INFO) -> None:
-    """Show the package's log lines in a notebook or terminal: time, level, text."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    """Show the package's log lines: time, level, text. In a notebook they are output like any other, not errors."""
+    stream = sys.stdout if "ipykernel" in sys.modules else sys.stderr
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=stream)
     logging.getLogger("lipsync_utils").setLevel(level)
 
 
