@@ -13,10 +13,12 @@ DARK, MIDDLE, LIGHT = "#08519c", "#d95f0e", "#bdbdbd"
 
 def contact_sheet(pictures_bgr: Sequence[np.ndarray], labels: Sequence[str], title: str = "",
                   columns: int = 6) -> Figure:
-    """Small pictures (h, w, 3) uint8 BGR with a line of text each, in rows of `columns`."""
-    rows = max(1, -(-len(pictures_bgr) // columns))
-    figure, axes = plt.subplots(rows, columns, figsize=(1.75 * columns, 2.0 * rows), squeeze=False,
-                                layout="constrained")
+    """Small pictures (h, w, 3) uint8 BGR with a label each, in rows of `columns`; as wide as a page from 5 columns."""
+    rows, wide = max(1, -(-len(pictures_bgr) // columns)), min(2.6, 11 / columns)
+    tallest = max((np.shape(picture)[0] / np.shape(picture)[1] for picture in pictures_bgr), default=1.0)
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
+    figure, axes = plt.subplots(rows, columns, figsize=(wide * columns, rows * (wide * tallest + 0.17 * lines) + 0.4),
+                                squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label in zip(axes.flat, pictures_bgr, labels):
@@ -68,7 +70,8 @@ def box_over_time(raw: np.ndarray, boxes: np.ndarray, fps: float = 25.0) -> Figu
         axis.plot(seconds, boxes[:, column], color=DARK, label="normalised, smooth")
         axis.set_ylabel(name)
     axes[0].set_title("One track's box over time")
-    axes[0].legend()
+    axes[0].invert_yaxis()  # as in a picture: down is down
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     axes[1].set_xlabel("time (s)")
     return figure
 

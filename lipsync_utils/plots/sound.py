@@ -49,7 +49,8 @@ def waveform(wav: np.ndarray, settings: SplitConfig | None = None, *, start_s: f
     upper.set(ylim=(-1.15, 1.15), ylabel="sound", title=title)
     draw_level(lower, wav, settings, start_s, end_s)
     lower.set(xlim=(start_s, end_s), xlabel="seconds")
-    shown = sorted({span.reason for span in [*clips, *rejected]}, key=str)
+    inside = [span for span in [*clips, *rejected] if span.start_s < end_s and span.end_s > start_s]
+    shown = sorted({span.reason for span in inside}, key=str)
     patches = [Patch(fc=look_of(r)[0], hatch=look_of(r)[1], ec="grey", alpha=0.6, label=look_of(r)[2]) for r in shown]
     upper.legend(handles=patches, loc="lower right", ncols=4, fontsize=8)
     return figure
@@ -73,7 +74,8 @@ def draw_level(axis, wav: np.ndarray, settings: SplitConfig, start_s: float, end
     limit = threshold_dbfs(wav, settings)
     axis.plot(times, levels, color="#08519c", linewidth=1)
     axis.axhline(limit, color="#d95f0e", linestyle="--", linewidth=1.5)
-    axis.text(end_s, limit + 1.5, f"threshold {limit:.0f} dBFS ", ha="right", color="#a63603", fontsize=9)
+    axis.text(end_s, limit + 1.5, f"threshold {limit:.0f} dBFS ", ha="right", color="#a63603", fontsize=9,
+              bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
     axis.set(ylim=(FLOOR_DBFS, 0), ylabel=f"level of {settings.min_silence_ms} ms, dBFS")
 
 
@@ -90,8 +92,8 @@ def timeline(rows: Sequence[Clip | Span], title: str = "What became of every sec
     axis.legend(handles=patches, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, fontsize=8, frameon=False)
     axis.set_yticks(range(len(videos)), videos)
     axis.invert_yaxis()
-    axis.set(xlabel="seconds of the video")
-    figure.suptitle(title, fontsize=11)
+    axis.set(xlabel="seconds of the video", xlim=(0, max(row.end_s for row in rows)))
+    figure.suptitle(title)
     return figure
 
 

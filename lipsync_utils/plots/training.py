@@ -44,6 +44,7 @@ def training_curves(runs: Mapping[str, Sequence[dict]], strip_rgb=None) -> Figur
                 )
         if name in ("sync", "bce"):
             axis.axhline(COIN_FLIP, color="grey", linewidth=0.8)
+            axis.set_ylim(top=max(axis.get_ylim()[1], COIN_FLIP + 0.06))
             axis.text(axis.get_xlim()[1], COIN_FLIP, "guessing ", ha="right", va="bottom", fontsize=8, color="grey")
         axis.set(xlabel="step", title=LOSSES[name])
         if axis.get_legend_handles_labels()[0]:
