@@ -6,8 +6,8 @@ import time
 import pytest
 import torch
 
-from lipsync_utils import config, models, training, windows
-from lipsync_utils.training import build
+from lipsync_utils import checkpoints, config, models, training, windows
+from lipsync_utils.training import build, recipe
 from lipsync_utils.training.steps import generator_batch
 from tests.toys import toy_clips
 
@@ -121,3 +121,19 @@ def bench_time_to_first_step(record_property, tmp_path):
     except Exception as error:  # no embedded weights yet
         pytest.skip(str(error))
     record_property("one-step run with evaluation and saving, s", time.perf_counter() - tick)
+
+
+def bench_expert_losses(record_property, tmp_path):
+    """Binary cross-entropy on the cosine against the contrastive loss: as many windows, then people never seen."""
+    size = recipe.RecipeSize(actors=12, independent_actors=0, test_actors=4, seconds=14.0)
+    people = recipe.make_actors(tmp_path / "actors", size)
+    clips, test = recipe.with_test(people["train"], people["test"]), [c.faces for c in people["test"]]
+    for loss, per_clip in (("bce", 1), ("contrastive", recipe.EXPERT.windows_per_clip)):
+        settings = config.override(
+            recipe.EXPERT, expert_loss=loss, windows_per_clip=per_clip, steps=600, evaluate_every=600, save_every=600
+        )
+        done = training.train(settings, clips, tmp_path / loss, windows=recipe.WINDOWS, live=False, check=False)
+        found = training.judge(checkpoints.load(done.weights, "expert"), test)
+        record_property(f"{loss}: two-way accuracy after {settings.steps} steps, %", 100 * found.accuracy)
+        record_property(f"{loss}: offset exact, % of clips", 100 * found.exact)
+        record_property(f"{loss}: s a step", done.s_per_step)
