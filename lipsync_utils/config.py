@@ -281,6 +281,7 @@ class StudyConfig:
     """The long study of stage 09: what each trap costs, and how many seconds of a speaker are needed."""
 
     size: str = "full"               # its name in the tables
+    preset: str = "sample"           # whose networks and first weights; "sample" also renders the speaker's data
     steps: int = 200                 # of every fine-tuning
     batch_size: int = 8              # windows
     learning_rate: float = 2e-4
@@ -298,9 +299,12 @@ class StudyConfig:
         check(self.test_clips >= 1 and bool(self.seeds), "the study needs a test clip and a seed")
 
 
-STUDY_FULL = StudyConfig()
-STUDY_SMALL = StudyConfig(size="small", steps=60, speaker_s=60.0, curve_s=(10.0, 20.0, 40.0, 80.0), test_clips=6,
-                          seeds=(1,))
+STUDY_SIZES = {study.size: study for study in (
+    StudyConfig(),
+    StudyConfig(size="small", steps=60, speaker_s=60.0, curve_s=(10.0, 20.0, 40.0, 80.0), test_clips=6, seeds=(1,)),
+    StudyConfig(size="article", preset="article", steps=1500, batch_size=16, learning_rate=1e-4, sync_weight=0.03,
+                speaker_s=1800.0, curve_s=(60.0, 300.0, 1800.0, 7200.0)),
+)}
 
 
 @dataclass(frozen=True)

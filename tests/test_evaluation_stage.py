@@ -291,7 +291,7 @@ def test_every_trap_trains(name, faces_of, tmp_path):
 
 def test_the_study_writes_rows_with_settings_and_continues_where_it_was(tmp_path, clips, faces_of, monkeypatch):
     quick = StudyConfig(size="small", steps=1, batch_size=2, speaker_s=5, curve_s=(5, 6), seeds=(1,), test_clips=2)
-    monkeypatch.setattr(study, "test_clips", lambda folder, n: clips[:n])
+    monkeypatch.setattr(study, "test_clips", lambda settings, folder: clips[:settings.test_clips])
     monkeypatch.setattr(study, "speaker_faces", lambda folder, seconds: faces_of)
     monkeypatch.setattr(study, "TRAPS", {name: traps.TRAPS[name] for name in ("safe", "late_sound")})
     calls, numbers = [], {"judge_distance": 0.5, "offset_frames": 1.0}

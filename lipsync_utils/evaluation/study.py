@@ -1,7 +1,8 @@
 """The long study: what the article's traps cost one at a time, and how many seconds of a speaker are needed.
 
-    python -m lipsync_utils.evaluation.study            hours; continues where it was stopped
-    python -m lipsync_utils.evaluation.study --small    minutes
+    python -m lipsync_utils.evaluation.study                   an hour or two; continues where it was stopped
+    python -m lipsync_utils.evaluation.study --size small      minutes
+    python -m lipsync_utils.evaluation.study --size article    GPU, days: published weights, your own data (notebook 04)
 
 Every result is a row in data/study/traps.csv or data/study/curve.csv with its settings and seed; films, data and
 weights that are made on the way lie in outputs/study/ and may be deleted.
@@ -16,15 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import __version__, checkpoints, talkshow
+from .. import __version__, talkshow
 from ..audio import load_wav, melspectrogram
-from ..config import STUDY_FULL, STUDY_SMALL, EvaluationConfig, StudyConfig
+from ..config import STUDY_SIZES, EvaluationConfig, StudyConfig, preset
 from ..parallel import Failure, map_items
-from ..project import DataSet, atomic_file, content_hash, home, lock, run_folder, setup_logging
+from ..project import DataSet, atomic_file, content_hash, data_set, home, lock, run_folder, setup_logging
 from ..records import read_csv, write_csv
 from ..windows import ClipFaces, load_clips
-from .clips import TestClip, rendered_clips
+from .clips import TestClip, held_out, rendered_clips
 from .look import find_speaker, look_at
+from .models import base_weights
 from .stage import Case, measure_case
 from .traps import COLUMNS_PER_FRAME, TRAPS, Trap
 from .tuning import fine_tune
@@ -99,7 +101,7 @@ def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestCl
 
     clips: the speaker's faces and sound.  folder: for weights and films.  The base and the case share everything else.
     """
-    began, weights = time.perf_counter(), None
+    began, base, weights = time.perf_counter(), base_weights(preset(settings.preset)), None
     if case.trap is not None:
         output = folder / "weights" / f"{settings.size}-{case.name.replace(' ', '')}-{case.seed}.safetensors"
         weights = fine_tune(first_seconds(clips, case.speaker_s), case.trap, settings, case.seed, output)
@@ -107,15 +109,14 @@ def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestCl
     rows = []
     for number, clip in enumerate(tests):
         speech = tests[(number + 1) % len(tests)]
-        what = Case(f"{settings.size}-{case.name}-{case.seed}", clip, speech,
-                    weights or checkpoints.embedded("generator"))
+        what = Case(f"{settings.size}-{case.name}-{case.seed}", clip, speech, weights or base)
         score = measure_case(what, folder, EvaluationConfig(identity_frames=1)).rows[0]
         measured = {f.name: getattr(score, f.name) for f in fields(StudyRow) if hasattr(score, f.name)}
         rows.append(StudyRow(
             case=case.name, title=case.title, size=settings.size, seed=case.seed,
             steps=settings.steps if case.trap else 0, batch_size=settings.batch_size,
             learning_rate=settings.learning_rate, sync_weight=settings.sync_weight, speaker_s=case.speaker_s,
-            minutes=round(minutes, 2), base=base_hash(), machine=machine(), version=__version__, **measured))
+            minutes=round(minutes, 2), base=base_hash(settings), machine=machine(), version=__version__, **measured))
     return rows
 
 
@@ -133,9 +134,9 @@ def first_seconds(clips: Sequence[ClipFaces], seconds: float) -> list[ClipFaces]
     return chosen
 
 
-def base_hash() -> str:
+def base_hash(settings: StudyConfig) -> str:
     """Which weights the fine-tunings begin with: 12 digits of their sha256."""
-    return content_hash(checkpoints.embedded("generator"))[:12]
+    return content_hash(base_weights(preset(settings.preset)))[:12]
 
 
 def machine() -> str:
@@ -183,10 +184,19 @@ def course_faces(data: DataSet) -> list[ClipFaces]:
     return [clip for clip in load_clips(data) if clip.split == "train"]
 
 
-def test_clips(folder: Path, n: int) -> list[TestClip]:
-    """The host's first n held-out videos, rendered if need be."""
-    talkshow.render(n, 6.0, Path(folder), held_out=True)
-    return rendered_clips(folder)[:n]
+def clips_of(settings: StudyConfig, folder: Path, seconds: float) -> list[ClipFaces]:
+    """The speaker's faces to tune on, so many seconds where there are: the rendered host, or one's own data."""
+    own = settings.preset != "sample"
+    return course_faces(data_set(preset(settings.preset).data)) if own else speaker_faces(folder / "speaker", seconds)
+
+
+def test_clips(settings: StudyConfig, folder: Path) -> list[TestClip]:
+    """The held-out videos: the host's, rendered if need be, or those of one's own data."""
+    if settings.preset != "sample":
+        wanted = EvaluationConfig(max_clips=settings.test_clips, guest_clips=0)
+        return held_out(data_set(preset(settings.preset).data), wanted)
+    talkshow.render(settings.test_clips, 6.0, folder / "held_out", held_out=True)
+    return rendered_clips(folder / "held_out")[: settings.test_clips]
 
 
 test_clips.__test__ = False
@@ -199,7 +209,7 @@ def run(settings: StudyConfig, *, output: Path | None = None, folder: Path | Non
     """Do what is missing in the tables of `output` (default data/study/), a case at a time."""
     output, folder = output or home() / "data" / "study", folder or run_folder("study")
     with lock(folder, what="the study"):
-        tests = test_clips(folder / "held_out", settings.test_clips)
+        tests = test_clips(settings, folder)
         for table, cases in ((TRAP_TABLE, trap_cases(settings)), (CURVE_TABLE, curve_cases(settings))):
             for case in cases:
                 rows = read_csv(output / table, StudyRow) if (output / table).is_file() else []
@@ -207,7 +217,7 @@ def run(settings: StudyConfig, *, output: Path | None = None, folder: Path | Non
                     log.info("%s: %s, seed %d: done before", table, case.title, case.seed)
                     continue
                 log.info("%s: %s, seed %d, %s", table, case.title, case.seed, settings.size)
-                clips = speaker_faces(folder / "speaker", case.speaker_s) if case.trap else []
+                clips = clips_of(settings, folder, case.speaker_s) if case.trap else []
                 keep = [row for row in rows if key_of(row) != (settings.size, case.name, case.seed)]
                 write_csv(output / table, keep + run_case(case, clips, tests, settings, folder), StudyRow)
 
@@ -220,7 +230,7 @@ def key_of(row: StudyRow) -> tuple[str, str, int]:
 def is_done(case: StudyCase, settings: StudyConfig, rows: Sequence[StudyRow], tests: Sequence[TestClip]) -> bool:
     """Whether all rows of a case are there, made with the same settings."""
     mine = [row for row in rows if key_of(row) == (settings.size, case.name, case.seed)]
-    wanted = settings.steps if case.trap else 0, settings.batch_size, case.speaker_s, base_hash()
+    wanted = settings.steps if case.trap else 0, settings.batch_size, case.speaker_s, base_hash(settings)
     same = all((row.steps, row.batch_size, row.speaker_s, row.base) == wanted for row in mine)
     return same and {row.clip_id for row in mine} == {clip.clip_id for clip in tests}
 
@@ -228,12 +238,10 @@ def is_done(case: StudyCase, settings: StudyConfig, rows: Sequence[StudyRow], te
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m lipsync_utils.evaluation.study", description=__doc__)
-    parser.add_argument("--small", action="store_true", help="a small version of the study, in minutes")
-    parser.add_argument("--steps", type=int, help="of every fine-tuning, instead of the size's own")
+    parser.add_argument("--size", choices=STUDY_SIZES, default="full")
     given = parser.parse_args(arguments)
-    settings = STUDY_SMALL if given.small else STUDY_FULL
     setup_logging()
-    run(replace(settings, steps=given.steps) if given.steps else settings)
+    run(STUDY_SIZES[given.size])
 
 
 if __name__ == "__main__":

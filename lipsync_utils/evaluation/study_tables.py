@@ -35,7 +35,8 @@ def read_study(table: str, folder: Path | None = None) -> tuple[list[StudyRow], 
     """The rows of a study table at the largest size that is there, and that size. ([], "") where nothing was run."""
     path = (folder or home() / "data" / "study") / table
     rows = read_csv(path, StudyRow) if path.is_file() else []
-    size = next((s for s in ("full", "small") if any(row.size == s for row in rows)), rows[0].size if rows else "")
+    there = [row.size for row in rows]
+    size = next((size for size in ("article", "full", "small", *there) if size in there), "")
     return [row for row in rows if row.size == size], size
 
 

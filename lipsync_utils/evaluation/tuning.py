@@ -10,6 +10,7 @@ from ..config import StudyConfig, WindowsConfig, override, preset
 from ..parallel import worker_count
 from ..training import train
 from ..windows import ClipFaces
+from .models import base_weights
 from .traps import Trap
 
 ANY_DRIFT_S = 1e6  # the study trains on purpose on clips that the course refuses
@@ -17,18 +18,19 @@ ANY_DRIFT_S = 1e6  # the study trains on purpose on clips that the course refuse
 
 def fine_tune(clips: Sequence[ClipFaces], trap: Trap, settings: StudyConfig, seed: int, output: Path, *,
               start: Path | None = None) -> Path:
-    """Tune the embedded generator as notebook 06 does, with one trap switched on; writes its weights to `output`.
+    """Tune the base of the study's preset as notebook 06 does, with one trap switched on; writes weights to `output`.
 
     start: other weights to begin with.  What the run leaves lies in a folder beside `output`; a run that was stopped
     continues.  The same arguments give the same weights.
     """
     spoiled = trap.spoil(clips) if trap.spoil else list(clips)
-    start = start or checkpoints.embedded("generator")
+    chosen = preset(settings.preset)
+    start = start or base_weights(chosen)
     first = checkpoints.load(start, "generator")
     spoken_as = first.mel_alignment
     wanted = WindowsConfig(alignment=trap.alignment or spoken_as, max_drift_s=ANY_DRIFT_S, val_windows=8, seed=seed)
     how = override(
-        preset("sample").generator, start=str(start), width=first.width, steps=settings.steps,
+        chosen.generator, start=str(start), width=first.width, steps=settings.steps,
         batch_size=settings.batch_size, learning_rate=settings.learning_rate, expert_mode=trap.expert_mode,
         sync_weight=settings.sync_weight if trap.sync else 0.0, seed=seed,
         evaluate_every=settings.steps, sample_every=settings.steps, save_every=50, keep=1)
