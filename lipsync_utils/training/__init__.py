@@ -8,7 +8,7 @@ generator_step, expert_step         one optimiser step on a batch
 
 from .alignment import alignment_scores
 from .build import hear_like, open_network
-from .compare import ClipScore, difference, means, redraw, score, score_clip
+from .compare import ClipScore, difference, means, redraw, score, score_clip, table_text
 from .cost import cost_lines
 from .loop import TrainResult, train
 from .preflight import Preflight, look
@@ -51,5 +51,6 @@ __all__ = [
     "redraw",
     "score",
     "score_clip",
+    "table_text",
     "train",
 ]

@@ -100,6 +100,14 @@ def means(scores: list[ClipScore]) -> dict[str, float]:
     return {name: float(np.nanmean([getattr(s, name) for s in scores])) for name in LOWER_IS_BETTER}
 
 
+def table_text(table: dict[str, dict[str, float]]) -> str:
+    """The means of several models as lines of text, one model a line. table: model -> measure -> mean."""
+    measures = next(iter(table.values()))
+    lines = [f"{'':>8} " + " ".join(f"{measure:>18}" for measure in measures)]
+    lines += [f"{name:>8} " + " ".join(f"{value:18.3f}" for value in row.values()) for name, row in table.items()]
+    return "\n".join(lines)
+
+
 def difference(after: list[ClipScore], before: list[ClipScore], name: str) -> metrics.PairedDifference:
     """after - before in one measure, with an interval over videos."""
     a, b = ([getattr(s, name) for s in scores] for scores in (after, before))

@@ -6,7 +6,7 @@ same item for the same seed. Faces are kept as one array of 96x96 crops per clip
 
 from .batches import StepBatches, Windows, order
 from .clips import FACE_PX, ClipFaces, load_clips
-from .index import MIN_FRAMES, WINDOW, WindowIndex, index_windows, spread, summary, usable_windows
+from .index import MIN_FRAMES, WINDOW, WindowIndex, index_windows, some_clips, spread, summary, usable_windows
 
 __all__ = ["FACE_PX", "MIN_FRAMES", "WINDOW", "ClipFaces", "StepBatches", "WindowIndex", "Windows", "index_windows",
-           "load_clips", "order", "spread", "summary", "usable_windows"]
+           "load_clips", "order", "some_clips", "spread", "summary", "usable_windows"]

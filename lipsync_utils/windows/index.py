@@ -92,6 +92,11 @@ def spread(index: WindowIndex, n: int) -> list[int]:
     return np.unique(np.linspace(0, len(index) - 1, min(n, len(index))).round().astype(int)).tolist()
 
 
+def some_clips(index: WindowIndex, n: int) -> list[ClipFaces]:
+    """At most n clips of an index, spread over it so that they come from several videos; always the same ones."""
+    return index.clips[:: max(len(index.clips) // n, 1)][:n]
+
+
 def summary(index: WindowIndex) -> str:
     """One paragraph: how many windows of how many clips, and why others cannot be used."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(index.unusable.items())) or "none"
