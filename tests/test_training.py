@@ -16,7 +16,7 @@ import torch
 from lipsync_utils import checkpoints, config, losses, training
 from lipsync_utils.errors import CheckpointError, DataError, SettingError
 from lipsync_utils.training import build, memory, record, watch
-from lipsync_utils.training.trainer import differences
+from lipsync_utils.training.record import differences
 from tests.toys import toy_clip, toy_clips
 
 WINDOWS = config.WindowsConfig(val_windows=4)

@@ -18,6 +18,9 @@ from ..project import write_bytes, write_text
 
 log = logging.getLogger(__name__)
 
+#: Settings that may differ when a run is resumed: they do not change what a step does.
+FREE = {"workers", "save_every", "sample_every", "keep", "compile", "min_expert_accuracy"}
+
 COLUMNS = (
     "step",
     "phase",
@@ -147,3 +150,28 @@ def plain_state(value):
 def read_json(path: Path) -> dict | None:
     """A JSON file, or None if there is none."""
     return json.loads(path.read_text()) if path.is_file() else None
+
+
+def differences(before: dict, now: dict) -> list[str]:
+    """What keeps a run from being continued: "name=old, now new" for every setting that matters."""
+    found = []
+    for group in ("settings", "windows"):
+        for name, value in now[group].items():
+            old = before.get(group, {}).get(name)
+            old = tuple(old) if isinstance(old, list) else old
+            if old != value and name not in FREE and not (name == "steps" and not now["settings"]["decay"]):
+                found.append(f"{name}={old!r}, now {value!r}")
+    found += [f"other {what}" for what in ("data", "processes") if before.get(what) != now[what]]
+    return found
+
+
+def set_aside(folder: Path):
+    """Move what an earlier run left in a folder to a folder beside it: nothing trained is ever lost."""
+    number = 1
+    while (target := folder.with_name(f"{folder.name}-before-{number}")).exists():
+        number += 1
+    target.mkdir()
+    for item in folder.iterdir():
+        if not item.name.startswith(".lock"):
+            item.rename(target / item.name)
+    log.warning("the earlier run %s was set aside as %s", folder.name, target.name)

@@ -24,10 +24,6 @@ from .validate import evaluate
 
 log = logging.getLogger(__name__)
 
-#: Settings that may differ when a run is resumed: they do not change what a step does.
-FREE = {"workers", "save_every", "sample_every", "keep", "compile", "min_expert_accuracy"}
-
-
 @dataclass(frozen=True)
 class TrainResult:
     """What a run came to. weights: its newest checkpoint; best: that with the lowest held-out loss; rows: history.
@@ -89,11 +85,11 @@ class Trainer:
         }
         before = record.read_json(self.folder / "settings.json")
         if before and not resume and self.accelerator.is_main_process:
-            _set_aside(self.folder)
+            record.set_aside(self.folder)
             before = None
         saved = record.newest_checkpoint(self.folder, self.kind) if before and resume else None
         if saved:
-            changed = differences(before, facts)
+            changed = record.differences(before, facts)
             if changed:
                 raise SettingError(
                     f"{self.folder.name} was begun with other settings ({', '.join(changed)}): choose another "
@@ -283,28 +279,3 @@ class Trainer:
             f"{self.folder.name}, step {self.step}: the loss ({', '.join(bad)}) is no number. Windows of this batch: "
             f"{clips}. Look at these clips, or lower learning_rate; the newest checkpoint is good."
         )
-
-
-def differences(before: dict, now: dict) -> list[str]:
-    """What keeps a run from being continued: "name=old, now new" for every setting that matters."""
-    found = []
-    for group in ("settings", "windows"):
-        for name, value in now[group].items():
-            old = before.get(group, {}).get(name)
-            old = tuple(old) if isinstance(old, list) else old
-            if old != value and name not in FREE and not (name == "steps" and not now["settings"]["decay"]):
-                found.append(f"{name}={old!r}, now {value!r}")
-    found += [f"other {what}" for what in ("data", "processes") if before.get(what) != now[what]]
-    return found
-
-
-def _set_aside(folder: Path):
-    """Move what an earlier run left in a folder to a folder beside it: nothing trained is ever lost."""
-    number = 1
-    while (target := folder.with_name(f"{folder.name}-before-{number}")).exists():
-        number += 1
-    target.mkdir()
-    for item in folder.iterdir():
-        if not item.name.startswith(".lock"):
-            item.rename(target / item.name)
-    log.warning("the earlier run %s was set aside as %s", folder.name, target.name)
