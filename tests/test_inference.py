@@ -10,17 +10,19 @@ from mouths import HEIGHT, WIDTH, Painter, faces, number_of, video, wav
 from PIL import Image
 from scipy.io import wavfile
 
-from lipsync_utils.audio import load_wav
+from lipsync_utils.audio import load_wav, mel_window
 from lipsync_utils.config import InferenceConfig, override
 from lipsync_utils.errors import FaceError, LipsyncError, MediaError, SettingError
 from lipsync_utils.faces import FaceTable
 from lipsync_utils.inference import find_person, lip_sync, make_engine, people_in, prepare, verify
 from lipsync_utils.inference.blend import blend, lower_face_mask
+from lipsync_utils.inference.lipsync import mel_of
 from lipsync_utils.inference.source import Source
 from lipsync_utils.inference.timeline import output_frames, source_frames, strengths
 from lipsync_utils.inference.voice import speaking_frames
 from lipsync_utils.media import ffmpeg, frames, probe
 from lipsync_utils.models import Wav2Lip
+from lipsync_utils.picker import FaceChoice
 
 PLAIN = InferenceConfig(engine="torch", label="none")
 N = 20
@@ -345,6 +347,8 @@ def test_bad_media(media, tmp_path):
     refuse(tmp_path / "grey.png", media / "short.wav", tmp_path, "no face was found")
     refuse(tmp_path / "text.png", media / "short.wav", tmp_path, "cannot be decoded|not a (video|picture)")
     refuse(media / "short.wav", media / "short.wav", tmp_path, "no picture")
+    refuse(media / "video.mp4", media / "short.wav", tmp_path, "smaller static_frame", table=faces(N),
+           settings=override(PLAIN, static=True, static_frame=99))
     refuse(tmp_path / "missing.png", media / "short.wav", tmp_path, "no such file")
     refuse(media / "video.mp4", media / "short.wav", tmp_path, "at least 40 px", table=faces(N, ((40, 30, 70, 70),)))
     refuse(media / "video.mp4", media / "short.wav", tmp_path, "find them again", table=faces(N, size=(80, 80)))
@@ -358,6 +362,35 @@ def test_bad_speech(media, tmp_path):
     refuse(media / "video.mp4", media / "video.mp4", tmp_path, "no sound", table=faces(N))
     refuse(media / "video.mp4", None, tmp_path, "no speech was given", table=faces(N))
     refuse(media / "video.mp4", {5: media / "short.wav"}, tmp_path, r"no person with track id 5 .* \[0\]", faces(N))
+    refuse(media / "video.mp4", {"left": media / "short.wav"}, tmp_path, "whole numbers; FaceChoice.of", faces(N))
+    (tmp_path / "text.wav").write_text("hello")
+    refuse(media / "video.mp4", tmp_path / "text.wav", tmp_path, "export it again as wav", table=faces(N))
+    refuse(media / "video.mp4", {0: tmp_path / "none.wav"}, tmp_path, "no such file", table=faces(N))
+
+
+def test_who_speaks_must_be_clear(media, tmp_path):
+    """Several people and nobody chosen, or somebody chosen who has nothing to say: never a guess."""
+    table = faces(N, ((10, 30, 60, 100), (95, 30, 145, 100)))
+    nobody = FaceChoice.of(media / "video.mp4", faces=table)
+    refuse(media / "video.mp4", media / "short.wav", tmp_path, "2 people", table)
+    refuse(media / "video.mp4", media / "short.wav", tmp_path, "2 people", table, choice=nobody)
+    refuse(media / "video.mp4", {}, tmp_path, "nobody was chosen", table)
+    nobody.pick(0, media / "short.wav")
+    nobody.pick(1)
+    refuse(media / "video.mp4", None, tmp_path, "track 1 was chosen and has nothing to say", table, choice=nobody)
+
+
+def test_a_generator_is_run_as_it_was_trained_and_the_published_ones_as_published(media, painter):
+    for trained, start in (("inference", 0), ("reference", 0), ("centred", -2), (None, 0)):
+        network = Painter()
+        if trained:
+            network.mel_alignment = trained
+        job = prepare(media / "video.mp4", media / "long.wav", generator=network, settings=PLAIN, faces=faces(N))
+        mel = job.talkers[0].mel
+        assert (mel_of(job.talkers[0], 10, 25.0, job.settings) == mel_window(mel, int((10 + start) * 3.2))).all()
+    asked = prepare(media / "video.mp4", media / "long.wav", generator=painter, faces=faces(N),
+                    settings=override(PLAIN, alignment="reference"))
+    assert (mel_of(asked.talkers[0], 10, 25.0, asked.settings) == mel_window(mel, int(9 * 3.2))).all()
 
 
 def test_output_must_be_another_mp4(media, painter, tmp_path):

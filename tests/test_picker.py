@@ -87,6 +87,8 @@ def test_unknown_persons_and_two_ways_at_once_are_refused(media):
         FaceChoice.of(media / "video.mp4", person=7, faces=table)
     with pytest.raises(SettingError, match="person and reference"):
         FaceChoice.of(media / "video.mp4", person=1, reference="x.png", faces=table)
+    with pytest.raises(MediaError, match="no such file"):
+        FaceChoice.of(media / "missing.mp4", person=1, cache_dir=media / "cache")
     with pytest.raises(FaceError, match="track id 9"):
         FaceChoice.of(media / "video.mp4", faces=table).pick(9)
 

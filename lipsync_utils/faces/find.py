@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import media as media_files
 from ..config import FacesConfig, settings_hash
+from ..media.tools import check_file
 from ..project import content_hash
 from .cache import read_table, write_table
 from .persons import Gatherer, gap_columns
@@ -25,7 +26,7 @@ def find_faces(media: Path, settings: FacesConfig | None = None, cache_dir: Path
     a row, never an error. Raises MediaError for a file without a picture, ManifestError for a cache file that was
     tampered with.
     """
-    settings = settings or FacesConfig()
+    settings, media = settings or FacesConfig(), check_file(media)
     key, made_with = content_hash(media) if cache_dir else "", settings_hash("faces", VERSION, settings)
     path = Path(cache_dir) / f"faces-{key[:16]}-{made_with[:8]}.csv" if cache_dir else None
     if path and path.exists():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import MediaError
+from ..errors import MediaError, SettingError
 from ..media import VideoReader, is_picture, probe, read_picture
 
 WINDOW_BYTES = 48 << 20  # held at once while a video runs backwards
@@ -49,7 +49,7 @@ class Source:
             for number, (_, frame) in enumerate(reader.decoded()):
                 if number == index:
                     return reader.to_bgr(frame)
-        raise MediaError(f"{self.path.name}: has no frame {index}; static_frame counts from 0")
+        raise SettingError(f"{self.path.name}: has no frame {index}; choose a smaller static_frame, it counts from 0")
 
     def pictures(self, order: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield the frames of these numbers: uint8 (h, w, 3) BGR, a copy each.

@@ -41,17 +41,21 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
                         "the camera, well lit, and at least 40 px wide")
     known = {p.track_id for p in people}
     if isinstance(speech, dict):
-        wanted = {int(track): Path(path) for track, path in speech.items()}
+        wanted = {track_number(track): Path(path) for track, path in speech.items()}
     else:
         chosen = choice.resolve(table, media) if choice is not None else {}
         if speech is None and not any(chosen.values()):
             raise SettingError("no speech was given: a sound file, or one for each person as {track_id: path}")
-        if choice is None and len(people) > 1:
+        if not chosen and len(people) > 1:
             raise FaceError(f"there are {len(people)} people in {Path(media).name}: choose who speaks, for example "
                             "with choice=FaceChoice.of(media, person='left') or speech={track_id: path}; "
                             f"the tracks are {sorted(known)}")
         chosen = chosen or {people[0].track_id: None}
-        wanted = {track: Path(own or speech) for track, own in chosen.items() if own or speech}
+        mute = [track for track, own in chosen.items() if not (own or speech)]
+        if mute:
+            raise SettingError(f"track {', '.join(map(str, mute))} was chosen and has nothing to say: give speech for all "
+                               "who are chosen, or choose fewer")
+        wanted = {track: Path(own or speech) for track, own in chosen.items()}
     unknown = sorted(set(wanted) - known)
     if unknown:
         raise FaceError(f"no person with track id {', '.join(map(str, unknown))} in {Path(media).name}; "
@@ -61,11 +65,20 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
     return wanted
 
 
+def track_number(key) -> int:
+    """A key of {track_id: path} as a track. Raises SettingError for anything but a whole number."""
+    try:
+        return int(key)
+    except (TypeError, ValueError):
+        raise SettingError(f"speech={{{key!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, person={key!r}) "
+                           "finds the track of a person") from None
+
+
 def make_talker(track_id: int, speech: Path, boxes: np.ndarray, settings: InferenceConfig) -> Talker:
     """Read one speech. In its pauses the mel is silence, so that the mouth closes whatever the noise."""
     wav = load_wav(speech)
     if not len(wav):
-        raise SettingError(f"{speech.name}: the speech has no sound in it")
+        raise SettingError(f"{speech.name}: the speech is empty (0 s); give a sound file with speech in it")
     mel = melspectrogram(wav)
     voiced = speaking(wav)
     if settings.close_mouth and settings.paste == "blend":

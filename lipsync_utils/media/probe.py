@@ -45,7 +45,7 @@ class MediaInfo:
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels, upright. Raises MediaError without picture."""
         if self.width_px is None:
-            raise MediaError(f"{self.path}: has no picture")
+            raise MediaError(f"{self.path}: has no picture; give a picture, or a video with a picture track")
         return self.width_px, self.height_px
 
 
@@ -81,7 +81,8 @@ def first_frame(container, stream, path: Path) -> av.VideoFrame:
         for frame in container.decode(stream):
             return frame
     except av.error.FFmpegError as error:
-        raise MediaError(f"{path}: its picture cannot be decoded ({error.strerror}); export it again") from error
+        raise MediaError(f"{path}: its picture cannot be decoded ({error.strerror}); export it as JPEG, PNG or mp4"
+                         ) from error
     raise MediaError(f"{path}: has a picture track without a single picture; export or download it again")
 
 
