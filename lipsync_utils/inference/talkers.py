@@ -53,8 +53,8 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
         chosen = chosen or {people[0].track_id: None}
         mute = [track for track, own in chosen.items() if not (own or speech)]
         if mute:
-            raise SettingError(f"track {', '.join(map(str, mute))} was chosen and has nothing to say: give speech for all "
-                               "who are chosen, or choose fewer")
+            raise SettingError(f"track {', '.join(map(str, mute))} was chosen and has nothing to say: give speech for "
+                               "all who are chosen, or choose fewer")
         wanted = {track: Path(own or speech) for track, own in chosen.items()}
     unknown = sorted(set(wanted) - known)
     if unknown:
@@ -70,8 +70,8 @@ def track_number(key) -> int:
     try:
         return int(key)
     except (TypeError, ValueError):
-        raise SettingError(f"speech={{{key!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, person={key!r}) "
-                           "finds the track of a person") from None
+        raise SettingError(f"speech={{{key!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, "
+                           f"person={key!r}) finds the track of a person") from None
 
 
 def make_talker(track_id: int, speech: Path, boxes: np.ndarray, settings: InferenceConfig) -> Talker:
