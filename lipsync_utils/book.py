@@ -1,4 +1,4 @@
-"""The course as a web site in docs/_site/: README as the front page, a page per notebook, a page of the public API.
+"""The course as a web site in docs/_site/: README as the front page, a page per notebook, the guide, the public API.
 
     python -m lipsync_utils.book
 
@@ -41,11 +41,11 @@ def page(title: str, body: str, links: list[tuple[str, str]], here: str, wide: b
 
 
 def markdown(text: str) -> str:
-    """Markdown as HTML, links to notebooks turned into links to their pages."""
+    """Markdown as HTML, links to notebooks and pages of docs/ turned into links to their pages."""
     import mistune
 
     body = mistune.create_markdown(escape=False, plugins=["table", "strikethrough", "url"])(text)
-    return re.sub(r'href="notebooks/([\w.-]+)\.ipynb"', r'href="\1.html"', body)
+    return re.sub(r'href="(?:notebooks|docs)/([\w.-]+)\.(?:ipynb|md)"', r'href="\1.html"', body)
 
 
 def title_of(notebook: Path) -> str:
@@ -98,7 +98,7 @@ def build(notebooks: Path, executed: Path, site: Path) -> list[str]:
 
     sources = discover(notebooks)
     links = [("The course", "index.html"), *((title_of(path), f"{path.stem}.html") for path in sources),
-             ("The package", "package.html")]
+             ("Guide", "guide.html"), ("The package", "package.html")]
     plain = []
     for source in sources:
         run = executed / source.name
@@ -111,6 +111,8 @@ def build(notebooks: Path, executed: Path, site: Path) -> list[str]:
         project.write_text(site / name, page(title, frame, links, name, wide=True))
     readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
     project.write_text(site / "index.html", page("Lip-sync one speaker", markdown(readme), links, "index.html"))
+    guide = (CHECKOUT / "docs" / "guide.md").read_text(encoding="utf-8")
+    project.write_text(site / "guide.html", page("Guide", markdown(guide), links, "guide.html"))
     package = page("The package", markdown(api(CHECKOUT / "lipsync_utils")), links, "package.html")
     project.write_text(site / "package.html", package)
     for picture in re.findall(r"\]\((docs/[\w./-]+\.(?:png|jpg|gif|mp4|svg))\)", readme):

@@ -27,7 +27,8 @@ TARGETS = {
     "app": (False, "serve the web app on this machine", ["-m", f"{MODULE}.picker.serve"]),
     "book": (False, "the notebooks as a web site in docs/_site/", ["-m", f"{MODULE}.book"]),
     "bench": (True, "the benchmark tables", ["-m", "pytest", *BENCH]),
-    "study": (False, "the long study (an hour or two, resumable); results in data/study/", ["-m", f"{MODULE}.evaluation.study"]),
+    "study": (False, "the long study (an hour or two, resumable); results in data/study/",
+              ["-m", f"{MODULE}.evaluation.study"]),
 }
 
 

@@ -22,7 +22,8 @@ def site(tmp_path, monkeypatch):
     nbformat.write(notebook, tmp_path / "executed" / "01_collect_videos.ipynb")
     (tmp_path / "docs" / "a.png").write_bytes(b"picture")
     table = "| a |\n|---|\n| [01](notebooks/01_collect_videos.ipynb) |\n"
-    (tmp_path / "README.md").write_text(f"# Course\n\n![faces](docs/a.png)\n\n{table}")
+    (tmp_path / "docs" / "guide.md").write_text("# Guide\n")
+    (tmp_path / "README.md").write_text(f"# Course, see the [guide](docs/guide.md)\n\n![faces](docs/a.png)\n\n{table}")
     module = '"""Does x."""\ndef f(a: int = 1):\n    """Say <f>.\n\n    More."""\n'
     (tmp_path / "lipsync_utils" / "x.py").write_text(module)
     monkeypatch.setattr(book, "CHECKOUT", tmp_path)
