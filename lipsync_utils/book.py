@@ -62,7 +62,7 @@ def definitions(path: Path) -> dict[str, ast.AST]:
 
 
 def public(module: Path) -> dict[str, ast.AST]:
-    """What a top-level name offers: a module's definitions; of a package also what its __init__ imports from inside."""
+    """What a top-level name offers: a module's definitions; of a package also what it imports from inside."""
     if module.is_file():
         return definitions(module)
     offered = definitions(module / "__init__.py")
