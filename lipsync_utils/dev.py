@@ -38,9 +38,11 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+# OMP_WAIT_POLICY: torch's threads wait for each other asleep. Awake, as is usual, they take each other's core as soon
+# as anything else runs on the machine, and training is many times slower (bench_training measures it).
 def run(command: list[str]) -> None:
     """Run a command in the project's folder with its output shown; stop with its status where it fails."""
-    done = subprocess.run(command, cwd=ROOT)
+    done = subprocess.run(command, cwd=ROOT, env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ})
     if done.returncode:
         say(f"stopped: {' '.join(command)} ended with status {done.returncode}")
         sys.exit(done.returncode if done.returncode > 0 else 1)

@@ -1,6 +1,9 @@
 """Speed of training, as ratios within one run: our step against a plain fp32 loop, loading, time to the first step."""
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 
 import pytest
@@ -121,6 +124,37 @@ def bench_time_to_first_step(record_property, tmp_path):
     except Exception as error:  # no embedded weights yet
         pytest.skip(str(error))
     record_property("one-step run with evaluation and saving, s", time.perf_counter() - tick)
+
+
+TWENTY_STEPS = """
+import time, torch
+from tests.benchmarks.bench_training import config, generator_batch, items_of, plain_step
+work = plain_step(0.25, generator_batch(items_of(4)[1]), "cpu")
+work()
+tick = time.perf_counter()
+for _ in range(20):
+    work()
+print((time.perf_counter() - tick) / 20)
+"""
+
+
+def bench_beside_another_program(record_property):
+    """A training step whose threads wait awake or asleep, on a quiet machine and beside a busy program."""
+    for policy in ("ACTIVE", "PASSIVE"):
+        for busy in (0, 1):
+            others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-c", TWENTY_STEPS],
+                    env={**os.environ, "OMP_WAIT_POLICY": policy, "PYTHONPATH": os.pathsep.join(sys.path)},
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
+            finally:
+                for other in others:
+                    other.kill()
+            record_property(f"s a step, waiting {policy.lower()}, {busy} busy programs", float(done.stdout))
 
 
 def bench_expert_losses(record_property, tmp_path):
