@@ -210,16 +210,17 @@ def run(settings: StudyConfig, *, output: Path | None = None, folder: Path | Non
     output, folder = output or home() / "data" / "study", folder or run_folder("study")
     with lock(folder, what="the study"):
         tests = test_clips(settings, folder)
-        for table, cases in ((TRAP_TABLE, trap_cases(settings)), (CURVE_TABLE, curve_cases(settings))):
-            for case in cases:
-                rows = read_csv(output / table, StudyRow) if (output / table).is_file() else []
-                if is_done(case, settings, rows, tests):
-                    log.info("%s: %s, seed %d: done before", table, case.title, case.seed)
-                    continue
-                log.info("%s: %s, seed %d, %s", table, case.title, case.seed, settings.size)
-                clips = clips_of(settings, folder, case.speaker_s) if case.trap else []
-                keep = [row for row in rows if key_of(row) != (settings.size, case.name, case.seed)]
-                write_csv(output / table, keep + run_case(case, clips, tests, settings, folder), StudyRow)
+        tables = ((TRAP_TABLE, trap_cases(settings)), (CURVE_TABLE, curve_cases(settings)))
+        work = [(table, case) for table, cases in tables for case in cases]
+        for table, case in sorted(work, key=lambda item: item[1].seed):  # both tables are whole after the first seed
+            rows = read_csv(output / table, StudyRow) if (output / table).is_file() else []
+            if is_done(case, settings, rows, tests):
+                log.info("%s: %s, seed %d: done before", table, case.title, case.seed)
+                continue
+            log.info("%s: %s, seed %d, %s", table, case.title, case.seed, settings.size)
+            clips = clips_of(settings, folder, case.speaker_s) if case.trap else []
+            keep = [row for row in rows if key_of(row) != (settings.size, case.name, case.seed)]
+            write_csv(output / table, keep + run_case(case, clips, tests, settings, folder), StudyRow)
 
 
 def key_of(row: StudyRow) -> tuple[str, str, int]:
