@@ -30,8 +30,10 @@ def training_curves(runs: Mapping[str, Sequence[dict]], strip_rgb=None) -> Figur
     runs: history rows by name of the run. strip_rgb: (h, w, 3) samples to show below.
     """
     names = [n for n in LOSSES if any(_series(rows, n, p).size for rows in runs.values() for p in ("train", "val"))]
-    figure = plt.figure(figsize=(4.2 * max(len(names), 1), 3.2 if strip_rgb is None else 6.6), layout="constrained")
-    upper, *lower = figure.subfigures(2, 1, height_ratios=(3, 3.4)) if strip_rgb is not None else [figure]
+    wide = 4.2 * max(len(names), 1)
+    high = 0.0 if strip_rgb is None else wide * strip_rgb.shape[0] / strip_rgb.shape[1] + 0.4
+    figure = plt.figure(figsize=(wide, 3.2 + high), layout="constrained")
+    upper, *lower = figure.subfigures(2, 1, height_ratios=(3.2, high)) if high else [figure]
     for axis, name in zip(np.atleast_1d(upper.subplots(1, max(len(names), 1))), names):
         for (colour, line), (run, rows) in zip(STYLES * 3, runs.items()):
             steps, values = _series(rows, name, "train")
