@@ -34,7 +34,7 @@ def mouths(rows: Mapping[str, Mapping[str, np.ndarray]], fps: float, title: str 
         for (name, curve), (colour, style, width) in zip(curves.items(), looks):
             axis.plot(np.arange(len(curve)) / fps, curve, style, color=colour, linewidth=width, label=name)
         axis.set(ylabel="opening", title=person)
-        axis.legend(loc="upper right", fontsize=8)
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)  # beside the curves, never over them
     axes[-1, 0].set_xlabel("time (s)")
     figure.suptitle(title)
     return figure
