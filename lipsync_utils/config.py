@@ -233,6 +233,7 @@ class TrainConfig:
     sync_schedule: str = "constant"  # constant, ramp, or reference (0 until an evaluation is below 0.75: a trap)
     sync_weight: float = 0.03
     sync_ramp_steps: int = 0
+    mouth_weight: float = 1.0        # of the mouth's pixels in L1; 1: as published; more: for training from scratch
     disc_weight: float = 0.0         # 0: without the discriminator; the reference with it: 0.07
     expert_mode: str = "eval"        # eval (frozen) or train (the reference: statistics of the batch, and they drift)
     expert_loss: str = "bce"         # of training the expert: bce (the reference) or contrastive (both in one batch)
@@ -263,6 +264,7 @@ class TrainConfig:
         check(self.sync_schedule in ("constant", "ramp", "reference"),
               f"sync_schedule must be constant, ramp or reference, got {self.sync_schedule!r}")
         check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")
+        check(self.mouth_weight >= 1, f"mouth_weight must be at least 1, got {self.mouth_weight}")
         check(self.expert_mode in ("eval", "train"), f"expert_mode must be eval or train, got {self.expert_mode!r}")
         check(self.expert_loss in ("bce", "contrastive"), f"expert_loss: bce or contrastive, got {self.expert_loss!r}")
         check(self.precision in ("auto", "fp32", "bf16", "fp16"),

@@ -135,3 +135,16 @@ def test_constant_and_ramp():
 def test_impossible_schedules_are_refused(bad):
     with pytest.raises(SettingError):
         losses.SyncSchedule(**bad)
+
+
+def test_mouth_l1_counts_the_mouth_more_and_an_even_difference_as_it_is():
+    truth = torch.zeros(2, 3, 5, 96, 96)
+    assert losses.mouth_l1(truth + 0.25, truth, 5.0).item() == pytest.approx(0.25)
+
+    def of_a_patch(top, left):
+        drawn = truth.clone()
+        drawn[..., top : top + 4, left : left + 4] = 1.0
+        return losses.mouth_l1(drawn, truth, 5.0).item()
+
+    mouth, cheek, eye = of_a_patch(73, 46), of_a_patch(60, 4), of_a_patch(30, 30)
+    assert mouth == pytest.approx(5 * cheek, rel=0.1) and cheek == pytest.approx(2 * eye, rel=0.1)

@@ -179,6 +179,7 @@ def time_steps(settings, windows, index, networks, repeats: int = 3) -> tuple[fl
                     discriminator=models.get("discriminator"),
                     disc_optimizer=optimisers.get("discriminator"),
                     disc_weight=settings.disc_weight,
+                    mouth_weight=settings.mouth_weight,
                     accelerator=accelerator,
                 )
         times.append((time.perf_counter() - tick) * settings.accumulate)

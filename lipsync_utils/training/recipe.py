@@ -42,6 +42,7 @@ GENERATOR = TrainConfig(
     steps=4000,
     batch_size=8,
     sync_weight=0.03,
+    mouth_weight=5.0,
     learning_rate=5e-4,
     warmup_steps=200,
     decay=True,
@@ -52,9 +53,7 @@ GENERATOR = TrainConfig(
 )
 #: Training weights further, as the embedded ones were: the rate starts lower, and the generator's norms stay.
 EXPERT_FURTHER = config.override(EXPERT, learning_rate=6e-4)
-GENERATOR_FURTHER = config.override(
-    GENERATOR, batch_size=4, sync_weight=0.05, learning_rate=3e-4, freeze_norm=True, steps=5500
-)
+GENERATOR_FURTHER = config.override(GENERATOR, learning_rate=3e-4, freeze_norm=True)
 
 
 @dataclass(frozen=True)

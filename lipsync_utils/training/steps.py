@@ -77,10 +77,12 @@ def generator_losses(
     discriminator=None,
     sync_weight=0.0,
     disc_weight=0.0,
+    mouth_weight=1.0,
     autocast=nullcontext,
 ):
     """Losses of the generator on a batch, as tensors: (generated faces, {"l1", "sync", "perceptual", "total"}).
 
+    mouth_weight: of the mouth in the total's L1, see losses.mouth_l1; "l1" itself is the plain one.
     A term of weight 0 is not computed. Sync and perceptual loss are in float32 at least, outside autocast.
     """
     with autocast():
@@ -91,8 +93,9 @@ def generator_losses(
         parts["sync"] = losses.sync_loss(expert, batch.sync_mel, generated)
     if disc_weight:
         parts["perceptual"] = discriminator.perceptual_loss(generated)
+    likeness = parts["l1"] if mouth_weight == 1 else losses.mouth_l1(generated, batch.truth, mouth_weight)
     parts["total"] = losses.generator_total(
-        parts["l1"], parts.get("sync"), parts.get("perceptual"), sync_weight, disc_weight
+        likeness, parts.get("sync"), parts.get("perceptual"), sync_weight, disc_weight
     )
     return generated, parts
 
@@ -107,6 +110,7 @@ def generator_step(
     discriminator=None,
     disc_optimizer=None,
     disc_weight=0.0,
+    mouth_weight=1.0,
     accelerator=None,
 ) -> dict[str, float]:
     """One step of the generator, and of the discriminator where there is one; returns the losses as numbers.
@@ -130,6 +134,7 @@ def generator_step(
             discriminator=bare,
             sync_weight=sync_weight,
             disc_weight=disc_weight,
+            mouth_weight=mouth_weight,
             autocast=autocast,
         )
         numbers = {name: value.item() for name, value in parts.items()}

@@ -267,6 +267,7 @@ class Trainer:
             discriminator=self.models.get("discriminator"),
             disc_optimizer=self.optimisers.get("discriminator"),
             disc_weight=self.settings.disc_weight,
+            mouth_weight=self.settings.mouth_weight,
             accelerator=self.accelerator,
         )
 

@@ -54,6 +54,7 @@ def batch_losses(trainer, main, items) -> dict[str, torch.Tensor]:
         sync_weight=trainer.settings.sync_weight if "expert" in models else 0.0,
         discriminator=discriminator,
         disc_weight=trainer.settings.disc_weight,
+        mouth_weight=trainer.settings.mouth_weight,
         autocast=autocast,
     )[1]
 
