@@ -38,11 +38,11 @@ def test_notebook_runs(path, house):
 
 
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[:2].isdigit()], ids=lambda path: path.stem)
-def test_no_warnings_are_printed(path, house):
+def test_nothing_is_printed_as_a_warning_or_error(path, house):
     executed = house / "outputs" / "executed" / path.name
     if not executed.exists():
         pytest.skip("it has not run")
     cells = json.loads(executed.read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     said = ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
-    assert not [text for text in said if "Warning" in text or "Traceback" in text]
+    assert not said
