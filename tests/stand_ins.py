@@ -80,5 +80,5 @@ if any("ipykernel" in word for word in sys.orig_argv):
         registry.REGISTRY[name] = replace(registry.REGISTRY[name], **facts)
     article = config.PRESETS["article"]
     config.PRESETS["article"] = replace(article, windows=replace(article.windows, val_windows=2),
-                                        expert=replace(article.expert, batch_size=4))
+                                        expert=replace(article.expert, batch_size=2))
 """

@@ -1,4 +1,10 @@
-"""A dry run of preset="article": the notebooks walk the Colab path at full width on tiny data with stand-in weights."""
+"""A dry run of preset="article": the notebooks walk the Colab path at full width on tiny data with stand-in weights.
+
+The walk through all notebooks takes 4.4 minutes of one CPU core (22 November 2026, one thread; seconds of CPU: 01 7,
+02 7, 03 10, 04 8, 05 16, 06 41, 07 59, 08 56, 09 55). That is too much for every `make test`, which must stay below 12
+minutes: GitHub does it on every push (.github/workflows/test.yml), and here
+`LIPSYNC_ARTICLE_WALK=1 make test ARGS=tests/test_article_preset.py`.
+"""
 import json
 import os
 from pathlib import Path
@@ -14,16 +20,16 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Notebooks that do the same whatever the preset: they bring their own data and are run by test_notebooks.
 SAME_FOR_BOTH = {"00_tour_the_course", "10_train_from_scratch"}
 WALK = [path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")) if path.stem not in SAME_FOR_BOTH]
-LINES = (("Goedenavond en welkom bij de praatshow, dames en heren.", "We praten vandaag over water en wind op zee."),
-         ("Het weer wordt morgen beter, zegt de man van het weer.", "Dan gaan we samen met de boot naar het eiland."),
-         ("Wie bakt er zondag een appeltaart voor de buren hier?", "De kat slaapt de hele dag op een warme stoel."))
-FEW = {"steps": 1, "batch_size": 2, "max_clips": 2, "learning_rate": 1e-7, "guest_clips": 0, "study_steps": 1,
-       "scheduler": "inline", "pause_s": 0.0, "val_share": 0.34}
+#: What is said in the four videos, two of them for validation: 2 to 3 s each, as short as a test clip may be.
+LINES = ("Goedenavond en welkom bij de show.", "Het weer wordt morgen weer beter.",
+         "Wie bakt er zondag een appeltaart?", "De kat slaapt op een warme stoel.")
+FEW = {"steps": 1, "batch_size": 1, "max_clips": 1, "learning_rate": 1e-7, "guest_clips": 0, "study_steps": 1,
+       "scheduler": "inline", "pause_s": 0.0, "val_share": 0.5}
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    """A home with three short videos to collect and stand-ins of the published weights; kernels believe in them."""
+    """A home with four short videos to collect and stand-ins of the published weights; kernels believe in them."""
     home = tmp_path_factory.mktemp("article")
     listed = stand_ins.write_stand_ins(home / "data" / "weights")
     site = home / "site"
@@ -34,10 +40,9 @@ def house(tmp_path_factory):
         patch.setenv("LIPSYNC_HOME", str(home))
         patch.setenv("PYTHONPATH", path)
         data, host, rows = project.data_set("article"), talkshow.host(), []
-        for number, lines in enumerate(LINES):
+        for number, line in enumerate(LINES):
             video = home / "mine" / f"talk{number}.mp4"
-            said = [(0, line) for line in lines]
-            talkshow.render_clip(video, [host], said, size=(320, 240), pause_s=0.9, seed=number)
+            talkshow.render_clip(video, [host], [(0, line)], size=(320, 240), pause_s=0.9, seed=number)
             rows.append(Source(f"talk{number}", str(video), f"Talk {number}", "nl", host.name, "MIT", "no real person"))
         collect.write_sources(data, rows)
         yield home
@@ -79,13 +84,13 @@ def test_stand_ins_have_the_published_layout(house, name, keys):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("LIPSYNC_ARTICLE_WALK"),
-                    reason="full width on a CPU takes long: set LIPSYNC_ARTICLE_WALK=1 to walk all notebooks")
+                    reason="takes five minutes: set LIPSYNC_ARTICLE_WALK=1 to walk all notebooks")
 @pytest.mark.xdist_group("article")
 @pytest.mark.parametrize("path", WALK, ids=lambda path: path.stem)
 def test_notebook_runs_with_the_article_preset(path, house):
     given = {name: FEW[name] for name in notebooks.declared(path) if name in FEW}
-    if path.stem.startswith("05"):
-        given["max_clips"] = 1  # every clip is judged six times there
+    if path.stem.startswith("09"):
+        given["max_clips"] = 2  # each is dubbed with the other's sound
     if path.stem.startswith("08"):
         given["weights"] = str(house / "data" / "weights" / "wav2lip_gan.pth")
     outcome, = course.run(path, {"preset": "article", **given}, house / "outputs" / "executed")
