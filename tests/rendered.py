@@ -96,7 +96,7 @@ class Followed:
 
 def follow(pictures: list[np.ndarray], table: FaceTable, track: int, said: Path, place: int) -> Followed:
     """Read the meter on drawn pictures and on the true rendering of the same sentence."""
-    seen, curve = find_faces(said), true_opening(said, place)
+    seen, curve = find_faces(said, None, said.parent / "cache"), true_opening(said, place)
     truth = landmarks_of(pictures_of(said, len(pictures)), seen, people_in(seen)[place].track_id)
     true, ours = metrics.mouth_opening(truth), metrics.mouth_opening(landmarks_of(pictures, table, track))
     size = float(np.ptp(ours) / np.ptp(true))
