@@ -16,7 +16,7 @@ from lipsync_utils.errors import FaceError, LipsyncError, MediaError, SettingErr
 from lipsync_utils.faces import FaceTable
 from lipsync_utils.inference import find_person, lip_sync, make_engine, people_in, prepare, verify
 from lipsync_utils.inference.blend import blend, lower_face_mask
-from lipsync_utils.inference.lipsync import mel_of
+from lipsync_utils.inference.job import mel_of
 from lipsync_utils.inference.source import Source
 from lipsync_utils.inference.timeline import output_frames, source_frames, strengths
 from lipsync_utils.inference.voice import speaking_frames
@@ -210,6 +210,18 @@ def test_original_sound_underneath(media, painter, tmp_path):
     assert levels[True] > 10 * levels[False]
 
 
+def test_voices_that_overlap_are_mixed(media, painter, tmp_path):
+    table = faces(N, ((10, 30, 60, 100), (95, 30, 145, 100)))
+    for hz in (500, 1250):
+        tone = np.sin(np.arange(8000) * 2 * np.pi * hz / 16000) * 0.4
+        wavfile.write(tmp_path / f"{hz}.wav", 16000, (tone * 32767).astype(np.int16))
+    result, _ = run(media, painter, tmp_path, table=table,
+                    speech={0: tmp_path / "500.wav", 1: tmp_path / "1250.wav"})
+    spectrum = np.abs(np.fft.rfft(load_wav(result.output)[:6400]))
+    assert spectrum[200] > 0.3 * spectrum.max() and spectrum[500] > 0.3 * spectrum.max()
+    assert abs(load_wav(result.output)).max() <= 1
+
+
 def test_label_is_in_the_picture_and_in_the_file(media, painter, tmp_path):
     result, pictures = run(media, painter, tmp_path, label="top-right")
     plain, unlabelled = run(media, painter, tmp_path / "b")
@@ -238,9 +250,9 @@ def test_second_call_does_no_detection(sample_show, painter, tmp_path, media):
 def test_a_person_is_found_by_number_order_place_and_size():
     table = faces(3, ((90, 20, 150, 100), (10, 30, 60, 100)))
     assert [p.track_id for p in people_in(table)] == [1, 0]
-    asked = (1, "2", "left", "right", "largest", "35,60", "120,60@2")
-    assert [find_person(table, who) for who in asked] == [1, 0, 1, 0, 0, 1, 0]
-    for wrong, words in ((3, "2 people"), ("nobody", "left, middle"), ("1,1", "no face at")):
+    asked = (1, "2", "left", "right", "largest", "largest 2", "35,60", "120,60@2")
+    assert [find_person(table, who) for who in asked] == [1, 0, 1, 0, 0, 1, 1, 0]
+    for wrong, words in ((3, "2 people"), ("largest 3", "2 people"), ("nobody", "left, middle"), ("1,1", "no face at")):
         with pytest.raises(FaceError, match=words):
             find_person(table, wrong)
 
@@ -431,6 +443,7 @@ def test_pictures_of_every_kind(kind, media, painter, tmp_path):
     result = lip_sync(path, media / "tiny.wav", tmp_path / "o.mp4", generator=painter, settings=PLAIN,
                       faces=FaceTable.from_boxes([faces(1, (box,)).at(0)[0]] * count, shown))
     assert result.size == shown and probe(result.output).size == shown
+    assert any("shrunk from 8000x6000" in note for note in result.notes) == (kind == "large.png")
 
 
 def test_a_turned_phone_video_stays_upright(media, painter, tmp_path):

@@ -5,8 +5,9 @@ before encoding; verify(path) reads the label of a result; smooth_boxes is the r
 """
 from .boxes import smooth_boxes
 from .engine import Engine, make_engine
+from .job import Job
 from .label import Label, verify
-from .lipsync import Job, LipSyncResult, lip_sync, prepare
+from .lipsync import LipSyncResult, lip_sync, prepare
 from .people import Person, find_person, people_in
 from .preview import preview
 

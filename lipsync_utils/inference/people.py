@@ -1,6 +1,7 @@
 """Who is in the picture, and which of them is meant: by number, order, place or likeness."""
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def people_in(table: FaceTable) -> list[Person]:
 def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> int:
     """The track that is meant. Raises FaceError naming who there is.
 
-    who: a number from left to right (2 or "2"), "left", "middle", "right", "largest", a place "x,y" in pixels
-    ("310,120"; "310,120@50" in frame 50), or the path of a picture of the person (needs `media`).
+    who: a number from left to right (2 or "2"), "left", "middle", "right", "largest" ("largest 2": second in size), a
+    place "x,y" in pixels ("310,120"; "310,120@50" in frame 50), or the path of a picture of the person (needs `media`).
     """
     people = people_in(table)
     if not people:
@@ -53,9 +54,12 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
         if not match:
             raise FaceError(f"there is no person {text}: there {_are(people)}, counted from left to right")
         return match[0]
+    if nth := re.fullmatch(r"largest ?(\d*)", text):
+        by_size, place = sorted(people, key=lambda p: -p.box.area), int(nth[1] or 1)
+        if not 1 <= place <= len(by_size):
+            raise FaceError(f"there is no person {text!r}: there {_are(people)}; largest 1 is the largest face")
+        return by_size[place - 1].track_id
     if text in WORDS:
-        if text == "largest":
-            return max(people, key=lambda p: p.box.area).track_id
         return people[{"left": 0, "middle": (len(people) - 1) // 2, "right": -1}[text]].track_id
     place = _place(text)
     if place:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..audio import MEL_LIMIT, MEL_STEP, N_MELS, frame_window_start, mel_window
 from .blend import MIDDLE, blend
-from .lipsync import Job, boxes_in, face_input
+from .job import Job, boxes_in, face_input
 
 CANDIDATES = 24  # loudest windows that are tried
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ..errors import MediaError, SettingError
 from ..media import VideoReader, is_picture, probe, read_picture
@@ -15,16 +16,19 @@ WINDOW_BYTES = 48 << 20  # held at once while a video runs backwards
 class Source:
     """A picture or a video as frames. size: (width, height); fps: of the video, or as given for a picture.
 
-    static_frame: show only this frame of a video (the article's "static video").
+    static_frame: show only this frame of a video (the article's "static video").  shrunk_from: (width, height) of a
+    picture that was too large to work with, else None.
     Raises MediaError for a file without picture, SettingError for a static frame past the end.
     """
 
     def __init__(self, path: Path, picture_fps: float = 25.0, static_frame: int | None = None):
         self.path = Path(path)
         self.still = is_picture(self.path)
-        self.image_bgr = None
+        self.image_bgr = self.shrunk_from = None
         if self.still:
             self.image_bgr = read_picture(self.path)
+            with Image.open(self.path) as given:
+                self.shrunk_from = given.size if max(given.size) > max(self.image_bgr.shape) else None
             self.fps, self.has_sound = picture_fps, False
         else:
             info = probe(self.path)
