@@ -10,6 +10,7 @@ weights that are made on the way lie in outputs/study/ and may be deleted.
 import argparse
 import logging
 import platform
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -242,7 +243,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", choices=STUDY_SIZES, default="full")
     given = parser.parse_args(arguments)
     setup_logging()
-    run(STUDY_SIZES[given.size])
+    try:
+        run(STUDY_SIZES[given.size])
+    except KeyboardInterrupt:
+        sys.exit("stopped: what was measured is kept, the same command goes on from here")
 
 
 if __name__ == "__main__":
