@@ -392,14 +392,19 @@ def test_who_speaks_must_be_clear(media, tmp_path):
     refuse(media / "video.mp4", None, tmp_path, "track 1 was chosen and has nothing to say", table, choice=nobody)
 
 
-def test_a_generator_is_run_as_it_was_trained_and_the_published_ones_as_published(media, painter):
-    for trained, start in (("inference", 0), ("reference", 0), ("centred", -2), (None, 0)):
+def test_a_generator_is_run_as_it_was_trained_but_not_where_the_published_code_is_repeated(media, painter):
+    for trained, start in (("inference", 0), ("reference", -1), ("centred", -2), (None, 0)):
         network = Painter()
         if trained:
             network.mel_alignment = trained
         job = prepare(media / "video.mp4", media / "long.wav", generator=network, settings=PLAIN, faces=faces(N))
         mel = job.talkers[0].mel
         assert (mel_of(job.talkers[0], 10, 25.0, job.settings) == mel_window(mel, int((10 + start) * 3.2))).all()
+    painter.mel_alignment = "reference"
+    exact = prepare(media / "video.mp4", media / "long.wav", generator=painter, faces=faces(N),
+                    settings=override(PLAIN, paste="reference"))
+    assert exact.settings.alignment == "inference"
+    painter.mel_alignment = "inference"
     asked = prepare(media / "video.mp4", media / "long.wav", generator=painter, faces=faces(N),
                     settings=override(PLAIN, alignment="reference"))
     assert (mel_of(asked.talkers[0], 10, 25.0, asked.settings) == mel_window(mel, int(9 * 3.2))).all()

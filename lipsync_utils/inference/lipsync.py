@@ -89,10 +89,11 @@ def prepare(media, speech, *, generator, choice=None, settings: InferenceConfig 
 def alignment_for(generator, settings: InferenceConfig) -> str:
     """Where a frame's mel window begins: as asked, else as the network was trained.
 
-    Networks trained as the published code does ("reference") are run as the published inference does.
+    The published code trains its networks one frame earlier than it runs them; paste="reference" repeats that.
     """
-    trained = getattr(generator, "mel_alignment", "inference")
-    return settings.alignment if settings.alignment != "auto" else "inference" if trained == "reference" else trained
+    if settings.alignment != "auto":
+        return settings.alignment
+    return "inference" if settings.paste == "reference" else getattr(generator, "mel_alignment", "inference")
 
 
 def _whole_picture(source: Source, settings: InferenceConfig) -> FaceTable:
