@@ -10,8 +10,8 @@ from lipsync_utils.picker.sample import make_material
 
 pytestmark = pytest.mark.slow
 FOLLOWS = 0.75  # of what the meter reads on the true rendering
-# Measured with the embedded weights of 2026-11-22: 0.72 to 0.80, 0.68 to 0.70, 0.41 to 0.48, 0.14 to 0.16. Take out what
-# better weights reach.
+# Measured with the embedded weights of 2026-11-22: 0.72 to 0.80, 0.68 to 0.70, 0.41 to 0.48, 0.14 to 0.16. Take out
+# what better weights reach.
 NOT_YET = {("video", 1), ("video", 2), ("overlapping", 1), ("overlapping", 2)}
 
 
