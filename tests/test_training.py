@@ -1,11 +1,9 @@
 import csv
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -201,12 +199,20 @@ def test_a_kill_during_saves_leaves_a_checkpoint_that_continues(tmp_path):
 
 
 def test_stop_button_saves_and_returns(tmp_path):
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
-    settings = dataclasses.replace(EXPERT, steps=100_000, evaluate_every=100_000, save_every=100_000)
-    timer.start()
-    result = run(settings, tmp_path / "run")
-    assert result.stopped and 0 < result.step < 100_000
-    assert checkpoints.read(result.weights, "expert").step == result.step
+    script = (
+        "import dataclasses, os, signal, sys, threading; from pathlib import Path\n"
+        "from tests.test_training import EXPERT, run\n"
+        "settings = dataclasses.replace(EXPERT, steps=100_000, evaluate_every=100_000, save_every=100_000)\n"
+        "threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "result = run(settings, Path(sys.argv[1]))\n"
+        "print(result.stopped, result.step, result.weights, sep='\\t')\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "run")]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stopped, step, path = done.stdout.splitlines()[-1].split("\t")
+    assert stopped == "True" and 0 < int(step) < 100_000
+    assert checkpoints.read(path, "expert").step == int(step)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_clips(tmp_path):
