@@ -166,6 +166,8 @@ def test_a_longer_run_is_no_other_run():
     facts = {"settings": dataclasses.asdict(EXPERT), "windows": {}, "data": "x", "processes": 1}
     longer = {**facts, "settings": {**facts["settings"], "steps": 99, "workers": 2}}
     assert differences(json.loads(json.dumps(facts)), longer) == []
+    older = {**facts, "settings": {k: v for k, v in facts["settings"].items() if k != "mouth_weight"}}
+    assert differences(older, facts) == [], "a run from before there was such a setting had its default"
     decays = {**facts, "settings": {**facts["settings"], "steps": 99, "decay": True}}
     assert differences(json.loads(json.dumps(facts)), decays) == ["steps=4, now 99", "decay=False, now True"]
 

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from .. import checkpoints
+from ..config import TrainConfig, WindowsConfig
 from ..errors import CheckpointError
 from ..project import write_bytes, write_text
 
 log = logging.getLogger(__name__)
 
+DEFAULTS = {"settings": TrainConfig(), "windows": WindowsConfig()}
 #: Settings that may differ when a run is resumed: they do not change what a step does.
 FREE = {"workers", "save_every", "sample_every", "keep", "compile", "min_expert_accuracy"}
 
@@ -157,7 +159,7 @@ def differences(before: dict, now: dict) -> list[str]:
     found = []
     for group in ("settings", "windows"):
         for name, value in now[group].items():
-            old = before.get(group, {}).get(name)
+            old = before.get(group, {}).get(name, getattr(DEFAULTS[group], name, None))  # a setting newer than the run
             old = tuple(old) if isinstance(old, list) else old
             if old != value and name not in FREE and not (name == "steps" and not now["settings"]["decay"]):
                 found.append(f"{name}={old!r}, now {value!r}")
