@@ -46,7 +46,7 @@ TOP_LEVEL = {
     "notebooks", "lipsync_utils", "data", "outputs", "tests", "environment.yml", "README.md", "pyproject.toml",
     "requirements.txt", "requirements-face.txt", "requirements-dev.txt", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md",
     "Makefile", ".gitignore", ".ci", ".github", "docs", ".pre-commit-config.yaml"}
-LONGEST_MODULE = 310  # "up to about 250 lines"
+LONGEST_MODULE = 285  # "up to about 250 lines"
 LONGER = {"config.py"}  # a list of settings, one class per stage
 
 
