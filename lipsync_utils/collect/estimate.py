@@ -15,7 +15,7 @@ TALKSHOW_MB_PER_MIN = 2.0      # measured
 STREAM_MB_PER_MIN = 15.0       # 1080p h264, where a site does not say
 CLIPS_PER_RAW = 3.2            # size of the clips (crf 16) by size of the raw video; measured on the sample
 FACES_MB_PER_MIN = 24.0        # jpeg crops, sound and mel; measured on the sample
-CORE_MIN_PER_MIN = 1.2         # split, speaker filter and preprocessing together, on one core
+CORE_MIN_PER_MIN = 1.2         # split, speaker filter, preprocessing on one core at 1080p; 640x360 was measured: 0.5
 DOWNLOAD_MB_PER_S = 3.0
 
 
