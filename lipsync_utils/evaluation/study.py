@@ -106,7 +106,7 @@ def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestCl
     if case.trap is not None:
         output = folder / "weights" / f"{settings.size}-{case.name.replace(' ', '')}-{case.seed}.safetensors"
         weights = fine_tune(first_seconds(clips, case.speaker_s), case.trap, settings, case.seed, output)
-    minutes = (time.perf_counter() - began) / 60
+    minutes, began_with = (time.perf_counter() - began) / 60, base_hash(settings)
     rows = []
     for number, clip in enumerate(tests):
         speech = tests[(number + 1) % len(tests)]
@@ -117,7 +117,7 @@ def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestCl
             case=case.name, title=case.title, size=settings.size, seed=case.seed,
             steps=settings.steps if case.trap else 0, batch_size=settings.batch_size,
             learning_rate=settings.learning_rate, sync_weight=settings.sync_weight, speaker_s=case.speaker_s,
-            minutes=round(minutes, 2), base=base_hash(settings), machine=machine(), version=__version__, **measured))
+            minutes=round(minutes, 2), base=began_with, machine=machine(), version=__version__, **measured))
     return rows
 
 
