@@ -240,6 +240,7 @@ class TrainConfig:
     windows_per_clip: int = 1        # of a batch that come from one clip; the contrastive loss wants several
     freeze_norm: bool = False        # batch norm keeps its statistics while the network is tuned
     vary: bool = False               # windows are mirrored, moved and lit at random
+    frames: int = 5                  # of each window that are drawn; 1, for likeness alone: more variety in the time
     precision: str = "auto"          # auto (what the machine is fast in), fp32, bf16, fp16
     compile: bool = False            # torch.compile: pays on a GPU in long runs
     workers: int = 0                 # processes that load data
@@ -265,6 +266,9 @@ class TrainConfig:
               f"sync_schedule must be constant, ramp or reference, got {self.sync_schedule!r}")
         check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")
         check(self.mouth_weight >= 1, f"mouth_weight must be at least 1, got {self.mouth_weight}")
+        check(self.frames == 5 or (self.frames == 1 and self.network == "generator"
+                                   and self.sync_weight == self.disc_weight == 0),
+              f"frames must be 5, or 1 without sync loss and discriminator, got {self.frames}")
         check(self.expert_mode in ("eval", "train"), f"expert_mode must be eval or train, got {self.expert_mode!r}")
         check(self.expert_loss in ("bce", "contrastive"), f"expert_loss: bce or contrastive, got {self.expert_loss!r}")
         check(self.precision in ("auto", "fp32", "bf16", "fp16"),

@@ -128,6 +128,13 @@ def test_training_overfits_one_toy_clip(tmp_path):
     assert np.mean(losses_seen[-5:]) < 0.5 * losses_seen[0]
 
 
+def test_one_frame_of_each_window_is_enough_for_likeness(tmp_path, generator_settings):
+    settings = dataclasses.replace(generator_settings, sync_weight=0.0, disc_weight=0.0, frames=1, learning_rate=3e-3)
+    settings = dataclasses.replace(settings, steps=30, evaluate_every=10)
+    rows = [row for row in run(settings, tmp_path / "run").rows if row["phase"] == "val"]
+    assert rows[-1]["l1"] < 0.8 * rows[0]["l1"]
+
+
 def test_contrastive_expert_learns_the_toy(tmp_path):
     settings = dataclasses.replace(
         EXPERT,
@@ -249,6 +256,8 @@ def test_bad_input_is_refused_before_any_work(tmp_path, expert_file, generator_s
         run(dataclasses.replace(generator_settings, expert="nowhere.pt"), tmp_path / "d")
     with pytest.raises(SettingError, match="fp16 needs a GPU"):
         run(dataclasses.replace(EXPERT, precision="fp16"), tmp_path / "e")
+    with pytest.raises(SettingError, match="frames must be 5, or 1 without sync loss"):
+        dataclasses.replace(generator_settings, frames=1)
     assert not list(tmp_path.rglob("*.pt"))
 
 

@@ -152,6 +152,9 @@ def test_items_become_what_the_networks_see():
     assert torch.equal(b.faces[:, :3, :, :48], b.truth[..., :48, :]) and torch.equal(
         b.faces[:, 3:], items["wrong"].float() / 255
     )
+    one = generator_batch(items, frames=1)
+    assert torch.equal(one.mels, b.mels[:, 2:3]) and torch.equal(one.truth, b.truth[:, :, 2:3])
+    assert torch.equal(one.faces, b.faces[:, :, 2:3])
     e = expert_batch(items)
     assert torch.equal(e.faces[0], stack(b.truth)[0]) and torch.equal(
         e.faces[1], stack(items["wrong"].float() / 255)[1]

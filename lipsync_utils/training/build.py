@@ -117,9 +117,7 @@ def make_accelerator(settings: TrainConfig) -> accelerate.Accelerator:
 
 def wrap(network, accelerator, settings: TrainConfig):
     """A network that learns, on its device; gradients and batch norm are shared where there are several processes."""
-    network = network.to(accelerator.device).train()
-    if accelerator.device.type == "cuda":
-        network = network.to(memory_format=torch.channels_last)
+    network = network.to(accelerator.device, memory_format=torch.channels_last).train()
     if accelerator.num_processes > 1:
         if accelerator.device.type == "cuda":
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)

@@ -173,7 +173,7 @@ def time_steps(settings, windows, index, networks, repeats: int = 3) -> tuple[fl
                 generator_step(
                     models["main"],
                     optimisers["main"],
-                    generator_batch(items, accelerator.device),
+                    generator_batch(items, accelerator.device, settings.frames),
                     expert=models.get("expert"),
                     sync_weight=weight,
                     discriminator=models.get("discriminator"),

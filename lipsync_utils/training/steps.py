@@ -40,8 +40,14 @@ def to_float(faces: torch.Tensor) -> torch.Tensor:
     return faces.float() / 255
 
 
-def generator_batch(items: dict, device="cpu") -> GeneratorBatch:
-    """Turn items of Windows into what the generator sees; faces cross to the device as bytes."""
+def generator_batch(items: dict, device="cpu", frames: int = 5) -> GeneratorBatch:
+    """Turn items of Windows into what the generator sees; faces cross to the device as bytes.
+
+    frames: 5, or 1: the middle one of each window alone, which the sync loss cannot judge.
+    """
+    if frames == 1:
+        middle = {"faces": items["faces"][:, :, 2:3], "wrong": items["wrong"][:, :, 2:3], "mels": items["mels"][:, 2:3]}
+        items = items | middle
     items = {k: v.to(device, non_blocking=True) for k, v in items.items()}
     truth = to_float(items["faces"])
     masked = truth.clone()

@@ -261,7 +261,7 @@ class Trainer:
         return generator_step(
             self.models["main"],
             self.optimisers["main"],
-            generator_batch(items, device),
+            generator_batch(items, device, self.settings.frames),
             expert=self.models.get("expert"),
             sync_weight=self.sync_weight(),
             discriminator=self.models.get("discriminator"),

@@ -49,7 +49,7 @@ def batch_losses(trainer, main, items) -> dict[str, torch.Tensor]:
     discriminator = build.bare(models["discriminator"]) if "discriminator" in models else None
     return generator_losses(
         main,
-        generator_batch(items, device),
+        generator_batch(items, device, trainer.settings.frames),
         expert=models.get("expert"),
         sync_weight=trainer.settings.sync_weight if "expert" in models else 0.0,
         discriminator=discriminator,

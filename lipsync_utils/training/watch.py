@@ -29,7 +29,7 @@ def warnings(history: History, settings: TrainConfig, sync_weight: float) -> lis
             "the sync loss has weight 0 at this step: nothing teaches the mouth to follow the sound "
             f"(sync_schedule={settings.sync_schedule!r})."
         )
-    if not settings.sync_weight:
+    if not settings.sync_weight and settings.frames > 1:
         found.append("sync_weight is 0: this run trains without any sync loss.")
     values = history.series("sync", "val")[1][-3:]
     if len(values) == 3 and np.all(np.abs(values - COIN_FLIP_LOSS) < NEAR_COIN_FLIP):
