@@ -103,10 +103,12 @@ def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestCl
     clips: the speaker's faces and sound.  folder: for weights and films.  The base and the case share everything else.
     """
     began, base, weights = time.perf_counter(), base_weights(preset(settings.preset)), None
+    began_with = base_hash(settings)
     if case.trap is not None:
-        output = folder / "weights" / f"{settings.size}-{case.name.replace(' ', '')}-{case.seed}.safetensors"
-        weights = fine_tune(first_seconds(clips, case.speaker_s), case.trap, settings, case.seed, output)
-    minutes, began_with = (time.perf_counter() - began) / 60, base_hash(settings)
+        name = f"{settings.size}-{case.name.replace(' ', '')}-{case.seed}-{began_with}.safetensors"
+        weights = fine_tune(first_seconds(clips, case.speaker_s), case.trap, settings, case.seed,
+                            folder / "weights" / name)
+    minutes = (time.perf_counter() - began) / 60
     rows = []
     for number, clip in enumerate(tests):
         speech = tests[(number + 1) % len(tests)]

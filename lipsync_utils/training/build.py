@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -73,6 +74,19 @@ def build_networks(settings: TrainConfig) -> Networks:
             if settings.disc_weight:
                 networks.discriminator = open_network("discriminator", settings.discriminator, settings.width)
     return networks
+
+
+def first_weights(settings: TrainConfig, networks: Networks) -> dict[str, str]:
+    """Which weights a run begins with, but for those from scratch: role -> 12 digits of their sha256."""
+    sources = {"main": settings.start, "expert": settings.expert, "discriminator": settings.discriminator}
+    found = {}
+    for role, network in networks.parts().items():
+        if sources.get(role, "scratch") != "scratch":
+            digest = hashlib.sha256()
+            for tensor in network.state_dict().values():
+                digest.update(tensor.numpy().tobytes())
+            found[role] = digest.hexdigest()[:12]
+    return found
 
 
 def optimisers(networks: Networks, settings: TrainConfig) -> dict[str, torch.optim.Optimizer]:

@@ -37,13 +37,15 @@ EXPERT = TrainConfig(
     evaluate_every=500,
     save_every=500,
 )
+#: First what a face looks like: single frames, the mouth before the cheeks, nobody who judges.
 GENERATOR = TrainConfig(
     start="scratch",
-    steps=4000,
-    batch_size=8,
-    sync_weight=0.03,
+    steps=12_000,
+    batch_size=16,
+    frames=1,
+    sync_weight=0.0,
     mouth_weight=5.0,
-    learning_rate=5e-4,
+    learning_rate=1e-3,
     warmup_steps=200,
     decay=True,
     vary=True,
@@ -51,9 +53,20 @@ GENERATOR = TrainConfig(
     save_every=500,
     sample_every=500,
 )
-#: Training weights further, as the embedded ones were: the rate starts lower, and the generator's norms stay.
+#: Then lips that an expert believes and a discriminator finds sharp, on windows.
+TOGETHER = config.override(
+    GENERATOR,
+    frames=5,
+    batch_size=4,
+    sync_weight=0.02,
+    disc_weight=0.01,
+    learning_rate=2e-4,
+    betas=(0.5, 0.999),
+    freeze_norm=True,
+)
+#: Training weights further, as the embedded ones were: the rate starts lower.
 EXPERT_FURTHER = config.override(EXPERT, learning_rate=6e-4)
-GENERATOR_FURTHER = config.override(GENERATOR, learning_rate=3e-4, freeze_norm=True)
+GENERATOR_FURTHER = config.override(GENERATOR, learning_rate=3e-4)
 
 
 @dataclass(frozen=True)
@@ -65,8 +78,9 @@ class RecipeSize:
     test_actors: int = 10
     seconds: float = 14.0
     expert_steps: int = 4000
-    generator_steps: int = 4000
+    generator_steps: int = 12_000
     disc_steps: int = 500
+    together_steps: int = 2400
 
     def scaled(self, **changes) -> RecipeSize:
         """A copy with other numbers; None keeps one."""
@@ -74,7 +88,14 @@ class RecipeSize:
 
 
 SHORT = RecipeSize(
-    actors=3, independent_actors=2, test_actors=1, seconds=6.0, expert_steps=30, generator_steps=20, disc_steps=10
+    actors=3,
+    independent_actors=2,
+    test_actors=1,
+    seconds=6.0,
+    expert_steps=30,
+    generator_steps=20,
+    disc_steps=10,
+    together_steps=10,
 )
 
 
@@ -127,21 +148,24 @@ def make_generator(
     start: str = "scratch",
     live: bool = True,
 ):
-    """Train a generator with that expert as a loss: from scratch with the expert's ear, or further from `start`."""
+    """Train a generator for likeness alone: from scratch with the expert's ear, or further from `start`."""
     settings, steps = GENERATOR_FURTHER, size.generator_steps
     if start == "scratch":
         settings, start = GENERATOR, str(_with_ear(expert, run / "first.safetensors", seed))
+    settings = config.override(settings, start=start, warmup_steps=min(200, max(steps // 10, 1)))
+    return _train(settings, clips, run, steps, seed, live)
+
+
+def _train(settings: TrainConfig, clips, run, steps: int, seed: int, live: bool):
+    often = max(steps // 8, 1)
     settings = config.override(
         settings,
-        start=start,
-        expert=str(expert),
         steps=steps,
         seed=seed,
         min_expert_accuracy=0.0,
-        warmup_steps=min(200, max(steps // 10, 1)),
-        evaluate_every=max(steps // 8, 1),
-        save_every=max(steps // 8, 1),
-        sample_every=max(steps // 8, 1),
+        evaluate_every=often,
+        save_every=often,
+        sample_every=often,
     )
     return train(settings, clips, run, windows=WINDOWS, live=live, check=False)  # a toy judge may guess
 
@@ -156,32 +180,49 @@ def _with_ear(expert: Path, path: Path, seed: int) -> Path:
     return path
 
 
-def make_discriminator(
-    clips: list[ClipFaces], generator: Path, expert: Path, run: Path, size: RecipeSize, seed: int, live: bool = True
-):
-    """Train a discriminator against the finished generator, which learns on very slowly; (result, its weights)."""
+def make_discriminator(clips: list[ClipFaces], generator: Path, run: Path, size: RecipeSize, seed: int, live=True):
+    """Train a discriminator against a generator that can paint, and learns on very slowly; (result, its weights)."""
     settings = config.override(
-        GENERATOR,
+        TOGETHER,
         start=str(generator),
-        expert=str(expert),
         discriminator="scratch",
-        disc_weight=0.01,
+        sync_weight=0.0,
+        batch_size=8,
         learning_rate=1e-6,
         disc_learning_rate=3e-4,
-        betas=(0.5, 0.999),
         decay=False,
         warmup_steps=0,
-        steps=size.disc_steps,
-        seed=seed,
-        min_expert_accuracy=0.0,
-        evaluate_every=size.disc_steps,
-        save_every=size.disc_steps,
-        sample_every=size.disc_steps,
     )
-    result = train(settings, clips, run, windows=WINDOWS, live=live, check=False)
-    network = checkpoints.KINDS["discriminator"](settings.width)
+    result = _train(settings, clips, run, size.disc_steps, seed, live)
+    return result, _discriminator_of(result)
+
+
+def make_together(
+    clips: list[ClipFaces],
+    generator: Path,
+    discriminator: Path,
+    expert: Path,
+    run: Path,
+    size: RecipeSize,
+    seed: int,
+    live: bool = True,
+):
+    """Train a generator for likeness, sync and sharpness, against a discriminator; (result, the latter's weights)."""
+    settings = config.override(
+        TOGETHER,
+        start=str(generator),
+        discriminator=str(discriminator),
+        expert=str(expert),
+        warmup_steps=min(50, max(size.together_steps // 10, 1)),
+    )
+    result = _train(settings, clips, run, size.together_steps, seed, live)
+    return result, _discriminator_of(result)
+
+
+def _discriminator_of(result) -> Path:
+    network = checkpoints.KINDS["discriminator"](TOGETHER.width)
     network.load_state_dict(checkpoints.read(result.weights, "generator").state["networks"]["discriminator"])
-    return result, checkpoints.save(run / "discriminator.pt", network, step=result.step)
+    return checkpoints.save(result.run / "discriminator.pt", network, step=result.step)
 
 
 def export_all(files: dict[str, tuple[Path, str]], folder: Path, **facts) -> dict[str, int]:

@@ -164,7 +164,8 @@ def differences(before: dict, now: dict) -> list[str]:
             if old != value and name not in FREE and not (name == "steps" and not now["settings"]["decay"]):
                 found.append(f"{name}={old!r}, now {value!r}")
     found += [f"other {what}" for what in ("data", "processes") if before.get(what) != now[what]]
-    return found
+    old = before.get("weights", {})
+    return found + [f"other first weights: {role}" for role, new in now["weights"].items() if old.get(role, new) != new]
 
 
 def set_aside(folder: Path):

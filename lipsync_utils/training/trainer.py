@@ -81,6 +81,7 @@ class Trainer:
             "settings": dataclasses.asdict(self.settings),
             "windows": dataclasses.asdict(self.windows),
             "data": self.fingerprint,
+            "weights": build.first_weights(self.settings, self.networks),
             "processes": self.accelerator.num_processes,
         }
         before = record.read_json(self.folder / "settings.json")
