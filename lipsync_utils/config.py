@@ -337,7 +337,7 @@ EXPERT_SAMPLE = TrainConfig(
     network="expert", steps=150, batch_size=32, windows_per_clip=8, expert_loss="contrastive", learning_rate=3e-4,
     sync_weight=0.0, evaluate_every=50, save_every=150)
 GENERATOR_SAMPLE = TrainConfig(
-    steps=150, learning_rate=2e-4, sync_weight=0.01, freeze_norm=True, evaluate_every=50, save_every=75)
+    steps=150, learning_rate=2e-4, sync_weight=0.05, freeze_norm=True, evaluate_every=50, save_every=75)
 # The published code: batch 64 for the expert, 16 for the generator; sync weight 0.01 without, 0.03 with discriminator.
 EXPERT_ARTICLE = TrainConfig(
     network="expert", width=1.0, start="lipsync_expert", steps=20_000, batch_size=64, sync_weight=0.0, workers=4,
