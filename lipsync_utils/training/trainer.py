@@ -24,6 +24,7 @@ from .validate import evaluate
 
 log = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True)
 class TrainResult:
     """What a run came to. weights: its newest checkpoint; best: that with the lowest held-out loss; rows: history.
