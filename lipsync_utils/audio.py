@@ -87,8 +87,9 @@ def _decode(path):
     if "matches no streams" in words or (not samples and not process.returncode):
         raise MediaError(f"{path.name} has no sound. Give a file with speech in it.")
     if process.returncode:
-        raise MediaError(f"cannot read the sound of {path.name}: export it again as wav or mp3. ffmpeg says: "
-                         f"{words[-400:]}")
+        raise MediaError(
+            f"cannot read the sound of {path.name}: export it again as wav or mp3. ffmpeg says: {words[-400:]}"
+        )
     return np.frombuffer(samples, np.float32)
 
 

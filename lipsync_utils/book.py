@@ -5,6 +5,7 @@
 Takes the executed notebooks of outputs/executed/ where they are, else the notebooks without their outputs. Plain
 nbconvert: no tool of its own, no configuration, works from a folder or any web server.
 """
+
 import argparse
 import ast
 import html
@@ -33,11 +34,15 @@ table { border-collapse: collapse; } td, th { border: 1px solid #ccd3dd; padding
 
 def page(title: str, body: str, links: list[tuple[str, str]], here: str, wide: bool = False) -> str:
     """One HTML page: navigation with this page marked, and `body` beside it."""
-    items = "".join(f'<a href="{href}"{" aria-current=page" if href == here else ""}>{html.escape(name)}</a>'
-                    for name, href in links)
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
-            f'<nav aria-label="pages">{items}</nav><main{" class=wide" if wide else ""}>{body}</main></body></html>\n')
+    items = "".join(
+        f'<a href="{href}"{" aria-current=page" if href == here else ""}>{html.escape(name)}</a>'
+        for name, href in links
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
+        f'<nav aria-label="pages">{items}</nav><main{" class=wide" if wide else ""}>{body}</main></body></html>\n'
+    )
 
 
 def markdown(text: str) -> str:
@@ -57,8 +62,13 @@ def title_of(notebook: Path) -> str:
 def definitions(path: Path) -> dict[str, ast.AST]:
     """The public functions and classes that a module defines and documents, by name."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-            and not node.name.startswith("_") and ast.get_docstring(node)}
+    return {
+        node.name: node
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and not node.name.startswith("_")
+        and ast.get_docstring(node)
+    }
 
 
 def public(module: Path) -> dict[str, ast.AST]:
@@ -97,8 +107,12 @@ def build(notebooks: Path, executed: Path, site: Path) -> list[str]:
     from nbconvert import HTMLExporter
 
     sources = discover(notebooks)
-    links = [("The course", "index.html"), *((title_of(path), f"{path.stem}.html") for path in sources),
-             ("Guide", "guide.html"), ("The package", "package.html")]
+    links = [
+        ("The course", "index.html"),
+        *((title_of(path), f"{path.stem}.html") for path in sources),
+        ("Guide", "guide.html"),
+        ("The package", "package.html"),
+    ]
     plain = []
     for source in sources:
         run = executed / source.name

@@ -2,6 +2,7 @@
 
 The setup cell of every notebook (course.SETUP_CELL) brings the project and calls `set_up`; nothing here runs elsewhere.
 """
+
 import importlib
 import importlib.metadata
 import os
@@ -66,8 +67,10 @@ def pip(*arguments: str) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise LipsyncError(f"pip could not install {' '.join(arguments)}: {done.stderr[-800:]}\nRun the setup cell "
-                           "again; if that does not help: Runtime > Disconnect and delete runtime, and start afresh.")
+        raise LipsyncError(
+            f"pip could not install {' '.join(arguments)}: {done.stderr[-800:]}\nRun the setup cell "
+            "again; if that does not help: Runtime > Disconnect and delete runtime, and start afresh."
+        )
 
 
 def keep_in(folder: Path, course: Path) -> None:

@@ -3,6 +3,7 @@
 `sample` runs the whole course on the embedded talk show on a laptop; `article` has the article's numbers, the
 networks at full width and the published weights, and wants a GPU.
 """
+
 import dataclasses
 import hashlib
 import json
@@ -24,7 +25,7 @@ class TalkshowConfig:
 
     n_videos: int = 8
     seconds: float = 30.0
-    n_held_out: int = 12            # short videos of the host alone, for evaluation only
+    n_held_out: int = 12  # short videos of the host alone, for evaluation only
     held_out_seconds: float = 6.0
     width_px: int = 640
     height_px: int = 480
@@ -40,9 +41,9 @@ class TalkshowConfig:
 class CollectConfig:
     """Stage 01: fetching videos."""
 
-    link_local_files: bool = False   # hard link instead of a copy where the disk allows it
-    max_height_px: int = 1080        # the largest picture asked of a site
-    pause_s: float = 5.0             # between two downloads from one host: be polite
+    link_local_files: bool = False  # hard link instead of a copy where the disk allows it
+    max_height_px: int = 1080  # the largest picture asked of a site
+    pause_s: float = 5.0  # between two downloads from one host: be polite
     retries: int = 3
     timeout_s: float = 60.0
 
@@ -54,36 +55,38 @@ class CollectConfig:
 class SplitConfig:
     """Stage 02: silences, parts and clips (article: -40 dBFS, 400 ms, 10 s, 5 s, 1 s)."""
 
-    silence_dbfs: float = -40.0      # quieter than this is silence
+    silence_dbfs: float = -40.0  # quieter than this is silence
     relative_to_loudness: bool = False  # silence_dbfs counts from the video's own loudness
-    min_silence_ms: int = 400        # a shorter pause does not cut
-    keep_silence_ms: int = 150       # kept at both ends: the detector bites into soft sounds; 0: the article's cuts
-    seek_step_ms: int = 1            # resolution of the detector
-    max_part_s: float = 10.0         # longer parts are cut into pieces
-    piece_s: float = 5.0             # of this length
-    min_clip_s: float = 1.0          # shorter parts are left out
-    fps: float = 25.0                # of the clips, constant
-    sample_rate_hz: int = 16000      # of the clips, mono
-    crf: int = 16                    # x264 quality of the clips, smaller is better
+    min_silence_ms: int = 400  # a shorter pause does not cut
+    keep_silence_ms: int = 150  # kept at both ends: the detector bites into soft sounds; 0: the article's cuts
+    seek_step_ms: int = 1  # resolution of the detector
+    max_part_s: float = 10.0  # longer parts are cut into pieces
+    piece_s: float = 5.0  # of this length
+    min_clip_s: float = 1.0  # shorter parts are left out
+    fps: float = 25.0  # of the clips, constant
+    sample_rate_hz: int = 16000  # of the clips, mono
+    crf: int = 16  # x264 quality of the clips, smaller is better
 
     def __post_init__(self):
         check(-100 < self.silence_dbfs < 0, f"silence_dbfs must lie between -100 and 0, got {self.silence_dbfs}")
         check(self.min_silence_ms > 0 and self.seek_step_ms > 0, "min_silence_ms and seek_step_ms must be positive")
         check(0 <= self.keep_silence_ms <= self.min_silence_ms, "need 0 <= keep_silence_ms <= min_silence_ms")
-        check(0 < self.min_clip_s <= self.piece_s <= self.max_part_s,
-              f"need 0 < min_clip_s <= piece_s <= max_part_s, got {self.min_clip_s}, {self.piece_s}, {self.max_part_s}")
+        check(
+            0 < self.min_clip_s <= self.piece_s <= self.max_part_s,
+            f"need 0 < min_clip_s <= piece_s <= max_part_s, got {self.min_clip_s}, {self.piece_s}, {self.max_part_s}",
+        )
 
 
 @dataclass(frozen=True)
 class SpeakerConfig:
     """Stage 03: which clips show the speaker."""
 
-    tolerance: float = 0.5           # largest face_recognition distance that counts as the same person
-    samples_per_s: float = 2.0       # frames looked at
+    tolerance: float = 0.5  # largest face_recognition distance that counts as the same person
+    samples_per_s: float = 2.0  # frames looked at
     keep: tuple[str, ...] = ("speaker_alone",)
-    min_speaker_share: float = 0.9   # of the looked-at frames with a face that must show the speaker
-    min_face_share: float = 0.6      # of the looked-at frames that must show a face at all
-    rule: str = "course"             # "article": first face, every 16th frame, 0.6, first mismatch rejects
+    min_speaker_share: float = 0.9  # of the looked-at frames with a face that must show the speaker
+    min_face_share: float = 0.6  # of the looked-at frames that must show a face at all
+    rule: str = "course"  # "article": first face, every 16th frame, 0.6, first mismatch rejects
 
     def __post_init__(self):
         check(0 < self.tolerance < 1, f"tolerance must lie between 0 and 1, got {self.tolerance}")
@@ -95,14 +98,14 @@ class SpeakerConfig:
 class FacesConfig:
     """Finding and tracking faces."""
 
-    detector: str = "hog"            # hog, cnn (dlib) or s3fd (needs its published weights)
-    detect_every: int = 5            # frames between two detections; tracking fills in
-    min_face_px: int = 40            # smaller faces are not looked for
-    min_score: float = 0.0           # of the detector
-    max_gap_frames: int = 12         # a track survives so many frames without its face
-    same_person: float = 0.55        # distance below which two tracks are one person after a shot change
+    detector: str = "hog"  # hog, cnn (dlib) or s3fd (needs its published weights)
+    detect_every: int = 5  # frames between two detections; tracking fills in
+    min_face_px: int = 40  # smaller faces are not looked for
+    min_score: float = 0.0  # of the detector
+    max_gap_frames: int = 12  # a track survives so many frames without its face
+    same_person: float = 0.55  # distance below which two tracks are one person after a shot change
     s3fd_weights: str | None = None
-    rescue: bool = True              # ask cnn once where key frames of a shot show no face
+    rescue: bool = True  # ask cnn once where key frames of a shot show no face
 
     def __post_init__(self):
         check(self.detector in ("hog", "cnn", "s3fd"), f"detector must be hog, cnn or s3fd, got {self.detector!r}")
@@ -115,10 +118,10 @@ class PreprocessConfig:
     """Stage 04: crops, sound and mels of the kept clips."""
 
     jpeg_quality: int = 95
-    crop_px: int | None = None       # None: crops keep their size, as in the reference; else resized to this side
-    max_gap_share: float = 0.2       # of a clip's frames that may lack the face
+    crop_px: int | None = None  # None: crops keep their size, as in the reference; else resized to this side
+    max_gap_share: float = 0.2  # of a clip's frames that may lack the face
     min_face_px: int = 48
-    val_share: float = 0.25          # of the videos (article: 60 train, 20 val)
+    val_share: float = 0.25  # of the videos (article: 60 train, 20 val)
     seed: int = 1
 
     def __post_init__(self):
@@ -130,39 +133,43 @@ class PreprocessConfig:
 class InferenceConfig:
     """Stage 08: a chosen mouth follows speech."""
 
-    paste: str = "blend"             # "blend": soft-edged lower face; "reference": the published code's square
+    paste: str = "blend"  # "blend": soft-edged lower face; "reference": the published code's square
     longer_speech: str = "ping-pong"  # than the video: ping-pong, loop, hold (the last frame) or cut (the speech)
-    shorter_speech: str = "stop"     # stop with the speech, or continue: keep the rest of the video as it is
-    static: bool = False             # the article's "static video": one frame of the video stands for all
+    shorter_speech: str = "stop"  # stop with the speech, or continue: keep the rest of the video as it is
+    static: bool = False  # the article's "static video": one frame of the video stands for all
     static_frame: int = 0
-    close_mouth: bool = True         # in the speech's pauses; False: there the source's own mouth is shown
-    keep_sound: bool = False         # the article's "overlay the two audio samples": the video's own sound underneath
-    kept_sound_db: float = -9.0      # how loud that is
-    picture_fps: float = 25.0        # frame rate of a result made from a picture
-    alignment: str = "auto"          # of sound and frames: as the network was trained, or see audio.ALIGNMENTS
-    min_face_px: int = 40            # a smaller face cannot be redrawn well enough
-    label: str = "bottom-left"       # of the words "AI-generated": bottom-left, bottom-right, top-left, top-right, none
-    crf: int = 18                    # x264 quality, smaller is better
-    engine: str = "auto"             # auto, openvino or torch
-    precision: str = "auto"          # auto (bfloat16 where the machine has it), float32, bfloat16, float16
-    device: str = "auto"             # auto, cpu, cuda
-    compile: bool = False            # torch.compile on a GPU: slow start, faster run
-    batch_size: int = 16             # frames drawn at once
+    close_mouth: bool = True  # in the speech's pauses; False: there the source's own mouth is shown
+    keep_sound: bool = False  # the article's "overlay the two audio samples": the video's own sound underneath
+    kept_sound_db: float = -9.0  # how loud that is
+    picture_fps: float = 25.0  # frame rate of a result made from a picture
+    alignment: str = "auto"  # of sound and frames: as the network was trained, or see audio.ALIGNMENTS
+    min_face_px: int = 40  # a smaller face cannot be redrawn well enough
+    label: str = "bottom-left"  # of the words "AI-generated": bottom-left, bottom-right, top-left, top-right, none
+    crf: int = 18  # x264 quality, smaller is better
+    engine: str = "auto"  # auto, openvino or torch
+    precision: str = "auto"  # auto (bfloat16 where the machine has it), float32, bfloat16, float16
+    device: str = "auto"  # auto, cpu, cuda
+    compile: bool = False  # torch.compile on a GPU: slow start, faster run
+    batch_size: int = 16  # frames drawn at once
     # Only with paste="reference", and in its order: top, bottom, left, right.
     pads_px: tuple[int, int, int, int] = (0, 10, 0, 0)
     crop_px: tuple[int, int, int, int] = (0, -1, 0, -1)
     box_px: tuple[int, int, int, int] = (-1, -1, -1, -1)  # instead of a detected face
     smooth_boxes: bool = True
-    shrink: int = 1                  # both sides divided by this
+    shrink: int = 1  # both sides divided by this
     turn_clockwise: bool = False
 
     def __post_init__(self):
-        for name, words in (("paste", ("blend", "reference")), ("longer_speech", ("ping-pong", "loop", "hold", "cut")),
-                            ("shorter_speech", ("stop", "continue")),
-                            ("alignment", ("auto", "reference", "centred", "inference")),
-                            ("label", ("bottom-left", "bottom-right", "top-left", "top-right", "none")),
-                            ("engine", ("auto", "openvino", "torch")), ("device", ("auto", "cpu", "cuda")),
-                            ("precision", ("auto", "float32", "bfloat16", "float16"))):
+        for name, words in (
+            ("paste", ("blend", "reference")),
+            ("longer_speech", ("ping-pong", "loop", "hold", "cut")),
+            ("shorter_speech", ("stop", "continue")),
+            ("alignment", ("auto", "reference", "centred", "inference")),
+            ("label", ("bottom-left", "bottom-right", "top-left", "top-right", "none")),
+            ("engine", ("auto", "openvino", "torch")),
+            ("device", ("auto", "cpu", "cuda")),
+            ("precision", ("auto", "float32", "bfloat16", "float16")),
+        ):
             value = getattr(self, name)
             check(value in words, f"{name} must be one of {', '.join(words)}, got {value!r}")
         check(1 <= self.picture_fps <= 120, f"picture_fps must lie between 1 and 120, got {self.picture_fps}")
@@ -175,14 +182,14 @@ class InferenceConfig:
 class EvaluationConfig:
     """Stage 09: the models on clips that none of them was trained on, and how sure the numbers are."""
 
-    max_clips: int | None = None     # of the speaker; None: all that are held out
-    guest_clips: int = 6             # rendered clips of people the models were not tuned on (talk show only)
+    max_clips: int | None = None  # of the speaker; None: all that are held out
+    guest_clips: int = 6  # rendered clips of people the models were not tuned on (talk show only)
     speech: tuple[str, ...] = ("own", "other")  # each clip says its own sentence again, and the next clip's
-    identity_frames: int = 2         # frames per clip that face_recognition looks at
-    bootstrap: int = 10_000          # resamplings of the videos for an interval
-    level: float = 0.95              # of the intervals
-    worst: int = 5                   # clips shown as the worst
-    syncnet_weights: str | None = None    # published syncnet_v2.model for LSE-D and LSE-C; None: the embedded judge
+    identity_frames: int = 2  # frames per clip that face_recognition looks at
+    bootstrap: int = 10_000  # resamplings of the videos for an interval
+    level: float = 0.95  # of the intervals
+    worst: int = 5  # clips shown as the worst
+    syncnet_weights: str | None = None  # published syncnet_v2.model for LSE-D and LSE-C; None: the embedded judge
     inception_weights: str | None = None  # for FID; None: no FID
     seed: int = 1
 
@@ -199,15 +206,17 @@ class EvaluationConfig:
 class WindowsConfig:
     """Windows of five frames and their sound: what a network sees in training."""
 
-    alignment: str = "inference"     # of the generator's mel windows (audio.ALIGNMENTS); measured in 05
-    min_distance: int = 5            # frames between a window and its reference or its false match; the reference: 1
-    val_windows: int = 128           # always the same ones, spread evenly over the held-out clips
-    max_drift_s: float = 0.12        # between the lengths of a clip's picture and sound; more: the clip is refused
+    alignment: str = "inference"  # of the generator's mel windows (audio.ALIGNMENTS); measured in 05
+    min_distance: int = 5  # frames between a window and its reference or its false match; the reference: 1
+    val_windows: int = 128  # always the same ones, spread evenly over the held-out clips
+    max_drift_s: float = 0.12  # between the lengths of a clip's picture and sound; more: the clip is refused
     seed: int = 1
 
     def __post_init__(self):
-        check(self.alignment in ("reference", "centred", "inference"),
-              f"alignment must be reference, centred or inference, got {self.alignment!r}")
+        check(
+            self.alignment in ("reference", "centred", "inference"),
+            f"alignment must be reference, centred or inference, got {self.alignment!r}",
+        )
         check(self.min_distance >= 1, f"min_distance must be at least 1, got {self.min_distance}")
         check(self.val_windows >= 1, f"val_windows must be at least 1, got {self.val_windows}")
         check(self.max_drift_s > 0, f"max_drift_s must be positive, got {self.max_drift_s}")
@@ -217,37 +226,37 @@ class WindowsConfig:
 class TrainConfig:
     """One training run of the expert or the generator. The objective is data: the same loop runs all of them."""
 
-    network: str = "generator"       # what is trained: "generator" or "expert"
-    start: str = "embedded"          # first weights: embedded, scratch, the short name of published weights, or a path
-    expert: str = "embedded"         # the judge of lip-sync in the loss, likewise; unused where sync_weight is 0
+    network: str = "generator"  # what is trained: "generator" or "expert"
+    start: str = "embedded"  # first weights: embedded, scratch, the short name of published weights, or a path
+    expert: str = "embedded"  # the judge of lip-sync in the loss, likewise; unused where sync_weight is 0
     discriminator: str = "embedded"  # its first weights, likewise; unused where disc_weight is 0
-    width: float = 0.25              # of all networks; 1.0: the published size
-    steps: int = 200                 # optimiser steps in all
-    batch_size: int = 8              # windows a step and process, all accumulated ones together
-    accumulate: int = 1              # parts that a batch is cut into, where memory is short
+    width: float = 0.25  # of all networks; 1.0: the published size
+    steps: int = 200  # optimiser steps in all
+    batch_size: int = 8  # windows a step and process, all accumulated ones together
+    accumulate: int = 1  # parts that a batch is cut into, where memory is short
     learning_rate: float = 1e-4
     disc_learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam; the reference with discriminator: 0.5, 0.999
-    warmup_steps: int = 0            # the rate rises from 0 so long
-    decay: bool = False              # the rate falls to 0 along a cosine; the reference keeps it constant
+    warmup_steps: int = 0  # the rate rises from 0 so long
+    decay: bool = False  # the rate falls to 0 along a cosine; the reference keeps it constant
     sync_schedule: str = "constant"  # constant, ramp, or reference (0 until an evaluation is below 0.75: a trap)
     sync_weight: float = 0.03
     sync_ramp_steps: int = 0
-    mouth_weight: float = 1.0        # of the mouth's pixels in L1; 1: as published; more: for training from scratch
-    disc_weight: float = 0.0         # 0: without the discriminator; the reference with it: 0.07
-    expert_mode: str = "eval"        # eval (frozen) or train (the reference: statistics of the batch, and they drift)
-    expert_loss: str = "bce"         # of training the expert: bce (the reference) or contrastive (both in one batch)
-    windows_per_clip: int = 1        # of a batch that come from one clip; the contrastive loss wants several
-    freeze_norm: bool = False        # batch norm keeps its statistics while the network is tuned
-    vary: bool = False               # windows are mirrored, moved and lit at random
-    frames: int = 5                  # of each window that are drawn; 1, for likeness alone: more variety in the time
-    precision: str = "auto"          # auto (what the machine is fast in), fp32, bf16, fp16
-    compile: bool = False            # torch.compile: pays on a GPU in long runs
-    workers: int = 0                 # processes that load data
-    evaluate_every: int = 50         # steps; validation is fixed and deterministic
+    mouth_weight: float = 1.0  # of the mouth's pixels in L1; 1: as published; more: for training from scratch
+    disc_weight: float = 0.0  # 0: without the discriminator; the reference with it: 0.07
+    expert_mode: str = "eval"  # eval (frozen) or train (the reference: statistics of the batch, and they drift)
+    expert_loss: str = "bce"  # of training the expert: bce (the reference) or contrastive (both in one batch)
+    windows_per_clip: int = 1  # of a batch that come from one clip; the contrastive loss wants several
+    freeze_norm: bool = False  # batch norm keeps its statistics while the network is tuned
+    vary: bool = False  # windows are mirrored, moved and lit at random
+    frames: int = 5  # of each window that are drawn; 1, for likeness alone: more variety in the time
+    precision: str = "auto"  # auto (what the machine is fast in), fp32, bf16, fp16
+    compile: bool = False  # torch.compile: pays on a GPU in long runs
+    workers: int = 0  # processes that load data
+    evaluate_every: int = 50  # steps; validation is fixed and deterministic
     save_every: int = 100
-    sample_every: int = 50           # strips reference | masked | generated | truth
-    keep: int = 2                    # checkpoints that stay on the disk, besides the best
+    sample_every: int = 50  # strips reference | masked | generated | truth
+    keep: int = 2  # checkpoints that stay on the disk, besides the best
     min_expert_accuracy: float = 0.6  # pre-flight: an expert that is worse than this on the data is no judge
     seed: int = 1
 
@@ -255,30 +264,46 @@ class TrainConfig:
         check(self.network in ("generator", "expert"), f"network must be generator or expert, got {self.network!r}")
         check(self.steps >= 1, f"steps must be at least 1, got {self.steps}")
         check(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
-        check(1 <= self.accumulate <= self.batch_size and self.batch_size % self.accumulate == 0,
-              f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}")
+        check(
+            1 <= self.accumulate <= self.batch_size and self.batch_size % self.accumulate == 0,
+            f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}",
+        )
         check(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
         check(self.disc_learning_rate > 0, f"disc_learning_rate must be positive, got {self.disc_learning_rate}")
         check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas lie in [0, 1), got {self.betas}")
-        check(self.sync_weight >= 0 and self.disc_weight >= 0 and self.sync_weight + self.disc_weight <= 1,
-              f"need weights >= 0 with a sum up to 1, got sync {self.sync_weight}, discriminator {self.disc_weight}")
-        check(self.sync_schedule in ("constant", "ramp", "reference"),
-              f"sync_schedule must be constant, ramp or reference, got {self.sync_schedule!r}")
+        check(
+            self.sync_weight >= 0 and self.disc_weight >= 0 and self.sync_weight + self.disc_weight <= 1,
+            f"need weights >= 0 with a sum up to 1, got sync {self.sync_weight}, discriminator {self.disc_weight}",
+        )
+        check(
+            self.sync_schedule in ("constant", "ramp", "reference"),
+            f"sync_schedule must be constant, ramp or reference, got {self.sync_schedule!r}",
+        )
         check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")
         check(self.mouth_weight >= 1, f"mouth_weight must be at least 1, got {self.mouth_weight}")
-        check(self.frames == 5 or (self.frames == 1 and self.network == "generator"
-                                   and self.sync_weight == self.disc_weight == 0),
-              f"frames must be 5, or 1 without sync loss and discriminator, got {self.frames}")
+        check(
+            self.frames == 5
+            or (self.frames == 1 and self.network == "generator" and self.sync_weight == self.disc_weight == 0),
+            f"frames must be 5, or 1 without sync loss and discriminator, got {self.frames}",
+        )
         check(self.expert_mode in ("eval", "train"), f"expert_mode must be eval or train, got {self.expert_mode!r}")
         check(self.expert_loss in ("bce", "contrastive"), f"expert_loss: bce or contrastive, got {self.expert_loss!r}")
-        check(self.precision in ("auto", "fp32", "bf16", "fp16"),
-              f"precision must be auto, fp32, bf16 or fp16, got {self.precision!r}")
-        check(self.windows_per_clip >= 1 and (self.batch_size // self.accumulate) % self.windows_per_clip == 0,
-              f"windows_per_clip must divide batch_size / accumulate, got {self.windows_per_clip}")
-        check(not (self.network == "expert" and self.expert_loss == "contrastive" and self.windows_per_clip < 2),
-              "the contrastive loss compares windows of one clip: windows_per_clip must be at least 2")
-        check(min(self.evaluate_every, self.save_every, self.sample_every, self.keep) >= 1,
-              "evaluate_every, save_every, sample_every and keep must be at least 1")
+        check(
+            self.precision in ("auto", "fp32", "bf16", "fp16"),
+            f"precision must be auto, fp32, bf16 or fp16, got {self.precision!r}",
+        )
+        check(
+            self.windows_per_clip >= 1 and (self.batch_size // self.accumulate) % self.windows_per_clip == 0,
+            f"windows_per_clip must divide batch_size / accumulate, got {self.windows_per_clip}",
+        )
+        check(
+            not (self.network == "expert" and self.expert_loss == "contrastive" and self.windows_per_clip < 2),
+            "the contrastive loss compares windows of one clip: windows_per_clip must be at least 2",
+        )
+        check(
+            min(self.evaluate_every, self.save_every, self.sample_every, self.keep) >= 1,
+            "evaluate_every, save_every, sample_every and keep must be at least 1",
+        )
         check(self.workers >= 0 and self.warmup_steps >= 0, "workers and warmup_steps must be at least 0")
 
 
@@ -286,15 +311,15 @@ class TrainConfig:
 class StudyConfig:
     """The long study of stage 09: what each trap costs, and how many seconds of a speaker are needed."""
 
-    size: str = "full"               # its name in the tables
-    preset: str = "sample"           # whose networks and first weights; "sample" also renders the speaker's data
-    steps: int = 200                 # of every fine-tuning
-    batch_size: int = 8              # windows
+    size: str = "full"  # its name in the tables
+    preset: str = "sample"  # whose networks and first weights; "sample" also renders the speaker's data
+    steps: int = 200  # of every fine-tuning
+    batch_size: int = 8  # windows
     learning_rate: float = 2e-4
     sync_weight: float = 0.01
-    speaker_s: float = 90.0          # of the speaker, in the study of the traps
+    speaker_s: float = 90.0  # of the speaker, in the study of the traps
     curve_s: tuple[float, ...] = (10.0, 30.0, 90.0, 270.0)  # of the speaker, in the learning curve
-    test_clips: int = 12             # held-out videos that each result is measured on
+    test_clips: int = 12  # held-out videos that each result is measured on
     seeds: tuple[int, ...] = (1, 2)
 
     def __post_init__(self):
@@ -305,12 +330,23 @@ class StudyConfig:
         check(self.test_clips >= 1 and bool(self.seeds), "the study needs a test clip and a seed")
 
 
-STUDY_SIZES = {study.size: study for study in (
-    StudyConfig(),
-    StudyConfig(size="small", steps=60, speaker_s=60.0, curve_s=(10.0, 20.0, 40.0, 80.0), test_clips=6, seeds=(1,)),
-    StudyConfig(size="article", preset="article", steps=1500, batch_size=16, learning_rate=1e-4, sync_weight=0.03,
-                speaker_s=1800.0, curve_s=(60.0, 300.0, 1800.0, 7200.0)),
-)}
+STUDY_SIZES = {
+    study.size: study
+    for study in (
+        StudyConfig(),
+        StudyConfig(size="small", steps=60, speaker_s=60.0, curve_s=(10.0, 20.0, 40.0, 80.0), test_clips=6, seeds=(1,)),
+        StudyConfig(
+            size="article",
+            preset="article",
+            steps=1500,
+            batch_size=16,
+            learning_rate=1e-4,
+            sync_weight=0.03,
+            speaker_s=1800.0,
+            curve_s=(60.0, 300.0, 1800.0, 7200.0),
+        ),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -318,7 +354,7 @@ class Preset:
     """One of each: everything that a whole run of the course needs to know."""
 
     name: str
-    data: str                        # name of the data set under data/
+    data: str  # name of the data set under data/
     talkshow: TalkshowConfig = field(default_factory=TalkshowConfig)
     collect: CollectConfig = field(default_factory=CollectConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -328,31 +364,68 @@ class Preset:
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     expert: TrainConfig = field(default_factory=lambda: EXPERT_SAMPLE)
     generator: TrainConfig = field(default_factory=lambda: GENERATOR_SAMPLE)
-    disc_weight: float = 0.07        # of notebook 07; as published
+    disc_weight: float = 0.07  # of notebook 07; as published
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
 EXPERT_SAMPLE = TrainConfig(
-    network="expert", steps=150, batch_size=32, windows_per_clip=8, expert_loss="contrastive", learning_rate=3e-4,
-    sync_weight=0.0, evaluate_every=50, save_every=150)
+    network="expert",
+    steps=150,
+    batch_size=32,
+    windows_per_clip=8,
+    expert_loss="contrastive",
+    learning_rate=3e-4,
+    sync_weight=0.0,
+    evaluate_every=50,
+    save_every=150,
+)
 GENERATOR_SAMPLE = TrainConfig(
-    steps=150, learning_rate=2e-4, disc_learning_rate=2e-5, sync_weight=0.05, freeze_norm=True, evaluate_every=50,
-    save_every=75)
+    steps=150,
+    learning_rate=2e-4,
+    disc_learning_rate=2e-5,
+    sync_weight=0.05,
+    freeze_norm=True,
+    evaluate_every=50,
+    save_every=75,
+)
 # The published code: batch 64 for the expert, 16 for the generator; sync weight 0.01 without, 0.03 with discriminator.
 EXPERT_ARTICLE = TrainConfig(
-    network="expert", width=1.0, start="lipsync_expert", steps=20_000, batch_size=64, sync_weight=0.0, workers=4,
-    evaluate_every=1000, save_every=1000, sample_every=1000)
+    network="expert",
+    width=1.0,
+    start="lipsync_expert",
+    steps=20_000,
+    batch_size=64,
+    sync_weight=0.0,
+    workers=4,
+    evaluate_every=1000,
+    save_every=1000,
+    sample_every=1000,
+)
 GENERATOR_ARTICLE = TrainConfig(
-    width=1.0, start="wav2lip_gan", expert="lipsync_expert", discriminator="visual_quality_disc", steps=60_000,
-    batch_size=16, workers=4, evaluate_every=3000, save_every=1000, sample_every=1000)
+    width=1.0,
+    start="wav2lip_gan",
+    expert="lipsync_expert",
+    discriminator="visual_quality_disc",
+    steps=60_000,
+    batch_size=16,
+    workers=4,
+    evaluate_every=3000,
+    save_every=1000,
+    sample_every=1000,
+)
 
 PRESETS = {
     # 0.005 with a rate of 1e-4 drowned the likeness of the small networks: held-out L1 rose from 0.030 to 0.041.
     "sample": Preset(name="sample", data="sample", windows=WindowsConfig(val_windows=64), disc_weight=0.001),
-    "article": Preset(name="article", data="article", windows=WindowsConfig(alignment="reference", val_windows=1024),
-                      expert=EXPERT_ARTICLE, generator=GENERATOR_ARTICLE,
-                      evaluation=EvaluationConfig(max_clips=60)),
+    "article": Preset(
+        name="article",
+        data="article",
+        windows=WindowsConfig(alignment="reference", val_windows=1024),
+        expert=EXPERT_ARTICLE,
+        generator=GENERATOR_ARTICLE,
+        evaluation=EvaluationConfig(max_clips=60),
+    ),
 }
 
 

@@ -5,6 +5,7 @@
 Each notebook is executed from the top; the stages inside skip what they have done before. Executed notebooks, HTML
 and summary.json go to outputs/executed/. This module imports none of the stages.
 """
+
 import argparse
 import contextlib
 import dataclasses
@@ -78,8 +79,11 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def run(notebooks: Path | str | Iterable[Path | str], parameters: Mapping[str, Any] | None = None,
-        output_dir: Path | str | None = None) -> list[Outcome]:
+def run(
+    notebooks: Path | str | Iterable[Path | str],
+    parameters: Mapping[str, Any] | None = None,
+    output_dir: Path | str | None = None,
+) -> list[Outcome]:
     """Execute notebooks in the given order (a folder: all of the course in it) and return what became of each.
 
     parameters: a value for every notebook that declares the name; SettingError before anything runs where none does
@@ -163,7 +167,7 @@ def table(outcomes: Iterable[Outcome], longest: int = 90) -> str:
         plain = {name: value for name, value in outcome.numbers.items() if not isinstance(value, (list, dict))}
         shown = (f"{name}={v:.4g}" if isinstance(v, float) else f"{name}={v}" for name, v in plain.items())
         numbers = outcome.error.splitlines()[0] if outcome.error else " ".join(shown)
-        numbers = numbers if len(numbers) <= longest else numbers[:longest - 3] + "..."
+        numbers = numbers if len(numbers) <= longest else numbers[: longest - 3] + "..."
         lines.append(f"{outcome.notebook:34}{outcome.minutes:8.1f}  {words:9}{numbers}".rstrip())
     return "\n".join([*lines, f"{'all':34}{sum(o.minutes for o in outcomes):8.1f}"])
 

@@ -3,6 +3,7 @@
 A target first sees to it that `.venv` has what requirements*.txt list (a stamp file remembers that, so the second
 time costs nothing) and then runs in it. The Makefile only calls this; Windows needs no make.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -27,8 +28,11 @@ TARGETS = {
     "app": (False, "serve the web app on this machine", ["-m", f"{MODULE}.picker.serve"]),
     "book": (False, "the notebooks as a web site in docs/_site/", ["-m", f"{MODULE}.book"]),
     "bench": (True, "the benchmark tables", ["-m", "pytest", *BENCH]),
-    "study": (False, "the long study (an hour or two, resumable); results in data/study/",
-              ["-m", f"{MODULE}.evaluation.study"]),
+    "study": (
+        False,
+        "the long study (an hour or two, resumable); results in data/study/",
+        ["-m", f"{MODULE}.evaluation.study"],
+    ),
 }
 
 
@@ -103,9 +107,11 @@ def alone(folder: Path):
     with folder.with_name(f"{folder.name}.lock").open("a+b") as file:
         if os.name == "nt":
             import msvcrt
+
             msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # tries for ten seconds, then an error
         else:
             import fcntl
+
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -126,11 +132,16 @@ def install_alone(folder: Path, dev: bool) -> Path:
     if not works(python):
         make_environment(folder)
     if sys.platform == "linux" and not shutil.which("nvidia-smi"):
-        say("note: no NVIDIA GPU seen. If pip begins to fetch packages called nvidia-..., stop it: "
-            "the README's section 'Install' has the small way.")
+        say(
+            "note: no NVIDIA GPU seen. If pip begins to fetch packages called nvidia-..., stop it: "
+            "the README's section 'Install' has the small way."
+        )
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install"]
-    steps = [["-r", "requirements.txt"], ["--no-deps", "-r", "requirements-face.txt"],
-             ["--no-deps", "--no-build-isolation", "-e", "."]]
+    steps = [
+        ["-r", "requirements.txt"],
+        ["--no-deps", "-r", "requirements-face.txt"],
+        ["--no-deps", "--no-build-isolation", "-e", "."],
+    ]
     if dev:
         steps.insert(2, ["-r", "requirements-dev.txt"])
     say("installing: 3 to 10 minutes and about 3 GB of disk the first time")

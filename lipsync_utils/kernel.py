@@ -1,4 +1,5 @@
 """Papermill's engine with two things added: it knows which cell is running, and it reports without a terminal."""
+
 import time
 from collections.abc import Callable
 

@@ -1,4 +1,5 @@
 """The notebooks as files: which there are, what parameters they declare, and how one is executed."""
+
 import ast
 import contextlib
 import json
@@ -119,9 +120,17 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], bar: bo
     output.parent.mkdir(parents=True, exist_ok=True)
     error = ""
     try:
-        papermill.execute_notebook(str(notebook), str(output), dict(parameters), cwd=str(notebook.parent),
-                                   kernel_name="python3", engine_name=ENGINE, progress_bar=bar, start_timeout=180,
-                                   progress=progress)
+        papermill.execute_notebook(
+            str(notebook),
+            str(output),
+            dict(parameters),
+            cwd=str(notebook.parent),
+            kernel_name="python3",
+            engine_name=ENGINE,
+            progress_bar=bar,
+            start_timeout=180,
+            progress=progress,
+        )
     except Exception as failure:  # whatever it is, it becomes this notebook's row and ends the run
         error = describe(failure, progress)
     if output.exists():

@@ -3,6 +3,7 @@
 A work function gets one item and writes its files atomically, so it may run twice (a lost worker's item does).
 Workers of a cluster must see the same folders under the same paths, and have this package installed.
 """
+
 import contextlib
 import json
 import logging
@@ -58,8 +59,15 @@ def worker_count(workers: int | None = None) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_items(work: Callable[[Any], Any], items: Iterable[Any], *, scheduler: str = "processes",
-              workers: int | None = None, desc: str = "", unit: str = "item") -> Iterator[tuple[Any, Any]]:
+def map_items(
+    work: Callable[[Any], Any],
+    items: Iterable[Any],
+    *,
+    scheduler: str = "processes",
+    workers: int | None = None,
+    desc: str = "",
+    unit: str = "item",
+) -> Iterator[tuple[Any, Any]]:
     """Yield (item, result) for every item, in the order of completion; result is a `Failure` where work raised.
 
     scheduler: "inline" (this process), "processes" (local Dask workers) or the address of a running Dask scheduler,
@@ -67,7 +75,9 @@ def map_items(work: Callable[[Any], Any], items: Iterable[Any], *, scheduler: st
     """
     items = list(items)
     if scheduler not in ("inline", "processes") and "://" not in scheduler:
-        raise SettingError(f"scheduler {scheduler!r}: use 'inline', 'processes' or an address such as 'tcp://host:8786'")
+        raise SettingError(
+            f"scheduler {scheduler!r}: use 'inline', 'processes' or an address such as 'tcp://host:8786'"
+        )
     count = min(worker_count(workers), max(len(items), 1))
     inline = scheduler == "inline" or (scheduler == "processes" and count == 1)
     results = ((item, guarded(work, item)) for item in items) if inline else on_dask(work, items, scheduler, count)
@@ -98,14 +108,21 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
     from distributed import Client, as_completed
 
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
-    quiet = {"distributed.nanny.pre-spawn-environ": dict.fromkeys(names, "1"),
-             "distributed.logging.distributed": "error",
-             "distributed.admin.system-monitor.disk": False}
+    quiet = {
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(names, "1"),
+        "distributed.logging.distributed": "error",
+        "distributed.admin.system-monitor.disk": False,
+    }
     logging.getLogger("distributed").setLevel(logging.ERROR)  # importing it made it talk
     with dask.config.set(quiet):
         if scheduler == "processes":
-            client = Client(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0",
-                            silence_logs=logging.ERROR)
+            client = Client(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                silence_logs=logging.ERROR,
+            )
         else:
             try:
                 client = Client(scheduler, timeout=5)
@@ -134,9 +151,21 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
                 yield item, result
 
 
-def run_stage(stage: str, items: list[Item], work: Callable[[Item], Done], *, row_type: type, journal: Path,
-              output: Path, settings: Any, version: int, failed: Callable[[Item, Failure], list],
-              scheduler: str = "processes", workers: int | None = None, unit: str = "item") -> list:
+def run_stage(
+    stage: str,
+    items: list[Item],
+    work: Callable[[Item], Done],
+    *,
+    row_type: type,
+    journal: Path,
+    output: Path,
+    settings: Any,
+    version: int,
+    failed: Callable[[Item, Failure], list],
+    scheduler: str = "processes",
+    workers: int | None = None,
+    unit: str = "item",
+) -> list:
     """Do what is not done yet of `items`; returns all rows (of `row_type`) in the order of the items.
 
     An item is done when its journal entry has the key made of the contents of its inputs, its arguments, `settings` and
@@ -175,8 +204,10 @@ def run_stage(stage: str, items: list[Item], work: Callable[[Item], Done], *, ro
                     result = Done(failed(item, result))
                 cells = [[format_cell(getattr(row, f.name)) for f in fields(row_type)] for row in result.rows]
                 if not again:
-                    files = {file.relative_to(output).as_posix(): -1 if file.is_dir() else file.stat().st_size
-                             for file in result.files}
+                    files = {
+                        file.relative_to(output).as_posix(): -1 if file.is_dir() else file.stat().st_size
+                        for file in result.files
+                    }
                     write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": files, "rows": cells})
                 rows[item.id] = parse_rows(cells, row_type)
     return [row for item in items for row in rows[item.id]]

@@ -4,6 +4,7 @@ faces/<video_id>/<clip_id>/ holds 0.jpg, 1.jpg .. (number = frame of the clip; a
 none), audio.wav (16 kHz mono) and mel.npy (80, columns). filelists/train.txt and val.txt name the folders; no video is
 in both.
 """
+
 import dataclasses
 import functools
 import hashlib
@@ -27,9 +28,15 @@ VERSION = 1
 ARTICLE_FUNNEL = {"videos": 80, "clips": 5821, "of the speaker": 4700, "with faces": 4700}
 
 
-def preprocess_clips(data: DataSet, settings: PreprocessConfig | None = None, faces: FacesConfig | None = None,
-                     speaker: SpeakerConfig | None = None, *, scheduler: str = "processes",
-                     workers: int | None = None) -> list[FaceClip]:
+def preprocess_clips(
+    data: DataSet,
+    settings: PreprocessConfig | None = None,
+    faces: FacesConfig | None = None,
+    speaker: SpeakerConfig | None = None,
+    *,
+    scheduler: str = "processes",
+    workers: int | None = None,
+) -> list[FaceClip]:
     """Cut out the speaker's face in every clip that speaker.csv keeps; writes faces.csv and the file lists.
 
     Faces that stage 03 found are not searched again. Returns a row per kept clip, also for one that turned out useless.
@@ -38,13 +45,26 @@ def preprocess_clips(data: DataSet, settings: PreprocessConfig | None = None, fa
     files = {c.clip_id: c.file for c in read_csv(data.path("clips.csv"), Clip) if c.file}
     kept = [c for c in read_csv(data.path("speaker.csv"), SpeakerCheck) if c.kept and c.clip_id in files]
     tracks = tracks_of_speaker(read_csv(data.path("speaker_faces.csv"), SpeakerFace), speaker)
-    items = [Item(c.clip_id, (data.root / files[c.clip_id],),
-                  {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])}) for c in kept]
+    items = [
+        Item(c.clip_id, (data.root / files[c.clip_id],), {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])})
+        for c in kept
+    ]
     work = functools.partial(preprocess_clip, data=data, settings=settings, faces=faces)
     made_with = {"faces": faces, "crops": dataclasses.replace(settings, val_share=0.0, seed=0)}
-    rows = run_stage("preprocess", items, work, row_type=FaceClip, journal=data.journal("preprocess"),
-                     output=data.faces, settings={name: str(value) for name, value in made_with.items()},
-                     version=VERSION, failed=failed_rows, scheduler=scheduler, workers=workers, unit="clip")
+    rows = run_stage(
+        "preprocess",
+        items,
+        work,
+        row_type=FaceClip,
+        journal=data.journal("preprocess"),
+        output=data.faces,
+        settings={name: str(value) for name, value in made_with.items()},
+        version=VERSION,
+        failed=failed_rows,
+        scheduler=scheduler,
+        workers=workers,
+        unit="clip",
+    )
     splits = split_by_video((r.video_id for r in rows if r.folder), settings.val_share, settings.seed)
     rows = [dataclasses.replace(r, split=splits[r.video_id] if r.folder else None) for r in rows]
     write_csv(data.path("faces.csv"), rows, FaceClip)
@@ -64,8 +84,13 @@ def preprocess_clip(item: Item, *, data: DataSet, settings: PreprocessConfig, fa
     boxes = speaker_boxes([table.track_boxes(t) for t in tracks if t in table.track_ids], table.n_frames)
     seen = ~np.isnan(boxes[:, 0])
     sides = np.sqrt((boxes[seen, 2] - boxes[seen, 0]) * (boxes[seen, 3] - boxes[seen, 1]))
-    row = dataclasses.replace(row, frames=table.n_frames, faces=0, gaps=int((~seen).sum()),
-                              median_face_px=round(float(np.median(sides))) if seen.any() else None)
+    row = dataclasses.replace(
+        row,
+        frames=table.n_frames,
+        faces=0,
+        gaps=int((~seen).sum()),
+        median_face_px=round(float(np.median(sides))) if seen.any() else None,
+    )
     reason, note = why_not(row, settings)
     if reason:
         return Done([dataclasses.replace(row, reason=reason, note=note)])
@@ -75,8 +100,9 @@ def preprocess_clip(item: Item, *, data: DataSet, settings: PreprocessConfig, fa
         media.extract_sound(clip, temporary / "audio.wav")
         mel = melspectrogram(load_wav(temporary / "audio.wav"))
         np.save(temporary / "mel.npy", mel)
-    row = dataclasses.replace(row, folder=folder.relative_to(data.root).as_posix(), faces=written,
-                              mel_columns=mel.shape[1])
+    row = dataclasses.replace(
+        row, folder=folder.relative_to(data.root).as_posix(), faces=written, mel_columns=mel.shape[1]
+    )
     return Done([row], [folder, folder / "audio.wav", folder / "mel.npy"])
 
 
@@ -141,7 +167,10 @@ def funnel(data: DataSet) -> list[tuple[str, int, int]]:
     videos = {clip.video_id for clip in clips}
     if data.path("collected.csv").exists():
         videos = {video.video_id for video in read_csv(data.path("collected.csv"), Video) if video.file}
-    counts = {"videos": len(videos), "clips": sum(c.file is not None for c in clips),
-              "of the speaker": sum(c.kept for c in read_csv(data.path("speaker.csv"), SpeakerCheck)),
-              "with faces": sum(c.folder is not None for c in read_csv(data.path("faces.csv"), FaceClip))}
+    counts = {
+        "videos": len(videos),
+        "clips": sum(c.file is not None for c in clips),
+        "of the speaker": sum(c.kept for c in read_csv(data.path("speaker.csv"), SpeakerCheck)),
+        "with faces": sum(c.folder is not None for c in read_csv(data.path("faces.csv"), FaceClip)),
+    }
     return [(name, count, ARTICLE_FUNNEL[name]) for name, count in counts.items()]

@@ -3,6 +3,7 @@
 Every file appears under its own name only when it is complete: it is written under a temporary name in the same
 folder, synced, and renamed. A run that is killed leaves at most a temporary file, which the next run removes.
 """
+
 import contextlib
 import dataclasses
 import errno
@@ -250,8 +251,16 @@ def progress(items: Iterable | None = None, *, total: int | None = None, desc: s
     live = sys.stderr.isatty() or "ipykernel" in sys.modules
     batch = bool(os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("CI"))
     quiet = not live or batch
-    return tqdm(items, total=total, desc=desc, unit=unit, mininterval=30 if quiet else 0.2,
-                ascii=True if quiet else None, dynamic_ncols=not quiet, leave=True)
+    return tqdm(
+        items,
+        total=total,
+        desc=desc,
+        unit=unit,
+        mininterval=30 if quiet else 0.2,
+        ascii=True if quiet else None,
+        dynamic_ncols=not quiet,
+        leave=True,
+    )
 
 
 def setup_logging(level: int = logging.INFO) -> None:

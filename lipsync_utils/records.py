@@ -4,6 +4,7 @@ A manifest is a CSV with one column per field, in the order of the fields, units
 Reading is strict: an unknown, missing or misordered column or a cell of the wrong type is a `ManifestError` that
 names file, row and column. Nothing in a cell is ever evaluated.
 """
+
 import csv
 import dataclasses
 import enum
@@ -21,23 +22,23 @@ from .project import write_text
 class Reason(enum.StrEnum):
     """Why an item was left out. The only words that the reason columns know."""
 
-    SILENCE = "silence"                  # nothing is spoken
-    TOO_SHORT = "too_short"              # below the shortest clip
-    TOO_QUIET = "too_quiet"              # the whole video lies below the threshold
-    NO_LICENCE = "no_licence"            # videos.csv says nothing about the licence
-    NO_CONSENT = "no_consent"            # nor about the consent of who is seen
-    NOT_FOUND = "not_found"              # the source does not exist (any more)
+    SILENCE = "silence"  # nothing is spoken
+    TOO_SHORT = "too_short"  # below the shortest clip
+    TOO_QUIET = "too_quiet"  # the whole video lies below the threshold
+    NO_LICENCE = "no_licence"  # videos.csv says nothing about the licence
+    NO_CONSENT = "no_consent"  # nor about the consent of who is seen
+    NOT_FOUND = "not_found"  # the source does not exist (any more)
     DOWNLOAD_FAILED = "download_failed"  # the source exists and could not be fetched
-    UNREADABLE = "unreadable"            # not a media file, or damaged
+    UNREADABLE = "unreadable"  # not a media file, or damaged
     NO_SOUND = "no_sound"
     NO_PICTURE = "no_picture"
     NO_FACE = "no_face"
-    SOMEONE_ELSE = "someone_else"        # a face, but never the speaker's
-    MIXED = "mixed"                      # the speaker in some of the frames only
-    WITH_OTHERS = "with_others"          # the speaker, and somebody beside
+    SOMEONE_ELSE = "someone_else"  # a face, but never the speaker's
+    MIXED = "mixed"  # the speaker in some of the frames only
+    WITH_OTHERS = "with_others"  # the speaker, and somebody beside
     FACE_TOO_SMALL = "face_too_small"
-    FACE_GAPS = "face_gaps"              # too many frames without the speaker's face
-    FAILED = "failed"                    # an error; the note has its words
+    FACE_GAPS = "face_gaps"  # too many frames without the speaker's face
+    FAILED = "failed"  # an error; the note has its words
 
 
 class Verdict(enum.StrEnum):
@@ -74,8 +75,10 @@ class Source:
         except ValueError:
             left, top, right, bottom = 0, 0, 0, 0
         if not (0 <= left < right and 0 <= top < bottom):
-            raise ManifestError(f"videos.csv, {self.video_id}, column crop: {self.crop!r} is not a box; write "
-                                "left,top,right,bottom in pixels, for example 320,0,640,480 for the right half")
+            raise ManifestError(
+                f"videos.csv, {self.video_id}, column crop: {self.crop!r} is not a box; write "
+                "left,top,right,bottom in pixels, for example 320,0,640,480 for the right half"
+            )
         return left, top, right, bottom
 
 
@@ -144,11 +147,11 @@ class FaceClip:
 
     clip_id: str
     video_id: str
-    split: str | None        # train or val
+    split: str | None  # train or val
     folder: str | None
-    frames: int | None       # of the clip
-    faces: int | None        # written crops
-    gaps: int | None         # frames without the speaker's face
+    frames: int | None  # of the clip
+    faces: int | None  # written crops
+    gaps: int | None  # frames without the speaker's face
     median_face_px: int | None
     mel_columns: int | None
     reason: Reason | None
@@ -211,8 +214,11 @@ def header_fault(header: list[str], names: list[str]) -> str:
     missing = [n for n in names if n not in header]
     unknown = [n for n in header if n not in names]
     if missing or unknown:
-        return "; ".join(f"{what} column {', '.join(map(repr, which))}"
-                         for what, which in (("missing", missing), ("unknown", unknown)) if which)
+        return "; ".join(
+            f"{what} column {', '.join(map(repr, which))}"
+            for what, which in (("missing", missing), ("unknown", unknown))
+            if which
+        )
     return "the columns are in another order or doubled"
 
 

@@ -3,6 +3,7 @@
 A benchmark is a function bench_* in a file tests/bench_*.py. It measures ratios within one run where it can, and
 hands over its numbers with record_property("name_with_unit", value). They end in outputs/bench.json.
 """
+
 import json
 import os
 import platform
@@ -13,8 +14,13 @@ from lipsync_utils import __version__, project
 
 def pytest_terminal_summary(terminalreporter):
     """One block per benchmark after the tests, with the machine it was measured on."""
-    machine = {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine(),
-               "python": platform.python_version(), "version": __version__, "when": time.strftime("%Y-%m-%d %H:%M")}
+    machine = {
+        "cores": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "version": __version__,
+        "when": time.strftime("%Y-%m-%d %H:%M"),
+    }
     reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
     rows = {report.nodeid.split("::", 1)[1]: dict(report.user_properties) for report in reports}
     terminalreporter.section(f"benchmarks on {machine['cores']} cores, {machine['processor']}")

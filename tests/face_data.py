@@ -1,4 +1,5 @@
 """Helpers of the tests of stages 03 and 04: a data set of clips cut from the rendered show."""
+
 import hashlib
 import shutil
 from pathlib import Path
@@ -11,15 +12,51 @@ from lipsync_utils.records import Clip, write_csv
 def cut(video: Path, first: int, last: int, output: Path) -> Path:
     """Frames first..last of a 25 fps video as a clip of its own, exactly, with their sound."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    media.ffmpeg(["-v", "error", "-y", "-ss", f"{first / 25}", "-t", f"{(last - first) / 25}", "-i", str(video),
-                  "-r", "25", "-ar", "16000", "-ac", "1", "-crf", "18", f"file:{output}"])
+    media.ffmpeg(
+        [
+            "-v",
+            "error",
+            "-y",
+            "-ss",
+            f"{first / 25}",
+            "-t",
+            f"{(last - first) / 25}",
+            "-i",
+            str(video),
+            "-r",
+            "25",
+            "-ar",
+            "16000",
+            "-ac",
+            "1",
+            "-crf",
+            "18",
+            f"file:{output}",
+        ]
+    )
     return output
 
 
 def join(first: Path, second: Path, output: Path) -> Path:
     """Two videos of one size, one after the other."""
-    media.ffmpeg(["-v", "error", "-y", "-i", str(first), "-i", str(second), "-filter_complex",
-                  "[0:v][0:a][1:v][1:a]concat=n=2:v=1:a=1[v][a]", "-map", "[v]", "-map", "[a]", str(output)])
+    media.ffmpeg(
+        [
+            "-v",
+            "error",
+            "-y",
+            "-i",
+            str(first),
+            "-i",
+            str(second),
+            "-filter_complex",
+            "[0:v][0:a][1:v][1:a]concat=n=2:v=1:a=1[v][a]",
+            "-map",
+            "[v]",
+            "-map",
+            "[a]",
+            str(output),
+        ]
+    )
     return output
 
 
@@ -29,22 +66,44 @@ def show_data(sample_show, root: Path) -> tuple[DataSet, list[Path]]:
     host_0, host_1: the host alone; other: a guest; card: a title card; half: host, then guest; three: a group.
     """
     from lipsync_utils import talkshow
-    shots = {name: (round(s["start_s"] * 25), round(s["end_s"] * 25)) for s in sample_show.info("talk")["shots"]
-             for name in [s["kind"] + "-" + "".join(s["people"])]}
+
+    shots = {
+        name: (round(s["start_s"] * 25), round(s["end_s"] * 25))
+        for s in sample_show.info("talk")["shots"]
+        for name in [s["kind"] + "-" + "".join(s["people"])]
+    }
     host, guest = talkshow.host().name, talkshow.guests()[0].name
     (a, b), (c, _), (e, _) = shots[f"single-{host}"], shots["title-"], shots[f"single-{guest}"]
     talk, group = sample_show.video("talk"), sample_show.video("group")
     data = DataSet("show", root)
     half = cut(talk, b - 15, b, root / "half_a.mp4"), cut(talk, e, e + 15, root / "half_b.mp4")
     half = join(*half, root / "half.mp4")
-    spans = [("talk", "host_0", talk, a, a + 30), ("talk", "host_1", talk, b - 26, b),
-             ("talk", "other", talk, e, e + 26),
-             ("talk", "card", talk, c, c + 26), ("cuts", "half", half, 0, 30), ("group", "three", group, 0, 26)]
+    spans = [
+        ("talk", "host_0", talk, a, a + 30),
+        ("talk", "host_1", talk, b - 26, b),
+        ("talk", "other", talk, e, e + 26),
+        ("talk", "card", talk, c, c + 26),
+        ("cuts", "half", half, 0, 30),
+        ("group", "three", group, 0, 26),
+    ]
     rows = []
     for video, name, source, first, last in spans:
         file = cut(source, first, last, data.clips / video / f"{name}.mp4")
-        rows.append(Clip(name, video, first / 25, last / 25, first / 25, last / 25,
-                         file.relative_to(root).as_posix(), last - first, None, None, None))
+        rows.append(
+            Clip(
+                name,
+                video,
+                first / 25,
+                last / 25,
+                first / 25,
+                last / 25,
+                file.relative_to(root).as_posix(),
+                last - first,
+                None,
+                None,
+                None,
+            )
+        )
     write_csv(root / "clips.csv", rows, Clip)
     reference = talkshow.portrait(root / "references" / "host.png", talkshow.host(), seed=3)
     return data, [reference]
@@ -52,8 +111,11 @@ def show_data(sample_show, root: Path) -> tuple[DataSet, list[Path]]:
 
 def contents(root: Path) -> dict[str, str]:
     """sha256 of every file of a data set but journals, locks and cache, by name."""
-    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*"))
-            if p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)}
+    return {
+        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)
+    }
 
 
 def copy(data: DataSet, root: Path) -> DataSet:

@@ -1,4 +1,5 @@
 """Stand-ins for the tests of stage 08: a painter instead of a trained generator, small media, boxes given."""
+
 from pathlib import Path
 
 import cv2
@@ -51,7 +52,7 @@ def wav(path: Path, seconds: float, hz: int = 16000, channels: int = 1, pauses=(
     rng = np.random.default_rng(7)
     samples = rng.standard_normal((round(seconds * hz), channels)) * 0.1
     for start, end in pauses:
-        samples[round(start * hz):round(end * hz)] = 0
+        samples[round(start * hz) : round(end * hz)] = 0
     wavfile.write(path, hz, (samples * 32767).astype(np.int16).squeeze())
     return path
 

@@ -1,4 +1,5 @@
 """Groups of rendered people for the tests of stage 08, and the meters that tell whose mouth moved and how."""
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def pictures_of(path: Path, n_frames: int) -> list[np.ndarray]:
 def landmarks_of(pictures: list[np.ndarray], table: FaceTable, track: int) -> np.ndarray:
     """(n, 68, 2) landmarks of a track in these pictures."""
     boxes = table.track_boxes(track)
-    boxes = np.repeat(boxes, len(pictures), axis=0) if table.n_frames == 1 else boxes[:len(pictures)]
+    boxes = np.repeat(boxes, len(pictures), axis=0) if table.n_frames == 1 else boxes[: len(pictures)]
     return metrics.landmark_track(pictures, boxes)
 
 

@@ -12,8 +12,11 @@ import torch
 
 from lipsync_utils import checkpoints, models
 
-KINDS = {"wav2lip_gan": ("generator", models.Wav2Lip), "lipsync_expert": ("expert", models.SyncNet),
-         "visual_quality_disc": ("discriminator", models.VisualQualityDiscriminator)}
+KINDS = {
+    "wav2lip_gan": ("generator", models.Wav2Lip),
+    "lipsync_expert": ("expert", models.SyncNet),
+    "visual_quality_disc": ("discriminator", models.VisualQualityDiscriminator),
+}
 
 
 def joints(small, wide) -> dict[str, tuple[int, int]]:

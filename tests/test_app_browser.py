@@ -1,4 +1,5 @@
 """The web app in a real browser against a really started server: as a visitor with a mouse, a keyboard, bad files."""
+
 import os
 import re
 import signal
@@ -45,6 +46,7 @@ def visit(tmp_path_factory):
     talkshow.group_picture(folder / "group.png", people, seed=3)
     rng = np.random.default_rng(0)
     from scipy.io import wavfile
+
     envelope = np.repeat([0.05, 1, 0.1, 1, 0.2, 1, 0], 2400)
     wavfile.write(folder / "hello.wav", 16000, (rng.standard_normal(len(envelope)) * envelope * 4000).astype(np.int16))
     (folder / "text.png").write_text("this is no picture")
@@ -72,8 +74,13 @@ def server(tmp_path_factory, weights):
     folder = tmp_path_factory.mktemp("server")
     environment = {**os.environ, "TMPDIR": str(folder), "LIPSYNC_HOME": str(ROOT)}
     log = (folder / "server.log").open("w")
-    process = subprocess.Popen([sys.executable, "-m", "lipsync_utils.picker.serve", "--port", str(port), "--generator",
-                                str(weights)], env=environment, stdout=log, stderr=log, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lipsync_utils.picker.serve", "--port", str(port), "--generator", str(weights)],
+        env=environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     url = f"http://127.0.0.1:{port}/"
     try:
         for _ in range(240):
@@ -139,7 +146,7 @@ def visitor(browser, server):
 def moved(pictures, box) -> tuple[float, float]:
     """How much a mouth moves over time: its pixels in levels, its landmarks in percent of the eyes' distance."""
     left, top, right, bottom = box
-    part = np.stack([p[(top + bottom) // 2:bottom, left:right].astype(float) for p in pictures])
+    part = np.stack([p[(top + bottom) // 2 : bottom, left:right].astype(float) for p in pictures])
     points = metrics.landmark_track(pictures, np.tile(box, (len(pictures), 1)))
     lips = points[:, 48:] - points[:, 48:].mean(axis=1, keepdims=True)
     wander = np.linalg.norm(lips - lips.mean(axis=0), axis=2).mean() / metrics.eye_distance(points).mean()
@@ -149,10 +156,13 @@ def moved(pictures, box) -> tuple[float, float]:
 def boxes_on(page, size):
     """Where the buttons say that the faces are, in pixels of the picture."""
     found = page.locator(".lipsync-face").evaluate_all(
-        "all => all.map(b => [b.style.left, b.style.top, b.style.width, b.style.height].map(parseFloat))")
+        "all => all.map(b => [b.style.left, b.style.top, b.style.width, b.style.height].map(parseFloat))"
+    )
     width, height = size
-    return [(int(x * width / 100), int(y * height / 100), int((x + w) * width / 100), int((y + h) * height / 100))
-            for x, y, w, h in found]
+    return [
+        (int(x * width / 100), int(y * height / 100), int((x + w) * width / 100), int((y + h) * height / 100))
+        for x, y, w, h in found
+    ]
 
 
 def test_press_the_second_face_and_only_that_mouth_moves(visitor, visit, tmp_path):

@@ -5,6 +5,7 @@ The walk through all notebooks takes 4.4 minutes of one CPU core (22 November 20
 minutes: GitHub does it on every push (.github/workflows/test.yml), and here
 `LIPSYNC_ARTICLE_WALK=1 make test ARGS=tests/test_article_preset.py`.
 """
+
 import json
 import os
 from pathlib import Path
@@ -21,10 +22,23 @@ ROOT = Path(__file__).resolve().parents[1]
 SAME_FOR_BOTH = {"00_tour_the_course", "10_train_from_scratch"}
 WALK = [path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")) if path.stem not in SAME_FOR_BOTH]
 #: What is said in the four videos, two of them for validation: 2 to 3 s each, as short as a test clip may be.
-LINES = ("Goedenavond en welkom bij de show.", "Het weer wordt morgen weer beter.",
-         "Wie bakt er zondag een appeltaart?", "De kat slaapt op een warme stoel.")
-FEW = {"steps": 1, "batch_size": 1, "max_clips": 1, "learning_rate": 1e-7, "guest_clips": 0, "study_steps": 1,
-       "scheduler": "inline", "pause_s": 0.0, "val_share": 0.5}
+LINES = (
+    "Goedenavond en welkom bij de show.",
+    "Het weer wordt morgen weer beter.",
+    "Wie bakt er zondag een appeltaart?",
+    "De kat slaapt op een warme stoel.",
+)
+FEW = {
+    "steps": 1,
+    "batch_size": 1,
+    "max_clips": 1,
+    "learning_rate": 1e-7,
+    "guest_clips": 0,
+    "study_steps": 1,
+    "scheduler": "inline",
+    "pause_s": 0.0,
+    "val_share": 0.5,
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +63,11 @@ def house(tmp_path_factory):
 
 
 def test_a_widened_network_computes_the_same():
-    inputs = {"generator": (torch.randn(2, 1, 80, 16), torch.rand(2, 6, 96, 96)),
-              "expert": (torch.randn(2, 1, 80, 16), torch.rand(2, 15, 48, 96)),
-              "discriminator": (torch.rand(2, 3, 96, 96),)}
+    inputs = {
+        "generator": (torch.randn(2, 1, 80, 16), torch.rand(2, 6, 96, 96)),
+        "expert": (torch.randn(2, 1, 80, 16), torch.rand(2, 15, 48, 96)),
+        "discriminator": (torch.rand(2, 3, 96, 96),),
+    }
     for kind, network in stand_ins.KINDS.values():
         small = network(1 / 16).eval()
         wide = stand_ins.widen(small, network(1 / 8))
@@ -59,7 +75,7 @@ def test_a_widened_network_computes_the_same():
             ours, theirs = small(*inputs[kind]), wide(*inputs[kind])
         if kind == "expert":
             ours, theirs = torch.cat(ours), torch.cat(theirs)
-        assert torch.allclose(ours, theirs[..., :ours.shape[-1]], atol=1e-5)
+        assert torch.allclose(ours, theirs[..., : ours.shape[-1]], atol=1e-5)
 
 
 def test_the_preset_is_the_published_size_and_names_published_files():
@@ -71,8 +87,14 @@ def test_the_preset_is_the_published_size_and_names_published_files():
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("article")
-@pytest.mark.parametrize(("name", "keys"), [("wav2lip_gan", "wav2lip_generator"), ("lipsync_expert", "color_syncnet"),
-                                            ("visual_quality_disc", "wav2lip_disc")])
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("wav2lip_gan", "wav2lip_generator"),
+        ("lipsync_expert", "color_syncnet"),
+        ("visual_quality_disc", "wav2lip_disc"),
+    ],
+)
 def test_stand_ins_have_the_published_layout(house, name, keys):
     path = house / "data" / "weights" / checkpoints.published()[name].file
     state = torch.load(path, weights_only=True)["state_dict"]
@@ -83,8 +105,10 @@ def test_stand_ins_have_the_published_layout(house, name, keys):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("LIPSYNC_ARTICLE_WALK"),
-                    reason="takes five minutes: set LIPSYNC_ARTICLE_WALK=1 to walk all notebooks")
+@pytest.mark.skipif(
+    not os.environ.get("LIPSYNC_ARTICLE_WALK"),
+    reason="takes five minutes: set LIPSYNC_ARTICLE_WALK=1 to walk all notebooks",
+)
 @pytest.mark.xdist_group("article")
 @pytest.mark.parametrize("path", WALK, ids=lambda path: path.stem)
 def test_notebook_runs_with_the_article_preset(path, house):
@@ -93,5 +117,5 @@ def test_notebook_runs_with_the_article_preset(path, house):
         given["max_clips"] = 2  # each is dubbed with the other's sound
     if path.stem.startswith("08"):
         given["weights"] = str(house / "data" / "weights" / "wav2lip_gan.pth")
-    outcome, = course.run(path, {"preset": "article", **given}, house / "outputs" / "executed")
+    (outcome,) = course.run(path, {"preset": "article", **given}, house / "outputs" / "executed")
     assert outcome.ok

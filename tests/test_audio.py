@@ -1,4 +1,5 @@
 """Loading sound, the mel spectrogram and the windows that are cut from it."""
+
 import math
 import subprocess
 import time
@@ -57,9 +58,19 @@ def test_mel_is_the_described_pipeline():
     np.testing.assert_allclose(mel, slow_mel(signal), atol=1e-6)
 
 
-@pytest.mark.parametrize(("n", "columns"), [
-    (800, 5), (801, 5), (3199, 16), (3200, 17), (16000, 81), (16199, 81), (16200, 82), (51200, 257),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "columns"),
+    [
+        (800, 5),
+        (801, 5),
+        (3199, 16),
+        (3200, 17),
+        (16000, 81),
+        (16199, 81),
+        (16200, 82),
+        (51200, 257),
+    ],
+)
 def test_column_counts_of_the_reference(n, columns):
     assert audio.melspectrogram(np.zeros(n, np.float32)).shape == (80, columns)
 
@@ -183,10 +194,17 @@ def test_channels_are_averaged(tmp_path):
     np.testing.assert_allclose(audio.load_wav(tmp_path / "a.wav"), (left + right) / 2, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "rate", "options"), [
-    ("a.wav", 8000, []), ("a.wav", 44100, ["-c:a", "pcm_s24le"]), ("a.wav", 48000, ["-ac", "6"]),
-    ("a.mp3", 44100, []), ("a.m4a", 48000, ["-ac", "2"]), ("a.mp4", 44100, ["-f", "mp4"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "rate", "options"),
+    [
+        ("a.wav", 8000, []),
+        ("a.wav", 44100, ["-c:a", "pcm_s24le"]),
+        ("a.wav", 48000, ["-ac", "6"]),
+        ("a.mp3", 44100, []),
+        ("a.m4a", 48000, ["-ac", "2"]),
+        ("a.mp4", 44100, ["-f", "mp4"]),
+    ],
+)
 def test_any_rate_channels_and_container(tmp_path, name, rate, options):
     wavfile.write(tmp_path / "source.wav", rate, tone(2.0, rate).astype(np.float32))
     ffmpeg("-i", tmp_path / "source.wav", *options, tmp_path / name)
@@ -218,8 +236,23 @@ def test_what_has_no_sound_is_named(tmp_path):
 
 def test_sound_that_begins_late_is_silent_until_then(tmp_path):
     wavfile.write(tmp_path / "a.wav", 16000, tone(1.0).astype(np.float32))
-    ffmpeg("-f", "lavfi", "-i", "color=c=red:s=64x64:d=2:r=25", "-itsoffset", "0.48", "-i", tmp_path / "a.wav",
-           "-map", "0:v", "-map", "1:a", "-c:a", "aac", tmp_path / "-late: one.mp4")  # fmt: skip
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "color=c=red:s=64x64:d=2:r=25",
+        "-itsoffset",
+        "0.48",
+        "-i",
+        tmp_path / "a.wav",
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-c:a",
+        "aac",
+        tmp_path / "-late: one.mp4",
+    )
     wav = audio.load_wav(tmp_path / "-late: one.mp4")
     begins = int(np.argmax(np.abs(wav) > 0.2)) / 16000
     assert begins == pytest.approx(0.48, abs=0.03)

@@ -1,4 +1,5 @@
 """book: a site whose links lead somewhere, with outputs where the course has run."""
+
 import re
 from html.parser import HTMLParser
 

@@ -1,4 +1,5 @@
 """Weight files: every format in use, every known way to be wrong, and a local stand-in for the mirror."""
+
 import functools
 import hashlib
 import http.server
@@ -70,9 +71,17 @@ def write_traced(path, net):
     path.write_bytes(traced(net))
 
 
-@pytest.mark.parametrize("write", [
-    write_published, write_old_pickle, write_bare, write_prefixed, write_safetensors, write_traced,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_published,
+        write_old_pickle,
+        write_bare,
+        write_prefixed,
+        write_safetensors,
+        write_traced,
+    ],
+)
 def test_every_format_gives_the_same_network(tmp_path, net, write):
     path = tmp_path / "weights.pth"
     write(path, net)
@@ -118,12 +127,15 @@ class Evil:
         return os.mkdir, ("pwned",)
 
 
-@pytest.mark.parametrize("dump", [
-    lambda path: torch.save({"state_dict": Evil()}, path),
-    lambda path: torch.save({"state_dict": Evil()}, path, _use_new_zipfile_serialization=False),
-    lambda path: path.write_bytes(pickle.dumps({"state_dict": Evil()})),
-    lambda path: path.write_bytes(pickle.dumps({"state_dict": Evil()}, protocol=2)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "dump",
+    [
+        lambda path: torch.save({"state_dict": Evil()}, path),
+        lambda path: torch.save({"state_dict": Evil()}, path, _use_new_zipfile_serialization=False),
+        lambda path: path.write_bytes(pickle.dumps({"state_dict": Evil()})),
+        lambda path: path.write_bytes(pickle.dumps({"state_dict": Evil()}, protocol=2)),
+    ],
+)
 def test_a_pickle_that_runs_code_is_refused_and_said_so(tmp_path, monkeypatch, dump):
     monkeypatch.chdir(tmp_path)
     dump(tmp_path / "evil.pth")
@@ -143,13 +155,16 @@ def test_code_hidden_in_a_torchscript_archive_is_refused(tmp_path, monkeypatch, 
     assert not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"", "empty"),
-    (b"<!DOCTYPE html><html><body>Sign in</body></html>" * 900, "an HTML page"),
-    (b"Entry not found", "text .* that begins 'Entry not found'"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "Git LFS pointer"),
-    (b"\x00\x01\x02" * 400, "no known format"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>" * 900, "an HTML page"),
+        (b"Entry not found", "text .* that begins 'Entry not found'"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1\n", "Git LFS pointer"),
+        (b"\x00\x01\x02" * 400, "no known format"),
+    ],
+)
 def test_what_is_no_weight_file_is_named(tmp_path, content, words):
     (tmp_path / "wav2lip.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match=words):
@@ -216,10 +231,17 @@ def test_our_checkpoint_holds_all_that_a_resume_needs(tmp_path, caplog):
     (audio - face).square().sum().backward()
     optimizer.step()
     path = checkpoints.save(
-        tmp_path / "runs" / "expert.pt", net, optimizer=optimizer, step=12, epoch=3, settings={"learning_rate": 1e-3},
-        data_fingerprint="abc", videos=["v1"], mel_alignment="centred",
+        tmp_path / "runs" / "expert.pt",
+        net,
+        optimizer=optimizer,
+        step=12,
+        epoch=3,
+        settings={"learning_rate": 1e-3},
+        data_fingerprint="abc",
+        videos=["v1"],
+        mel_alignment="centred",
         state={"is_on": True, "rng": torch.get_rng_state()},
-    )  # fmt: skip
+    )
     back = checkpoints.read(path, "expert")
     assert (back.step, back.epoch, back.settings) == (12, 3, {"learning_rate": 1e-3})
     assert (back.data_fingerprint, back.videos, back.mel_alignment) == ("abc", ("v1",), "centred")

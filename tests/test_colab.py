@@ -1,4 +1,5 @@
 """The setup cell and colab.set_up, in a clean interpreter with stand-ins for google.colab and pip: no network."""
+
 import json
 import os
 import shutil
@@ -17,7 +18,8 @@ COLAB = {
     "google/__init__.py": "",
     "google/colab/__init__.py": "",
     "google/colab/drive.py": "def mount(place):\n    print('mounted', place)\n",
-    "google/colab/output.py": "def enable_custom_widget_manager():\n    print('widgets on')\n"}
+    "google/colab/output.py": "def enable_custom_widget_manager():\n    print('widgets on')\n",
+}
 PIP = """
 import json, os, sys
 words = sys.argv[1:]
@@ -66,6 +68,7 @@ def machine(tmp_path):
         clean |= {"PYTHONPATH": str(site), "PIP_LOG": str(tmp_path / "pip.log"), **variables}
         command = [sys.executable, "-S", "-c", code + AFTER]
         return subprocess.run(command, cwd=work, env=clean, capture_output=True, text=True)
+
     return run, tmp_path
 
 
@@ -104,7 +107,7 @@ def test_colab_gets_the_project_and_only_what_it_lacks(machine):
     assert state["path"] == clone and clone in state["children"].split(os.pathsep) and not state["torch"]
     first, second = pip_calls(folder)
     at = first.index("--constraint")
-    kept, wanted = first[at + 1].split(), first[at + 2:]
+    kept, wanted = first[at + 1].split(), first[at + 2 :]
     assert kept == ["numpy==2.0.2", "torch==2.9.0+cu128", "tqdm==4.67.1"]
     names = {word.split(">")[0].split("<")[0].split("=")[0] for word in wanted}
     assert {"dlib-bin", "papermill", "pillow"} <= names

@@ -1,4 +1,5 @@
 """collect: rows with licence and consent become files, whatever the source does; and a video can be forgotten."""
+
 import functools
 import hashlib
 import http.server
@@ -58,7 +59,7 @@ class Site(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.end_headers()
         if body and path.name.startswith("broken") and not start:
-            self.wfile.write(data[:len(data) // 2])
+            self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
         elif body:
             self.wfile.write(data[start:])
@@ -144,16 +145,33 @@ def test_bad_local_files_are_rows_and_hurt_nobody(data, tmp_path):
     media.write_picture(tmp_path / "picture.png", np.zeros((20, 20, 3), np.uint8))
     small_video(tmp_path / "mute.mp4", sound=False)
     media.extract_sound(good, tmp_path / "sound.wav")
-    nasty = small_video(tmp_path / "-it's \"odd\" 🎬.mp4")
-    sources = {"empty": "empty.mp4", "text": "text.mp4", "cut": "cut.mp4", "folder": ".", "none": "none.mp4",
-               "picture": "picture.png", "mute": "mute.mp4", "sound": "sound.wav", "nasty": nasty.name,
-               "good": "good.mp4"}
+    nasty = small_video(tmp_path / '-it\'s "odd" 🎬.mp4')
+    sources = {
+        "empty": "empty.mp4",
+        "text": "text.mp4",
+        "cut": "cut.mp4",
+        "folder": ".",
+        "none": "none.mp4",
+        "picture": "picture.png",
+        "mute": "mute.mp4",
+        "sound": "sound.wav",
+        "nasty": nasty.name,
+        "good": "good.mp4",
+    }
     collect.write_sources(data, [row(k, f"../{name}") for k, name in sources.items()])
     found = {r.video_id: r for r in collect.collect_videos(data, FAST, workers=1)}
     assert {k: r.reason for k, r in found.items()} == {
-        "empty": Reason.UNREADABLE, "text": Reason.UNREADABLE, "cut": Reason.UNREADABLE, "folder": Reason.UNREADABLE,
-        "none": Reason.NOT_FOUND, "picture": Reason.NO_PICTURE, "mute": Reason.NO_SOUND, "sound": Reason.NO_PICTURE,
-        "nasty": None, "good": None}
+        "empty": Reason.UNREADABLE,
+        "text": Reason.UNREADABLE,
+        "cut": Reason.UNREADABLE,
+        "folder": Reason.UNREADABLE,
+        "none": Reason.NOT_FOUND,
+        "picture": Reason.NO_PICTURE,
+        "mute": Reason.NO_SOUND,
+        "sound": Reason.NO_PICTURE,
+        "nasty": None,
+        "good": None,
+    }
     assert "0 bytes" in found["empty"].note and "folder" in found["folder"].note
     assert str(data.root) not in found["cut"].note
     assert sorted(p.name for p in data.raw.iterdir()) == ["good.mp4", "mute.mp4", "nasty.mp4"]
@@ -169,7 +187,7 @@ def test_other_containers_become_mp4(data, tmp_path):
 
 def test_addresses_are_downloaded_under_safe_names(data, site):
     small_video(site.folder / "film.mp4")
-    title = 'Talk/show: "de \'beste\'" \\ 🎬?*'
+    title = "Talk/show: \"de 'beste'\" \\ 🎬?*"
     source = collect.source_from(f"{site.address}/a%20b/film.mp4?x=1", title, **OURS)
     assert source.video_id == "talk_show_de_beste" and source.title == title
     collect.write_sources(data, [source])
@@ -202,8 +220,12 @@ def test_what_a_site_may_answer_instead(data, site):
     collect.write_sources(data, [*(row(n, f"{site.address}/{n}.mp4") for n in names), closed])
     rows = {r.video_id: r for r in collect.collect_videos(data, FAST, workers=1)}
     assert {n: r.reason for n, r in rows.items()} == {
-        "missing": Reason.NOT_FOUND, "page": Reason.UNREADABLE, "lie": Reason.UNREADABLE, "good": None,
-        "closed": Reason.DOWNLOAD_FAILED}
+        "missing": Reason.NOT_FOUND,
+        "page": Reason.UNREADABLE,
+        "lie": Reason.UNREADABLE,
+        "good": None,
+        "closed": Reason.DOWNLOAD_FAILED,
+    }
     assert "404" in rows["missing"].note and "web page" in rows["page"].note and "web page" in rows["lie"].note
     small_video(site.folder / "missing.mp4")
     assert collect.collect_videos(data, FAST, workers=1)[0].reason is None, "what failed is tried again"
@@ -221,8 +243,12 @@ def test_pauses_between_two_downloads_from_one_host(monkeypatch):
 
 
 def test_a_wrong_manifest_names_row_and_column(data):
-    cases = [([row("a/b", "x")], "row 1, column video_id.*'a_b'"), ([row("a", "x"), row("A", "y")], "more than once"),
-             ([row("a", "x", crop="1,2,3")], "column crop"), ([row("a", "x", crop="9,0,3,4")], "column crop")]
+    cases = [
+        ([row("a/b", "x")], "row 1, column video_id.*'a_b'"),
+        ([row("a", "x"), row("A", "y")], "more than once"),
+        ([row("a", "x", crop="1,2,3")], "column crop"),
+        ([row("a", "x", crop="9,0,3,4")], "column crop"),
+    ]
     for rows, words in cases:
         collect.write_sources(data, rows)
         with pytest.raises(ManifestError, match=words):
@@ -245,8 +271,12 @@ def test_the_talk_show_is_a_source(data):
 
 def test_the_estimate_counts_what_is_known(data, site, tmp_path):
     small_video(site.folder / "film.mp4")
-    sources = [row("a", small_video(tmp_path / "a.mp4")), row("b", f"{site.address}/film.mp4"), row("c", "nowhere.mp4"),
-               row("d", "x", licence="")]
+    sources = [
+        row("a", small_video(tmp_path / "a.mp4")),
+        row("b", f"{site.address}/film.mp4"),
+        row("c", "nowhere.mp4"),
+        row("d", "x", licence=""),
+    ]
     collect.write_sources(data, sources)
     found = collect.estimate(data, FAST)
     assert (found.videos, found.refused) == (3, 1) and found.unknown >= 1
@@ -260,10 +290,14 @@ def test_forget_removes_a_video_and_all_that_came_of_it(data, tmp_path):
     rows = collect.collect_videos(data, FAST, workers=1)
     names = {}
     for video, r in zip(("a", "a_1"), rows):
-        files = [data.path("raw", f"{video}.truth.json"), data.path("clips", video, f"{video}_0000000_0001000.mp4"),
-                 data.path("faces", video, "x", "0.jpg"), data.path("cache", f"faces-{r.sha256[:16]}-12345678.csv"),
-                 data.path(".journal", "split", f"{video}.json"),
-                 data.path(".journal", "speaker", f"{video}_0000000_0001000.json")]
+        files = [
+            data.path("raw", f"{video}.truth.json"),
+            data.path("clips", video, f"{video}_0000000_0001000.mp4"),
+            data.path("faces", video, "x", "0.jpg"),
+            data.path("cache", f"faces-{r.sha256[:16]}-12345678.csv"),
+            data.path(".journal", "split", f"{video}.json"),
+            data.path(".journal", "speaker", f"{video}_0000000_0001000.json"),
+        ]
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(b"x")

@@ -1,4 +1,5 @@
 """config: presets and settings."""
+
 import dataclasses
 
 import pytest

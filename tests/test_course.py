@@ -1,4 +1,5 @@
 """course: what runs, with which parameters, and what is said when something fails."""
+
 import json
 
 import nbformat
@@ -47,20 +48,36 @@ def test_declared_reads_the_annotations(tmp_path):
     assert notebooks.declared(notebook(tmp_path, "02_x", parameters=None)) == {}
 
 
-@pytest.mark.parametrize("cell", ["x = 1", "x: int", "x: int = 'a'", "x: int | None = None", "import os",
-                                  "x: int = f(2)", "x: int = 1 +", "x: bool = 1", "x: complex = None"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "x = 1",
+        "x: int",
+        "x: int = 'a'",
+        "x: int | None = None",
+        "import os",
+        "x: int = f(2)",
+        "x: int = 1 +",
+        "x: bool = 1",
+        "x: complex = None",
+    ],
+)
 def test_a_parameters_cell_of_anything_else_is_refused(tmp_path, cell):
     with pytest.raises(SettingError, match="01_x"):
         notebooks.declared(notebook(tmp_path, "01_x", parameters=cell))
 
 
-@pytest.mark.parametrize(("given", "words"), [
-    ({"max_clip": 3}, "no parameter|has a parameter 'max_clip'.*max_clips"),
-    ({"max_clips": 2.0}, "max_clips wants int, got 2.0"),
-    ({"max_clips": True}, "max_clips wants int"),
-    ({"wait_s": "1"}, "wait_s wants float"),
-    ({"preset": "tiny"}, "no preset named 'tiny'"),
-    ({"preset": 3}, "preset wants str")])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"max_clip": 3}, "no parameter|has a parameter 'max_clip'.*max_clips"),
+        ({"max_clips": 2.0}, "max_clips wants int, got 2.0"),
+        ({"max_clips": True}, "max_clips wants int"),
+        ({"wait_s": "1"}, "wait_s wants float"),
+        ({"preset": "tiny"}, "no preset named 'tiny'"),
+        ({"preset": 3}, "preset wants str"),
+    ],
+)
 def test_a_wrong_parameter_stops_before_anything_runs(house, given, words):
     first = notebook(house / "notebooks", "01_x", "open('ran', 'w')", parameters=None)
     second = notebook(house / "notebooks", "02_x")
@@ -74,23 +91,37 @@ def test_none_and_whole_numbers_fit(tmp_path):
     assert course.check([path], {"max_clips": None, "wait_s": 2}) == {path: {"max_clips": None, "wait_s": 2}}
 
 
-@pytest.mark.parametrize(("text", "kind", "value"), [
-    ("3", int, 3), ("None", int, None), ("1e-3", float, 1e-3), ("True", bool, True), ("false", bool, False),
-    ("3", str, "3"), ("[1, 'a']", list, [1, "a"]), ("{'a': 1}", dict, {"a": 1}), ("a=b c", str, "a=b c")])
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("3", int, 3),
+        ("None", int, None),
+        ("1e-3", float, 1e-3),
+        ("True", bool, True),
+        ("false", bool, False),
+        ("3", str, "3"),
+        ("[1, 'a']", list, [1, "a"]),
+        ("{'a': 1}", dict, {"a": 1}),
+        ("a=b c", str, "a=b c"),
+    ],
+)
 def test_values_typed_in_a_terminal(text, kind, value):
     assert notebooks.from_text("x", text, kind) == value
 
 
-@pytest.mark.parametrize(("text", "kind"), [("3.5", int), ("x", float), ("1", bool), ("[", list),
-                                            ("__import__('os')", list)])
+@pytest.mark.parametrize(
+    ("text", "kind"), [("3.5", int), ("x", float), ("1", bool), ("[", list), ("__import__('os')", list)]
+)
 def test_wrong_values_typed_in_a_terminal(text, kind):
     with pytest.raises(SettingError, match="wants"):
         notebooks.from_text("x", text, kind)
 
 
 def test_a_run_from_the_command_line_and_a_second_one(house, capsys):
-    record = ("from lipsync_utils.project import record_results\n"
-              "record_results('02_split', n_clips=max_clips, preset=preset, kept_s=1 / 3)")
+    record = (
+        "from lipsync_utils.project import record_results\n"
+        "record_results('02_split', n_clips=max_clips, preset=preset, kept_s=1 / 3)"
+    )
     notebook(house / "notebooks", "01_collect", "open('../seen', 'a').write('1')", parameters=None)
     notebook(house / "notebooks", "02_split_on_silence", "open('../seen', 'a').write('2')", record)
     command = ["--notebooks", str(house / "notebooks"), "--preset", "sample", "-p", "max_clips=3"]
@@ -99,7 +130,12 @@ def test_a_run_from_the_command_line_and_a_second_one(house, capsys):
     assert (house / "seen").read_text() == "12"
     executed = house / "outputs" / "executed"
     assert {p.name for p in executed.iterdir() if not p.name.startswith(".")} == {
-        "01_collect.ipynb", "01_collect.html", "02_split_on_silence.ipynb", "02_split_on_silence.html", "summary.json"}
+        "01_collect.ipynb",
+        "01_collect.html",
+        "02_split_on_silence.ipynb",
+        "02_split_on_silence.html",
+        "summary.json",
+    }
     summary = json.loads((executed / "summary.json").read_text())
     assert summary["ok"] and summary["notebooks"][1]["numbers"] == {"n_clips": 3, "preset": "sample", "kept_s": 1 / 3}
     assert summary["notebooks"][1]["parameters"] == {"preset": "sample", "max_clips": 3}
@@ -136,8 +172,12 @@ def test_a_dying_kernel_names_its_cell(house):
 
 def test_unknown_words_on_the_command_line(house, capsys):
     notebook(house / "notebooks", "01_x")
-    for words, said in ((["-p", "max_clips"], "NAME=VALUE"), (["--preset", "huge"], "no preset named 'huge'"),
-                        (["--only", "7"], "no notebook '7'"), (["-p", "max_clips=many"], "wants int")):
+    for words, said in (
+        (["-p", "max_clips"], "NAME=VALUE"),
+        (["--preset", "huge"], "no preset named 'huge'"),
+        (["--only", "7"], "no notebook '7'"),
+        (["-p", "max_clips=many"], "wants int"),
+    ):
         assert course.main(["--notebooks", str(house / "notebooks"), *words]) == 2
         assert said in capsys.readouterr().out
 

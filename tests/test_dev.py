@@ -1,4 +1,5 @@
 """dev: installs once, visibly, and clean never touches data/ or outputs/."""
+
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ def checkout(tmp_path, monkeypatch):
             python.parent.mkdir(parents=True)
             python.touch()
         return subprocess.CompletedProcess(command, 0)
+
     monkeypatch.setattr(dev.subprocess, "run", run)
     return root, commands
 
@@ -34,8 +36,12 @@ def test_the_second_time_installs_nothing(checkout, capsys):
     root, commands = checkout
     python = dev.install(dev=True)
     steps = [command.split(" install ")[1] for command in commands if " install " in command]
-    assert steps == ["-r requirements.txt", "--no-deps -r requirements-face.txt", "-r requirements-dev.txt",
-                     "--no-deps --no-build-isolation -e ."]
+    assert steps == [
+        "-r requirements.txt",
+        "--no-deps -r requirements-face.txt",
+        "-r requirements-dev.txt",
+        "--no-deps --no-build-isolation -e .",
+    ]
     said = capsys.readouterr().out
     assert "[1/4] pip install -r requirements.txt" in said and "installed" in said
     commands.clear()
@@ -62,6 +68,7 @@ def test_an_interrupted_installation_goes_on(checkout, monkeypatch):
     def fails(command, **options):
         done = working(command, **options)
         return subprocess.CompletedProcess(command, 1) if "--no-deps" in command else done
+
     monkeypatch.setattr(dev.subprocess, "run", fails)
     with pytest.raises(SystemExit):
         dev.install(dev=False)
@@ -73,9 +80,16 @@ def test_an_interrupted_installation_goes_on(checkout, monkeypatch):
 
 def test_clean_keeps_data_and_outputs(checkout, capsys):
     root, _ = checkout
-    for name in (".venv/bin/python", "data/sample/raw/a.mp4", "data/x/__pycache__/a", "outputs/run/a.pt",
-                 "docs/_site/index.html", "notebooks/.ipynb_checkpoints/a", "lipsync_utils/__pycache__/a.pyc",
-                 "lipsync_utils/faces/__pycache__/a.pyc"):
+    for name in (
+        ".venv/bin/python",
+        "data/sample/raw/a.mp4",
+        "data/x/__pycache__/a",
+        "outputs/run/a.pt",
+        "docs/_site/index.html",
+        "notebooks/.ipynb_checkpoints/a",
+        "lipsync_utils/__pycache__/a.pyc",
+        "lipsync_utils/faces/__pycache__/a.pyc",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     (root / "outputs" / "link").symlink_to(root / "data")
@@ -100,6 +114,16 @@ def test_targets_run_in_the_environment_with_their_options(checkout, capsys):
 
 
 def test_it_needs_nothing_but_python(tmp_path):
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(dev.ROOT)!r}); "
-                           "from lipsync_utils import dev; dev.main([])"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(dev.ROOT)!r}); from lipsync_utils import dev; dev.main([])",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert done.returncode in (0, None) and "make TARGET" in done.stdout, done.stderr

@@ -1,4 +1,5 @@
 """evaluation: what is said about numbers follows from the numbers, and the page and films hold what they should."""
+
 import re
 from dataclasses import fields
 
@@ -22,9 +23,20 @@ QUICK = EvaluationConfig(bootstrap=400)
 def score(model, number, **values):
     """A row with the given measures; every clip is a video of its own."""
     empty = dict.fromkeys(f.name for f in fields(evaluation.Score))
-    return evaluation.Score(**{**empty, "model": model, "clip_id": f"c{number:02d}", "video_id": f"v{number:02d}",
-                               "group": "speaker", "speech": "own", "speech_id": f"c{number:02d}", "judge": "j",
-                               "frames": 50, **values})
+    return evaluation.Score(
+        **{
+            **empty,
+            "model": model,
+            "clip_id": f"c{number:02d}",
+            "video_id": f"v{number:02d}",
+            "group": "speaker",
+            "speech": "own",
+            "speech_id": f"c{number:02d}",
+            "judge": "j",
+            "frames": 50,
+            **values,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +47,15 @@ def scores():
         hard, l1 = rng.normal(0, 2), 10 + rng.normal(0, 2)
         rows.append(score("truth", number, sharpness_ratio=1.0))
         rows.append(score("base", number, l1=l1 + hard, ssim=0.8 + 0.01 * rng.normal(), sharpness_ratio=1.4))
-        rows.append(score("without", number, l1=l1 + hard - 1 + 0.1 * rng.normal(), ssim=0.8 + 0.01 * rng.normal(),
-                          sharpness_ratio=0.7))
+        rows.append(
+            score(
+                "without",
+                number,
+                l1=l1 + hard - 1 + 0.1 * rng.normal(),
+                ssim=0.8 + 0.01 * rng.normal(),
+                sharpness_ratio=0.7,
+            )
+        )
         rows.append(score("with", number, l1=l1 + hard + 1 + 0.1 * rng.normal(), ssim=None, sharpness_ratio=1.1))
     return rows
 
@@ -125,11 +144,15 @@ def test_the_worst_clips_come_worst_first(scores):
 
 
 def test_every_model_says_the_clips_own_speech_and_anothers(tmp_path):
-    clips = [TestClip(name, name[:2], group, tmp_path / f"{name}.mp4")
-             for name, group in (("v1a", "speaker"), ("v1b", "speaker"), ("v2a", "speaker"), ("g1a", "guest"))]
+    clips = [
+        TestClip(name, name[:2], group, tmp_path / f"{name}.mp4")
+        for name, group in (("v1a", "speaker"), ("v1b", "speaker"), ("v2a", "speaker"), ("g1a", "guest"))
+    ]
     found = cases({"truth": None, "base": tmp_path / "w"}, clips, EvaluationConfig())
-    said = {(c.model, c.clip.clip_id): [d.speech.clip_id for d in found if (d.model, d.clip) == (c.model, c.clip)]
-            for c in found}
+    said = {
+        (c.model, c.clip.clip_id): [d.speech.clip_id for d in found if (d.model, d.clip) == (c.model, c.clip)]
+        for c in found
+    }
     assert said["truth", "v1a"] == ["v1a"] and said["base", "g1a"] == ["g1a"]
     assert said["base", "v1a"] == ["v1a", "v2a"] and said["base", "v2a"] == ["v2a", "v1a"]
     assert len({c.id for c in found}) == len(found)
@@ -170,9 +193,9 @@ def test_side_by_side_shows_all_videos_with_captions_and_sound(tmp_path, two_vid
     assert info.size == (256, 96 + films.CAPTION_PX) and info.audio_codec == "aac"
     pictures = [f.image_bgr for f in frames(path)]
     assert len(pictures) == 10
-    below = pictures[0][films.CAPTION_PX + 8:]
+    below = pictures[0][films.CAPTION_PX + 8 :]
     assert below[:, 20:100].mean() < 60 and below[:, 150:240].mean() > 180
-    assert pictures[0][:films.CAPTION_PX].max() > 150  # letters
+    assert pictures[0][: films.CAPTION_PX].max() > 150  # letters
     with pytest.raises(SettingError):
         films.side_by_side({}, tmp_path / "none.mp4", np.zeros(10, np.float32))
 

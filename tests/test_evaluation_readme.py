@@ -1,4 +1,5 @@
 """evaluation.readme: the README's results are those of the rows, and nothing else of it changes."""
+
 from dataclasses import fields
 
 import pytest
@@ -13,8 +14,19 @@ QUICK = EvaluationConfig(bootstrap=400)
 def row(model, number, speech, **values):
     """A row of results.csv; every clip is a video of its own."""
     empty = dict.fromkeys(field.name for field in fields(Score))
-    return Score(**{**empty, "model": model, "clip_id": f"c{number}", "video_id": f"v{number}", "group": "speaker",
-                    "speech": speech, "speech_id": f"c{number}", "judge": "embedded judge", **values})
+    return Score(
+        **{
+            **empty,
+            "model": model,
+            "clip_id": f"c{number}",
+            "video_id": f"v{number}",
+            "group": "speaker",
+            "speech": speech,
+            "speech_id": f"c{number}",
+            "judge": "embedded judge",
+            **values,
+        }
+    )
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 """evaluation with networks of random numbers: every case is a row, nothing is measured twice, the study resumes."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -48,8 +49,11 @@ def weights(tmp_path_factory):
     folder, made = tmp_path_factory.mktemp("weights"), {}
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        for name, network in (("generator", models.Wav2Lip(TINY)), ("expert", models.SyncNet(TINY)),
-                              ("judge", models.SyncNet(TINY))):
+        for name, network in (
+            ("generator", models.Wav2Lip(TINY)),
+            ("expert", models.SyncNet(TINY)),
+            ("judge", models.SyncNet(TINY)),
+        ):
             made[name] = checkpoints.export(folder / f"{name}.safetensors", network, mel_alignment="inference")
     return made
 
@@ -71,8 +75,13 @@ def run_of_all(tmp_path_factory, clips, faceless, weights):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "embedded", weights.__getitem__)
         judge.load_judge.cache_clear()
-        rows = evaluation.evaluate({"truth": None, "base": weights["generator"]}, [*clips, faceless], folder,
-                                   settings=QUICK, scheduler="inline")
+        rows = evaluation.evaluate(
+            {"truth": None, "base": weights["generator"]},
+            [*clips, faceless],
+            folder,
+            settings=QUICK,
+            scheduler="inline",
+        )
     return folder, rows
 
 
@@ -98,8 +107,9 @@ def test_a_clip_that_cannot_be_measured_is_a_row_with_a_reason(run_of_all):
     assert all("no face was found" in r.note and r.frames is None for r in bad)
 
 
-def test_what_was_measured_is_not_measured_again_new_weights_are(run_of_all, clips, faceless, weights, monkeypatch,
-                                                                 tmp_path):
+def test_what_was_measured_is_not_measured_again_new_weights_are(
+    run_of_all, clips, faceless, weights, monkeypatch, tmp_path
+):
     folder, rows = run_of_all
     calls, measure = [], stage.measure_case
     monkeypatch.setattr(stage, "measure_case", lambda case, *rest: calls.append(case.id) or measure(case, *rest))
@@ -107,8 +117,9 @@ def test_what_was_measured_is_not_measured_again_new_weights_are(run_of_all, cli
     again = evaluation.evaluate(models_, [*clips, faceless], folder, settings=QUICK, scheduler="inline")
     assert again == rows and not calls
     other = checkpoints.export(tmp_path / "other.safetensors", models.Wav2Lip(TINY))
-    changed = evaluation.evaluate({**models_, "base": other}, clips[:1], folder, scheduler="inline",
-                                  settings=replace(QUICK, speech=("own",)))
+    changed = evaluation.evaluate(
+        {**models_, "base": other}, clips[:1], folder, scheduler="inline", settings=replace(QUICK, speech=("own",))
+    )
     assert calls == ["base-held0-own"] and changed[1].l1 != rows[1].l1
 
 
@@ -206,10 +217,12 @@ def test_validation_clips_come_from_the_manifest(tmp_path):
     path = data.clips / "v2" / "v2_0-3.mp4"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"x")
-    rows = [FaceClip("v1_0-3", "v1", "train", "f", 75, 75, 0, 90, 240, None, None),
-            FaceClip("v2_0-3", "v2", "val", "f", 75, 75, 0, 90, 240, None, None),
-            FaceClip("v2_4-5", "v2", "val", "f", 25, 25, 0, 90, 80, None, None),
-            FaceClip("v2_6-9", "v2", None, None, 75, None, None, None, None, Reason.NO_FACE, None)]
+    rows = [
+        FaceClip("v1_0-3", "v1", "train", "f", 75, 75, 0, 90, 240, None, None),
+        FaceClip("v2_0-3", "v2", "val", "f", 75, 75, 0, 90, 240, None, None),
+        FaceClip("v2_4-5", "v2", "val", "f", 25, 25, 0, 90, 80, None, None),
+        FaceClip("v2_6-9", "v2", None, None, 75, None, None, None, None, Reason.NO_FACE, None),
+    ]
     write_csv(data.path("faces.csv"), rows, FaceClip)
     assert [(c.clip_id, c.path, c.actor) for c in validation_clips(data)] == [("v2_0-3", path, None)]
     assert held_out(data)[0].true_opening() is None
@@ -245,8 +258,16 @@ def faces_of(clips):
     for clip in clips:
         _, boxes = look.find_speaker(clip.path, None)
         crops = look.look_at(clip.path, boxes, 0).faces_bgr
-        made.append(ClipFaces(clip.clip_id, clip.video_id, "train", crops, np.ones(len(crops), bool),
-                              melspectrogram(load_wav(clip.path))))
+        made.append(
+            ClipFaces(
+                clip.clip_id,
+                clip.video_id,
+                "train",
+                crops,
+                np.ones(len(crops), bool),
+                melspectrogram(load_wav(clip.path)),
+            )
+        )
     return made
 
 
@@ -272,8 +293,10 @@ def test_each_trap_does_to_the_data_what_it_says():
 
 def test_fine_tuning_changes_the_weights_and_is_repeatable(faces_of, tmp_path, weights):
     quick = StudyConfig(steps=2, batch_size=2)
-    one, two, other = (tuning.fine_tune(faces_of, traps.TRAPS[name], quick, 1, tmp_path / f"{k}.safetensors")
-                       for k, name in enumerate(("safe", "safe", "no_sync_loss")))
+    one, two, other = (
+        tuning.fine_tune(faces_of, traps.TRAPS[name], quick, 1, tmp_path / f"{k}.safetensors")
+        for k, name in enumerate(("safe", "safe", "no_sync_loss"))
+    )
     states = [checkpoints.load(path, "generator").state_dict() for path in (one, two, other, weights["generator"])]
 
     def equal(a, b):
@@ -291,7 +314,7 @@ def test_every_trap_trains(name, faces_of, tmp_path):
 
 def test_the_study_writes_rows_with_settings_and_continues_where_it_was(tmp_path, clips, faces_of, monkeypatch):
     quick = StudyConfig(size="small", steps=1, batch_size=2, speaker_s=5, curve_s=(5, 6), seeds=(1,), test_clips=2)
-    monkeypatch.setattr(study, "test_clips", lambda settings, folder: clips[:settings.test_clips])
+    monkeypatch.setattr(study, "test_clips", lambda settings, folder: clips[: settings.test_clips])
     monkeypatch.setattr(study, "speaker_faces", lambda folder, seconds: faces_of)
     monkeypatch.setattr(study, "TRAPS", {name: traps.TRAPS[name] for name in ("safe", "late_sound")})
     calls, numbers = [], {"judge_distance": 0.5, "offset_frames": 1.0}
@@ -328,9 +351,25 @@ def study_row(case, seed, video, **values):
     """A row of the study."""
     empty = dict.fromkeys(("judge_distance", "judge_confidence", "offset_frames", "mouth_correlation"))
     given = {**empty, **values}
-    return study.StudyRow(case=case, title=f"title of {case}", size="small", seed=seed, steps=10, batch_size=8,
-                          learning_rate=1e-4, sync_weight=0.03, speaker_s=10.0, clip_id=video, video_id=video,
-                          mouth_truth_correlation=None, minutes=1.0, base="b", machine="m", version="0", **given)
+    return study.StudyRow(
+        case=case,
+        title=f"title of {case}",
+        size="small",
+        seed=seed,
+        steps=10,
+        batch_size=8,
+        learning_rate=1e-4,
+        sync_weight=0.03,
+        speaker_s=10.0,
+        clip_id=video,
+        video_id=video,
+        mouth_truth_correlation=None,
+        minutes=1.0,
+        base="b",
+        machine="m",
+        version="0",
+        **given,
+    )
 
 
 def test_what_a_trap_costs_is_told_from_its_rows():
@@ -338,8 +377,15 @@ def test_what_a_trap_costs_is_told_from_its_rows():
     for number in range(8):
         hard = rng.normal()
         for case, cost in (("base", 0.3), ("safe", 0.0), ("late_sound", 0.5), ("early_mels", 0.0)):
-            rows.append(study_row(case, 1, f"v{number}", judge_distance=hard + cost + 0.01 * rng.normal(),
-                                  offset_frames=-3.0 if case == "late_sound" else 0.0))
+            rows.append(
+                study_row(
+                    case,
+                    1,
+                    f"v{number}",
+                    judge_distance=hard + cost + 0.01 * rng.normal(),
+                    offset_frames=-3.0 if case == "late_sound" else 0.0,
+                )
+            )
     found = {d.model: d for d in study_tables.costs(rows, "judge_distance")}
     assert found["late_sound"].verdict == "worse" and found["late_sound"].mean == pytest.approx(0.5, abs=0.02)
     assert found["early_mels"].verdict == "unclear"
@@ -354,8 +400,11 @@ def test_what_a_trap_costs_is_told_from_its_rows():
 
 
 def test_the_learning_curve_is_told_from_its_rows():
-    rows = [study_row(case, 1, f"v{k}", mouth_correlation=value + 0.01 * np.sin(k + value)) for k in range(6)
-            for case, value in (("base", 0.5), ("10 s", 0.6), ("20 s", 0.7))]
+    rows = [
+        study_row(case, 1, f"v{k}", mouth_correlation=value + 0.01 * np.sin(k + value))
+        for k in range(6)
+        for case, value in (("base", 0.5), ("10 s", 0.6), ("20 s", 0.7))
+    ]
     text = study_tables.curve_paragraph(rows)
     assert "with 10 s of the speaker to" in text and "best with 20 s" in text and "more than chance: 20 s" in text
     assert metrics.MEASURES["mouth_correlation"].title in text

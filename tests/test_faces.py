@@ -62,7 +62,7 @@ def test_smoothing_keeps_the_chin_in_and_does_not_lag():
     calm = extent.smooth(raw)
     assert (calm[:, 3] >= chin - 1e-9).all()
     assert np.abs(np.diff(calm[:, 0], 2)).mean() < 0.25 * np.abs(np.diff(raw[:, 0], 2)).mean()
-    lags = {lag: np.corrcoef(raw[20:-20, 0], calm[20 + lag:n - 20 + lag, 0])[0, 1] for lag in range(-5, 6)}
+    lags = {lag: np.corrcoef(raw[20:-20, 0], calm[20 + lag : n - 20 + lag, 0])[0, 1] for lag in range(-5, 6)}
     assert max(lags, key=lags.get) == 0
     assert extent.smooth(raw[:1]).shape == (1, 4) and extent.smooth(raw[:3]).shape == (3, 4)
 
@@ -71,8 +71,12 @@ def test_smoothing_keeps_the_chin_in_and_does_not_lag():
 def test_follow_finds_the_shift(factor):
     rng = np.random.default_rng(0)
     import cv2
-    big = cv2.resize(rng.integers(0, 255, (40, 40), dtype=np.uint8), (round(400 * factor), round(400 * factor)),
-                     interpolation=cv2.INTER_CUBIC)
+
+    big = cv2.resize(
+        rng.integers(0, 255, (40, 40), dtype=np.uint8),
+        (round(400 * factor), round(400 * factor)),
+        interpolation=cv2.INTER_CUBIC,
+    )
     step = round(12 * factor)
     moved = np.roll(big, (step, -step), (0, 1))
     box = FaceBox(*(v * factor for v in (150, 150, 250, 250)))
@@ -121,6 +125,7 @@ def test_every_face_of_the_show_is_found_and_keeps_its_track(sample_show, tmp_pa
 
 def test_chin_and_lips_lie_where_the_networks_expect_them(sample_show):
     from lipsync_utils import media
+
     truth = {(r.frame, r.actor): r for r in sample_show.rows("talk")}
     widest = np.quantile([r.mouth_open for r in truth.values() if r.actor], 0.8)
     table = faces.find_faces(sample_show.video("talk"))
@@ -137,6 +142,7 @@ def test_chin_and_lips_lie_where_the_networks_expect_them(sample_show):
 
 def test_a_person_is_recognised_after_a_cut(sample_show):
     from lipsync_utils import media
+
     host = [f.image_bgr for f in media.frames(sample_show.video("talk")) if f.index < 12]
     rows = sample_show.rows("talk")
     first = next(r.frame for r in rows if r.actor not in (None, rows[0].actor))
@@ -149,6 +155,7 @@ def test_a_person_is_recognised_after_a_cut(sample_show):
 
 def test_a_short_occlusion_is_a_gap_not_an_end(sample_show):
     from lipsync_utils import media
+
     frames = [f.image_bgr.copy() for f in media.frames(sample_show.video("talk")) if f.index < 40]
     for frame in frames[15:21]:
         frame[100:260, 150:330] = 128
@@ -161,6 +168,7 @@ def test_a_short_occlusion_is_a_gap_not_an_end(sample_show):
 
 def test_second_call_does_not_detect(sample_show, tmp_path, monkeypatch):
     import shutil
+
     video = sample_show.video("group")
     first = faces.find_faces(video, FacesConfig(), tmp_path / "cache")
     monkeypatch.setattr(faces.find, "find_in_frames", None)
@@ -180,6 +188,7 @@ def test_other_content_or_settings_are_not_taken_from_the_cache(sample_show, tmp
     (tmp_path / "b").mkdir()
     one, other = tmp_path / "a" / "same.png", tmp_path / "b" / "same.png"
     from lipsync_utils import talkshow
+
     talkshow.portrait(one, talkshow.host())
     talkshow.group_picture(other, [talkshow.host(), *talkshow.guests()[:2]])
     cache = tmp_path / "cache"
@@ -208,19 +217,22 @@ def test_cache_file_is_for_people_and_round_trips(tmp_path):
         faces.read_table(path, "ab12", "ffff")
 
 
-@pytest.mark.parametrize("old, new, where", [
-    ("30.00,40.00,1.00", "__import__('os').system('touch PWNED'),40.00,1.00", "row 1, column right"),
-    ("0,0,1.00", "(lambda: 0)(),0,1.00", "row 1, column frame"),
-    ("0,0,1.00", "0,-3,1.00", "row 1, column track_id"),
-    ("0,0,1.00", "9,0,1.00", "row 1, column frame"),
-    (",given", ",guessed", "row 1, column how"),
-    ("1.00,2.00", "nan,2.00", "row 1, column left"),
-    ("1.00,2.00", ",2.00", "row 1, column left"),
-    ("1.00,2.00", "50.00,2.00", "row 1, column left"),
-    ("1,0,,,,,,,,,,gap", "1,0,gap", "row 2: 3 cells"),
-    ("frame,track_id", "track_id,frame", "the columns are"),
-    ("# faces of", "# persons in", "first line"),
-])
+@pytest.mark.parametrize(
+    "old, new, where",
+    [
+        ("30.00,40.00,1.00", "__import__('os').system('touch PWNED'),40.00,1.00", "row 1, column right"),
+        ("0,0,1.00", "(lambda: 0)(),0,1.00", "row 1, column frame"),
+        ("0,0,1.00", "0,-3,1.00", "row 1, column track_id"),
+        ("0,0,1.00", "9,0,1.00", "row 1, column frame"),
+        (",given", ",guessed", "row 1, column how"),
+        ("1.00,2.00", "nan,2.00", "row 1, column left"),
+        ("1.00,2.00", ",2.00", "row 1, column left"),
+        ("1.00,2.00", "50.00,2.00", "row 1, column left"),
+        ("1,0,,,,,,,,,,gap", "1,0,gap", "row 2: 3 cells"),
+        ("frame,track_id", "track_id,frame", "the columns are"),
+        ("# faces of", "# persons in", "first line"),
+    ],
+)
 def test_tampered_cache_is_an_error_that_names_the_cell(tmp_path, monkeypatch, old, new, where):
     monkeypatch.chdir(tmp_path)
     path, _ = cached(tmp_path)
@@ -242,8 +254,10 @@ def test_article_csv_is_imported(tmp_path):
     assert faces.read_article_csv(path, (100, 80)).n_frames == 2
 
 
-@pytest.mark.parametrize("cell", ["(1, 2, __import__('os').remove('x'), 4)", "[c for c in ()]", "(30, 20, 10, 40)",
-                                  "(1, 2, 3)", "(1e3, 2, 3, 4)"])
+@pytest.mark.parametrize(
+    "cell",
+    ["(1, 2, __import__('os').remove('x'), 4)", "[c for c in ()]", "(30, 20, 10, 40)", "(1, 2, 3)", "(1e3, 2, 3, 4)"],
+)
 def test_article_csv_never_runs_anything(tmp_path, cell):
     path = tmp_path / "old.csv"
     path.write_text(f'"(10, 20, 30, 40)",""\n"","{cell}"\n')
@@ -261,11 +275,12 @@ def test_bad_media_is_a_clear_error(tmp_path):
 
 def test_encodings_tell_people_apart(tmp_path):
     from lipsync_utils import media, talkshow
+
     people = [talkshow.host(), talkshow.host(), talkshow.guests()[0]]
     codes = []
     for k, actor in enumerate(people):
         picture = media.read_picture(talkshow.portrait(tmp_path / f"{k}.png", actor, seed=k))
-        box, = faces.find_in_frames([picture]).at(0).values()
+        (box,) = faces.find_in_frames([picture]).at(0).values()
         codes.append(faces.encode(np.ascontiguousarray(picture[..., ::-1]), box))
     own, other = faces.distances(np.stack(codes[1:]), codes[0])
     assert own < 0.4 < 0.55 < other

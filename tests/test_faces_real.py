@@ -1,4 +1,5 @@
 """Faces of real people, from ../shared/real beside the checkout; skipped where it is absent."""
+
 import numpy as np
 import pytest
 

@@ -1,4 +1,5 @@
 """lip_sync: who moves and who does not, lengths, sound, silence, labels, engines, bad inputs."""
+
 import tracemalloc
 
 import cv2
@@ -49,12 +50,19 @@ def media(tmp_path_factory):
 def run(media, painter, tmp_path, name="video.mp4", speech="short.wav", table=None, **settings):
     """Call lip_sync on small things; returns the result and its decoded frames."""
     speech = speech if isinstance(speech, dict) else media / speech
-    result = lip_sync(media / name, speech, tmp_path / "out.mp4", generator=painter, faces=table or faces(N),
-                      settings=override(PLAIN, **settings))
+    result = lip_sync(
+        media / name,
+        speech,
+        tmp_path / "out.mp4",
+        generator=painter,
+        faces=table or faces(N),
+        settings=override(PLAIN, **settings),
+    )
     return result, [f.image_bgr for f in frames(result.output)]
 
 
 # Where pixels change
+
 
 def test_everything_outside_the_lower_face_is_untouched_before_encoding(media, painter):
     boxes = ((31, 21, 92, 108),)
@@ -84,8 +92,9 @@ def test_colours_meet_at_the_seam(painter):
 
 def test_a_neighbour_who_overlaps_the_box_keeps_their_mouth(media, painter):
     boxes = ((30, 20, 90, 100), (70, 22, 130, 102))
-    job = prepare(media / "video.mp4", {0: media / "short.wav"}, generator=painter, settings=PLAIN,
-                  faces=faces(N, boxes))
+    job = prepare(
+        media / "video.mp4", {0: media / "short.wav"}, generator=painter, settings=PLAIN, faces=faces(N, boxes)
+    )
     for before, after in zip(frames(media / "video.mp4"), job.frames()):
         changed = (before.image_bgr != after).any(axis=2)
         assert not changed[:, 80:].any()  # half-way between the two
@@ -98,8 +107,9 @@ def test_a_box_that_reaches_over_the_edge_is_drawn(media, painter, tmp_path):
 
 
 def test_frames_without_the_face_pass_through_and_are_listed(media, painter):
-    job = prepare(media / "video.mp4", media / "short.wav", generator=painter, settings=PLAIN,
-                  faces=faces(N, gaps=(3, 4, 7)))
+    job = prepare(
+        media / "video.mp4", media / "short.wav", generator=painter, settings=PLAIN, faces=faces(N, gaps=(3, 4, 7))
+    )
     same = [(before.image_bgr == after).all() for before, after in zip(frames(media / "video.mp4"), job.frames())]
     assert job.talkers[0].gaps == [(3, 4), (7, 7)]
     assert same[3] and same[4] and same[7] and not same[1]
@@ -119,9 +129,15 @@ def test_two_people_each_say_their_own(media, painter):
 
 # Lengths and order
 
-@pytest.mark.parametrize("rule, expected", [
-    ("ping-pong", [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]), ("loop", [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]),
-    ("hold", [0, 1, 2, 3, 3, 3, 3, 3, 3, 3])])
+
+@pytest.mark.parametrize(
+    "rule, expected",
+    [
+        ("ping-pong", [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]),
+        ("loop", [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]),
+        ("hold", [0, 1, 2, 3, 3, 3, 3, 3, 3, 3]),
+    ],
+)
 def test_speech_longer_than_the_video(rule, expected):
     assert list(source_frames(10, 4, rule)) == expected
 
@@ -140,9 +156,16 @@ def test_frames_come_in_that_order_without_holding_them(rule, tmp_path):
     assert [number_of(p) for p in Source(path).pictures(order)] == order
 
 
-@pytest.mark.parametrize("speech, options, n_frames", [
-    ("short.wav", {}, 10), ("long.wav", {}, 62), ("long.wav", {"longer_speech": "cut"}, N),
-    ("short.wav", {"shorter_speech": "continue"}, N), ("tiny.wav", {}, 2)])
+@pytest.mark.parametrize(
+    "speech, options, n_frames",
+    [
+        ("short.wav", {}, 10),
+        ("long.wav", {}, 62),
+        ("long.wav", {"longer_speech": "cut"}, N),
+        ("short.wav", {"shorter_speech": "continue"}, N),
+        ("tiny.wav", {}, 2),
+    ],
+)
 def test_length_is_the_speech_within_a_frame(speech, options, n_frames, media, painter, tmp_path):
     result, pictures = run(media, painter, tmp_path, speech=speech, **options)
     info = probe(result.output)
@@ -165,11 +188,17 @@ def test_static_video_uses_one_frame(media, painter, tmp_path):
 
 # Silence
 
+
 def test_mouth_is_closed_in_a_pause_or_the_source_shows(media, painter):
     kept = {}
     for close in (True, False):
-        job = prepare(media / "video.mp4", media / "pause.wav", generator=painter, faces=faces(N),
-                      settings=override(PLAIN, close_mouth=close))
+        job = prepare(
+            media / "video.mp4",
+            media / "pause.wav",
+            generator=painter,
+            faces=faces(N),
+            settings=override(PLAIN, close_mouth=close),
+        )
         pairs = [(b.image_bgr, a) for b, a in zip(frames(media / "video.mp4"), job.frames())]
         kept[close] = job.talkers[0]
         assert (pairs[2][0] != pairs[2][1]).any() and np.abs(pairs[15][0].astype(int) - pairs[15][1]).max() <= 6
@@ -195,6 +224,7 @@ def test_the_mouth_fades_in_and_out_at_gaps():
 
 # Sound, label, cache
 
+
 def test_sound_keeps_its_quality(media, painter, tmp_path):
     result, _ = run(media, painter, tmp_path, speech="stereo.wav")
     info = probe(result.output)
@@ -215,8 +245,7 @@ def test_voices_that_overlap_are_mixed(media, painter, tmp_path):
     for hz in (500, 1250):
         tone = np.sin(np.arange(8000) * 2 * np.pi * hz / 16000) * 0.4
         wavfile.write(tmp_path / f"{hz}.wav", 16000, (tone * 32767).astype(np.int16))
-    result, _ = run(media, painter, tmp_path, table=table,
-                    speech={0: tmp_path / "500.wav", 1: tmp_path / "1250.wav"})
+    result, _ = run(media, painter, tmp_path, table=table, speech={0: tmp_path / "500.wav", 1: tmp_path / "1250.wav"})
     spectrum = np.abs(np.fft.rfft(load_wav(result.output)[:6400]))
     assert spectrum[200] > 0.3 * spectrum.max() and spectrum[500] > 0.3 * spectrum.max()
     assert abs(load_wav(result.output)).max() <= 1
@@ -229,7 +258,7 @@ def test_label_is_in_the_picture_and_in_the_file(media, painter, tmp_path):
     assert there.synthetic and there.tool == "lipsync_utils" and len(there.media_sha256) == 64 and there.version
     assert set(there.speech_sha256) == {"0"}
     difference = np.abs(pictures[0].astype(int) - unlabelled[0]).max(axis=2) > 25
-    assert difference[:40, WIDTH // 2:].any() and not difference[60:].any()
+    assert difference[:40, WIDTH // 2 :].any() and not difference[60:].any()
     assert not verify(media / "video.mp4").synthetic
     with pytest.raises(MediaError):
         verify(media / "short.wav.missing")
@@ -246,6 +275,7 @@ def test_second_call_does_no_detection(sample_show, painter, tmp_path, media):
 
 
 # Persons
+
 
 def test_a_person_is_found_by_number_order_place_and_size():
     table = faces(3, ((90, 20, 150, 100), (10, 30, 60, 100)))
@@ -272,6 +302,7 @@ def test_a_person_is_found_by_likeness(sample_show, tmp_path):
 
 
 # Engines
+
 
 @pytest.fixture(scope="module")
 def network():
@@ -331,6 +362,7 @@ def test_impossible_engines_are_refused(network):
 
 # Streaming
 
+
 def test_memory_does_not_grow_with_length(media, painter):
     peaks = []
     for repeat in (1, 6):
@@ -345,11 +377,20 @@ def test_memory_does_not_grow_with_length(media, painter):
 
 # Bad input: a message that helps, and nothing left behind
 
+
 def refuse(media, speech, tmp_path, words, table=None, **more):
     output = tmp_path / "made" / "out.mp4"
     with pytest.raises(LipsyncError, match=words):
-        lip_sync(media, speech, output, generator=Painter(), faces=table, settings=more.pop("settings", PLAIN),
-                 cache_dir=tmp_path / "cache", **more)
+        lip_sync(
+            media,
+            speech,
+            output,
+            generator=Painter(),
+            faces=table,
+            settings=more.pop("settings", PLAIN),
+            cache_dir=tmp_path / "cache",
+            **more,
+        )
     assert not output.exists() and not list(tmp_path.glob("made/.part*"))
 
 
@@ -359,8 +400,14 @@ def test_bad_media(media, tmp_path):
     refuse(tmp_path / "grey.png", media / "short.wav", tmp_path, "no face was found")
     refuse(tmp_path / "text.png", media / "short.wav", tmp_path, "cannot be decoded|not a (video|picture)")
     refuse(media / "short.wav", media / "short.wav", tmp_path, "no picture")
-    refuse(media / "video.mp4", media / "short.wav", tmp_path, "smaller static_frame", table=faces(N),
-           settings=override(PLAIN, static=True, static_frame=99))
+    refuse(
+        media / "video.mp4",
+        media / "short.wav",
+        tmp_path,
+        "smaller static_frame",
+        table=faces(N),
+        settings=override(PLAIN, static=True, static_frame=99),
+    )
     refuse(tmp_path / "missing.png", media / "short.wav", tmp_path, "no such file")
     refuse(media / "video.mp4", media / "short.wav", tmp_path, "at least 40 px", table=faces(N, ((40, 30, 70, 70),)))
     refuse(media / "video.mp4", media / "short.wav", tmp_path, "find them again", table=faces(N, size=(80, 80)))
@@ -401,12 +448,22 @@ def test_a_generator_is_run_as_it_was_trained_but_not_where_the_published_code_i
         mel = job.talkers[0].mel
         assert (mel_of(job.talkers[0], 10, 25.0, job.settings) == mel_window(mel, int((10 + start) * 3.2))).all()
     painter.mel_alignment = "reference"
-    exact = prepare(media / "video.mp4", media / "long.wav", generator=painter, faces=faces(N),
-                    settings=override(PLAIN, paste="reference"))
+    exact = prepare(
+        media / "video.mp4",
+        media / "long.wav",
+        generator=painter,
+        faces=faces(N),
+        settings=override(PLAIN, paste="reference"),
+    )
     assert exact.settings.alignment == "inference"
     painter.mel_alignment = "inference"
-    asked = prepare(media / "video.mp4", media / "long.wav", generator=painter, faces=faces(N),
-                    settings=override(PLAIN, alignment="reference"))
+    asked = prepare(
+        media / "video.mp4",
+        media / "long.wav",
+        generator=painter,
+        faces=faces(N),
+        settings=override(PLAIN, alignment="reference"),
+    )
     assert (mel_of(asked.talkers[0], 10, 25.0, asked.settings) == mel_window(mel, int(9 * 3.2))).all()
 
 
@@ -414,14 +471,26 @@ def test_output_must_be_another_mp4(media, painter, tmp_path):
     with pytest.raises(SettingError, match="ends in .mp4"):
         lip_sync(media / "video.mp4", media / "short.wav", tmp_path / "a.avi", generator=painter, faces=faces(N))
     with pytest.raises(SettingError, match="one of the inputs"):
-        lip_sync(media / "video.mp4", media / "short.wav", media / "video.mp4", generator=painter, faces=faces(N),
-                 settings=PLAIN)
+        lip_sync(
+            media / "video.mp4",
+            media / "short.wav",
+            media / "video.mp4",
+            generator=painter,
+            faces=faces(N),
+            settings=PLAIN,
+        )
 
 
 def test_silent_speech_keeps_the_mouth_closed_and_says_so(media, painter, tmp_path):
     wavfile.write(tmp_path / "silent.wav", 16000, np.zeros(8000, np.int16))
-    result = lip_sync(media / "video.mp4", tmp_path / "silent.wav", tmp_path / "o.mp4", generator=painter,
-                      faces=faces(N), settings=PLAIN)
+    result = lip_sync(
+        media / "video.mp4",
+        tmp_path / "silent.wav",
+        tmp_path / "o.mp4",
+        generator=painter,
+        faces=faces(N),
+        settings=PLAIN,
+    )
     assert "no speech is heard" in result.notes[0]
 
 
@@ -445,8 +514,14 @@ def test_pictures_of_every_kind(kind, media, painter, tmp_path):
         shown = (4096, 3072) if kind == "large.png" else size
     count = 3 if kind == "moving.gif" else 1
     box = tuple(int(v * shown[0] / 160) for v in (30, 20, 90, 100))
-    result = lip_sync(path, media / "tiny.wav", tmp_path / "o.mp4", generator=painter, settings=PLAIN,
-                      faces=FaceTable.from_boxes([faces(1, (box,)).at(0)[0]] * count, shown))
+    result = lip_sync(
+        path,
+        media / "tiny.wav",
+        tmp_path / "o.mp4",
+        generator=painter,
+        settings=PLAIN,
+        faces=FaceTable.from_boxes([faces(1, (box,)).at(0)[0]] * count, shown),
+    )
     assert result.size == shown and probe(result.output).size == shown
     assert any("shrunk from 8000x6000" in note for note in result.notes) == (kind == "large.png")
 
@@ -455,6 +530,12 @@ def test_a_turned_phone_video_stays_upright(media, painter, tmp_path):
     turned = tmp_path / "turned.mp4"
     ffmpeg(["-display_rotation", "90", "-i", str(media / "video.mp4"), "-c", "copy", str(turned)])
     assert probe(turned).size == (HEIGHT, WIDTH)
-    result = lip_sync(turned, media / "tiny.wav", tmp_path / "o.mp4", generator=painter, settings=PLAIN,
-                      faces=faces(N, ((30, 20, 90, 100),), size=(HEIGHT, WIDTH)))
+    result = lip_sync(
+        turned,
+        media / "tiny.wav",
+        tmp_path / "o.mp4",
+        generator=painter,
+        settings=PLAIN,
+        faces=faces(N, ((30, 20, 90, 100),), size=(HEIGHT, WIDTH)),
+    )
     assert probe(result.output).size == (HEIGHT, WIDTH)

@@ -1,4 +1,5 @@
 """Real people side by side: only the chosen face changes, and the edge of the mask cannot be found."""
+
 import cv2
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def ring_of(box, shape):
     height, width = shape
     rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
     part = (mask > 0.02) & (mask < 0.6)
-    ring[rows, columns] = part[rows.start - top:rows.stop - top, columns.start - left:columns.stop - left]
+    ring[rows, columns] = part[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     return ring
 
 
@@ -52,16 +53,21 @@ def test_only_the_chosen_real_face_changes_without_a_seam(clips, real_clips, gen
     people = people_in(table)
     assert len(people) == len(clips)
     chosen = people[1]
-    job = prepare(path, {chosen.track_id: real_clips / NAMES[1]}, generator=generator, faces=table,
-                  settings=InferenceConfig(label="none", longer_speech="cut"))
-    before = [f.image_bgr for f in frames(path)][:job.n_frames]
+    job = prepare(
+        path,
+        {chosen.track_id: real_clips / NAMES[1]},
+        generator=generator,
+        faces=table,
+        settings=InferenceConfig(label="none", longer_speech="cut"),
+    )
+    before = [f.image_bgr for f in frames(path)][: job.n_frames]
     after = list(job.frames())
     boxes = table.track_boxes(chosen.track_id)
     spatial, temporal = {"in": [], "out": []}, {"in": [], "out": []}
     for i, (source, made) in enumerate(zip(before, after)):
         left, top, right, bottom = np.rint(boxes[i]).astype(int)
         outside = np.ones(source.shape[:2], bool)
-        outside[(top + bottom) // 2:bottom, max(left, 0):right] = False
+        outside[(top + bottom) // 2 : bottom, max(left, 0) : right] = False
         assert (source[outside] == made[outside]).all()
         assert (source != made).any()
         ring = ring_of(np.rint(boxes[i]), source.shape[:2])

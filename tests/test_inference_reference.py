@@ -1,4 +1,5 @@
 """The exact mode against the published inference, written out once more from the facts in plain loops."""
+
 import cv2
 import numpy as np
 import pytest
@@ -46,27 +47,36 @@ def published(pictures, is_picture, wav, fps, boxes, generator, s):
             p = cv2.resize(p, (p.shape[1] // s.shrink, p.shape[0] // s.shrink)) if s.shrink > 1 else p
             p = cv2.rotate(p, cv2.ROTATE_90_CLOCKWISE) if s.turn_clockwise else p
             y1, y2, x1, x2 = s.crop_px
-            made.append(p[y1:p.shape[0] if y2 == -1 else y2, x1:p.shape[1] if x2 == -1 else x2])
+            made.append(p[y1 : p.shape[0] if y2 == -1 else y2, x1 : p.shape[1] if x2 == -1 else x2])
         pictures = made
     mel, chunks, i = melspectrogram(wav), [], 0
     while True:
         start = int(i * (80.0 / fps))
         if start + 16 > mel.shape[1]:
-            chunks.append(mel[:, mel.shape[1] - 16:])
+            chunks.append(mel[:, mel.shape[1] - 16 :])
             break
-        chunks.append(mel[:, start:start + 16])
+        chunks.append(mel[:, start : start + 16])
         i += 1
-    pictures = pictures[:len(chunks)]
+    pictures = pictures[: len(chunks)]
     if s.static:
         pictures = pictures[:1]
     if s.box_px[0] == -1:
         top, bottom, left, right = s.pads_px
         height, width = pictures[0].shape[:2]
-        rows = np.array([[max(0, int(b.left) - left), max(0, int(b.top) - top), min(width, int(b.right) + right),
-                          min(height, int(b.bottom) + bottom)] for b in boxes[:len(pictures)]])
+        rows = np.array(
+            [
+                [
+                    max(0, int(b.left) - left),
+                    max(0, int(b.top) - top),
+                    min(width, int(b.right) + right),
+                    min(height, int(b.bottom) + bottom),
+                ]
+                for b in boxes[: len(pictures)]
+            ]
+        )
         if s.smooth_boxes:
             for k in range(len(rows)):
-                window = rows[len(rows) - 5:] if k + 5 > len(rows) else rows[k:k + 5]
+                window = rows[len(rows) - 5 :] if k + 5 > len(rows) else rows[k : k + 5]
                 rows[k] = np.mean(window, axis=0)
     else:
         rows = np.array([[s.box_px[2], s.box_px[0], s.box_px[3], s.box_px[1]]] * len(pictures))
@@ -122,8 +132,9 @@ def test_frames_equal_the_published_inference(case, material, generator):
 def test_length_is_the_published_one_and_ours_is_the_speech(material, generator, tmp_path):
     folder, table = material
     exact = InferenceConfig(paste="reference")
-    result = lip_sync(folder / "video.mp4", folder / "long.wav", tmp_path / "a.mp4", generator=generator, faces=table,
-                      settings=exact)
+    result = lip_sync(
+        folder / "video.mp4", folder / "long.wav", tmp_path / "a.mp4", generator=generator, faces=table, settings=exact
+    )
     assert result.n_frames == 25  # 1.1 s are 89 columns: 24 whole chunks and the last one
     result = lip_sync(folder / "video.mp4", folder / "long.wav", tmp_path / "b.mp4", generator=generator, faces=table)
     assert abs(result.n_frames - 1.1 * 25) <= 1
@@ -135,7 +146,7 @@ def test_boxes_are_smoothed_in_place_with_the_odd_tail(n):
     boxes = rng.integers(0, 500, (n, 4))
     rows = boxes.copy()
     for i in range(n):
-        rows[i] = np.mean(rows[n - 5:] if i + 5 > n else rows[i:i + 5], axis=0)
+        rows[i] = np.mean(rows[n - 5 :] if i + 5 > n else rows[i : i + 5], axis=0)
     assert (smooth_boxes(boxes) == rows).all()
     assert (smooth_boxes([FaceBox(*b[:2], b[2] + 500, b[3] + 500) for b in boxes.tolist()])[:, :2] == rows[:, :2]).all()
 
@@ -152,8 +163,13 @@ def test_what_the_published_code_cannot_do_is_said(material, generator, tmp_path
     two = FaceTable.from_boxes([[FaceBox(5, 5, 50, 60), FaceBox(60, 5, 110, 60)]] * N_FRAMES, (WIDTH, HEIGHT))
     exact = InferenceConfig(paste="reference")
     with pytest.raises(SettingError, match="one mouth"):
-        prepare(folder / "video.mp4", {0: folder / "short.wav", 1: folder / "short.wav"}, generator=generator,
-                settings=exact, faces=two)
+        prepare(
+            folder / "video.mp4",
+            {0: folder / "short.wav", 1: folder / "short.wav"},
+            generator=generator,
+            settings=exact,
+            faces=two,
+        )
     wavfile.write(tmp_path / "tiny.wav", 16000, np.zeros(1600, np.int16))
     with pytest.raises(SettingError, match="too short"):
         prepare(folder / "video.mp4", tmp_path / "tiny.wav", generator=generator, settings=exact, faces=table)

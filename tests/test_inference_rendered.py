@@ -1,4 +1,5 @@
 """Rendered people whose faces the detector finds: the chosen mouth moves, the others keep theirs. Everybody in turn."""
+
 import pytest
 from rendered import around_mouth, crowd, difference, encoded, follow, landmarks_of, overlaps, pictures_of
 
@@ -36,8 +37,13 @@ def test_the_chosen_mouth_follows_the_speech_and_no_other_moves(name, place, gro
     people = people_in(table)
     assert len(people) == 3 and overlaps(table) == (name == "overlapping")
     person = people[place]
-    job = prepare(media, {person.track_id: sentences.speech[place]}, generator=generator, faces=table,
-                  settings=InferenceConfig(label="none"))
+    job = prepare(
+        media,
+        {person.track_id: sentences.speech[place]},
+        generator=generator,
+        faces=table,
+        settings=InferenceConfig(label="none"),
+    )
     drawn = list(job.frames())
     source = pictures_of(media, len(drawn))
     film, copy = encoded(drawn, tmp_path / "drawn.mp4"), encoded(source, tmp_path / "copy.mp4")

@@ -1,4 +1,5 @@
 """Losses against golden numbers and numbers worked out by hand, and the sync schedule."""
+
 import math
 from pathlib import Path
 
@@ -74,9 +75,14 @@ def test_sync_loss_stays_float32_under_autocast_and_float64_where_asked():
     assert exact.item() == pytest.approx(plain.item(), abs=1e-4)
 
 
-@pytest.mark.parametrize(("sync_weight", "disc_weight", "total"), [
-    (0.0, 0.0, 0.5), (0.01, 0.0, 0.01 * 2 + 0.99 * 0.5), (0.03, 0.07, 0.03 * 2 + 0.07 * 3 + 0.9 * 0.5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sync_weight", "disc_weight", "total"),
+    [
+        (0.0, 0.0, 0.5),
+        (0.01, 0.0, 0.01 * 2 + 0.99 * 0.5),
+        (0.03, 0.07, 0.03 * 2 + 0.07 * 3 + 0.9 * 0.5),
+    ],
+)
 def test_generator_total_by_hand(sync_weight, disc_weight, total):
     assert losses.generator_total(0.5, 2.0, 3.0, sync_weight, disc_weight) == pytest.approx(total, abs=1e-12)
 

@@ -1,4 +1,5 @@
 """media: what a file is, its frames upright and in order, pictures of every kind, and mp4 that is exact."""
+
 import os
 from pathlib import Path
 
@@ -106,8 +107,19 @@ def test_phone_video_is_turned_upright(tmp_path):
             writer.write(image)
     for degrees, white in ((90, np.s_[:32, :]), (180, np.s_[:, 32:]), (270, np.s_[32:, :])):
         turned = tmp_path / f"{degrees}.mp4"
-        media.ffmpeg(["-v", "error", "-display_rotation:v:0", str(-degrees), "-i", file_url(tmp_path / "flat.mp4"),
-                      "-c", "copy", file_url(turned)])
+        media.ffmpeg(
+            [
+                "-v",
+                "error",
+                "-display_rotation:v:0",
+                str(-degrees),
+                "-i",
+                file_url(tmp_path / "flat.mp4"),
+                "-c",
+                "copy",
+                file_url(turned),
+            ]
+        )
         info, frame = media.probe(turned), next(media.frames(turned)).image_bgr
         assert info.rotation_deg == degrees and frame.shape[:2] == info.size[::-1]
         assert frame[white].mean() > 240 and frame.mean() == pytest.approx(127, abs=6)
@@ -127,9 +139,23 @@ def test_crop_and_size(tmp_path):
 def test_variable_rate_and_hdr_are_seen(tmp_path):
     for trc, name in (("smpte2084", "pq"), ("arib-std-b67", "hlg")):
         path = tmp_path / f"{name}.mp4"
-        media.ffmpeg(["-v", "error", "-f", "lavfi", "-i", "color=c=gray:s=64x64:r=25:d=0.2", "-vf",
-                      f"format=yuv420p10le,setparams=color_primaries=bt2020:color_trc={trc}:colorspace=bt2020nc",
-                      "-c:v", "libx265", "-x265-params", "log-level=error", file_url(path)])
+        media.ffmpeg(
+            [
+                "-v",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                "color=c=gray:s=64x64:r=25:d=0.2",
+                "-vf",
+                f"format=yuv420p10le,setparams=color_primaries=bt2020:color_trc={trc}:colorspace=bt2020nc",
+                "-c:v",
+                "libx265",
+                "-x265-params",
+                "log-level=error",
+                file_url(path),
+            ]
+        )
         info, frame = media.probe(path), next(media.frames(path)).image_bgr
         assert (info.hdr, info.video_codec) == (name, "hevc")
         wanted = 255 * to_normal_range(np.full((1, 3), 0.5), name)[0]
@@ -160,8 +186,15 @@ def test_bad_files_are_clear_errors(tmp_path):
     moov_last = tmp_path / "cut.mp4"
     media.ffmpeg(["-v", "error", "-i", file_url(good), "-c", "copy", file_url(moov_last)])
     moov_last.write_bytes(moov_last.read_bytes().partition(b"moov")[0])
-    cases = {"empty.mp4": "0 bytes", "text.mp4": "not a video", "list.mp4": "not a video", "noise.mp4": "not a video",
-             "cut.mp4": "cut off", "nothing.mp4": "no such file", ".": "a folder"}
+    cases = {
+        "empty.mp4": "0 bytes",
+        "text.mp4": "not a video",
+        "list.mp4": "not a video",
+        "noise.mp4": "not a video",
+        "cut.mp4": "cut off",
+        "nothing.mp4": "no such file",
+        ".": "a folder",
+    }
     for name, words in cases.items():
         with pytest.raises(MediaError, match=words):
             media.probe(tmp_path / name)
@@ -197,7 +230,7 @@ def test_a_file_that_was_cut_off_gives_what_is_left(tmp_path):
         for _ in range(50):
             writer.write(rng.integers(0, 255, (48, 64, 3)).astype(np.uint8))
     data = (tmp_path / "a.mp4").read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(data[:len(data) // 2])
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     n = sum(1 for _ in media.frames(tmp_path / "cut.mp4"))
     assert 5 < n < 45
     assert media.picture_end_s(tmp_path / "cut.mp4") == pytest.approx(n / 25, abs=0.13)
@@ -219,8 +252,26 @@ def test_ffmpeg_passes_on_its_words():
 def test_sound_that_begins_late_is_padded(tmp_path):
     video = colour_video(tmp_path / "v.mp4", [(0, 0, 0)] * 50)
     path = tmp_path / "late.mkv"
-    media.ffmpeg(["-v", "error", "-i", file_url(video), "-itsoffset", "0.5", "-f", "lavfi", "-i", "sine=440:d=1",
-                  "-c:v", "copy", "-c:a", "pcm_s16le", "-shortest", file_url(path)])
+    media.ffmpeg(
+        [
+            "-v",
+            "error",
+            "-i",
+            file_url(video),
+            "-itsoffset",
+            "0.5",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=440:d=1",
+            "-c:v",
+            "copy",
+            "-c:a",
+            "pcm_s16le",
+            "-shortest",
+            file_url(path),
+        ]
+    )
     sound = load_wav(media.extract_sound(path, tmp_path / "s.wav"))
     assert np.argmax(np.abs(sound) > 0.01) / 16000 == pytest.approx(0.5, abs=0.01)
 
@@ -257,7 +308,7 @@ def test_huge_and_bad_pictures(tmp_path):
         media.read_picture(tmp_path / "bomb.png")
     (tmp_path / "text.jpg").write_text("hello")
     data = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (50, 50, 3)).astype(np.uint8))[1].tobytes()
-    (tmp_path / "cut.jpg").write_bytes(data[:len(data) // 2])
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
     for name, words in (("text.jpg", "not a picture"), ("cut.jpg", "damaged"), ("none.jpg", "no such file")):
         with pytest.raises(MediaError, match=words):
             media.read_picture(tmp_path / name)

@@ -1,4 +1,5 @@
 """Pictures, faces, FID and statistics, each against a case worked out by hand or published."""
+
 import itertools
 import sys
 import types

@@ -1,4 +1,5 @@
 """MFCC, LSE and the judge, against numbers worked out by hand or by a slow version of the description."""
+
 import math
 
 import numpy as np

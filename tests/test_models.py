@@ -1,4 +1,5 @@
 """The networks against the published layouts, sizes and golden outputs."""
+
 import json
 from collections import Counter
 from pathlib import Path
@@ -62,14 +63,19 @@ def count_macs(net, run):
     return dict(macs)
 
 
-@pytest.mark.parametrize(("name", "run"), [
-    ("wav2lip_generator", lambda n: n(torch.zeros(1, 1, 80, 16), torch.zeros(1, 6, 96, 96))),
-    ("wav2lip_disc", lambda n: n(torch.zeros(1, 3, 96, 96))),
-    ("color_syncnet", lambda n: n(torch.zeros(1, 1, 80, 16), torch.zeros(1, 15, 48, 96))),
-    ("joonson_syncnet", lambda n: (n.embed_face(torch.zeros(1, 3, 5, 224, 224)),
-                                   n.embed_audio(torch.zeros(1, 1, 13, 20)))),
-    ("s3fd_wav2lip", lambda n: n(torch.zeros(1, 3, 256, 256))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [
+        ("wav2lip_generator", lambda n: n(torch.zeros(1, 1, 80, 16), torch.zeros(1, 6, 96, 96))),
+        ("wav2lip_disc", lambda n: n(torch.zeros(1, 3, 96, 96))),
+        ("color_syncnet", lambda n: n(torch.zeros(1, 1, 80, 16), torch.zeros(1, 15, 48, 96))),
+        (
+            "joonson_syncnet",
+            lambda n: (n.embed_face(torch.zeros(1, 3, 5, 224, 224)), n.embed_audio(torch.zeros(1, 1, 13, 20))),
+        ),
+        ("s3fd_wav2lip", lambda n: n(torch.zeros(1, 3, 256, 256))),
+    ],
+)
 def test_work_per_part_is_the_published_one(name, run):
     """Strides and paddings leave no trace in the weights; the multiply-adds of each part betray them."""
     assert count_macs(NETWORKS[name](), run) == {part: n for part, (n, _) in SIZES[name]["groups"].items()}

@@ -1,4 +1,5 @@
 """Every notebook runs from top to bottom, in order, at a size that fits a push. Found by discovery."""
+
 import json
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_sizes_are_of_notebooks_that_exist():
 def test_notebook_runs(path, house):
     if path.stem in SIZES and SIZES[path.stem] is None:
         pytest.skip("trains four networks, which takes too long for every push; make course runs it")
-    outcome, = course.run(path, SIZES.get(path.stem, {}), house / "outputs" / "executed")
+    (outcome,) = course.run(path, SIZES.get(path.stem, {}), house / "outputs" / "executed")
     assert outcome.ok and (house / "outputs" / "executed" / f"{path.stem}.html").exists()
     if path.stem[:2].isdigit():
         assert outcome.numbers, "its last cell records the key numbers"

@@ -1,4 +1,5 @@
 """Stages that are killed, run out of disk or run twice at once end with the files and tables of an undisturbed run."""
+
 import contextlib
 import hashlib
 import os
@@ -67,8 +68,12 @@ def new_data(folder, sources):
 
 def start(stage, folder):
     """A stage in a process of its own, in a process group of its own."""
-    return subprocess.Popen([sys.executable, "-c", STAGE, stage, str(folder)], start_new_session=True,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", STAGE, stage, str(folder)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
 
 
 def run(stage, folder):

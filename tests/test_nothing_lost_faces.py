@@ -1,4 +1,5 @@
 """Stages 03 and 04 lose nothing: killed, run twice at once, given rubbish, on a full disk."""
+
 import os
 import random
 import signal
@@ -46,8 +47,12 @@ def show(sample_show, tmp_path_factory):
 
 def start(script: Path, data: DataSet, scheduler: str) -> subprocess.Popen:
     script.write_text(BOTH)
-    process = subprocess.Popen([sys.executable, "-W", "ignore", str(script), str(data.root), scheduler],
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(script), str(data.root), scheduler],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     assert process.stdout.readline().strip() == b"ready"
     return process
 

@@ -1,4 +1,5 @@
 """parallel: one function over many items, resumable."""
+
 import json
 import os
 import subprocess
@@ -43,12 +44,21 @@ def copy_upper(item: Item) -> Done:
 
 
 def stage(tmp_path: Path, **extra) -> list[Row]:
-    items = [Item(p.stem, (p,), {"target": str(tmp_path / "out" / p.name), "calls": str(tmp_path / "calls")})
-             for p in sorted((tmp_path / "in").glob("*.txt"))]
+    items = [
+        Item(p.stem, (p,), {"target": str(tmp_path / "out" / p.name), "calls": str(tmp_path / "calls")})
+        for p in sorted((tmp_path / "in").glob("*.txt"))
+    ]
     (tmp_path / "out").mkdir(exist_ok=True)
-    return parallel.run_stage("copy", items, copy_upper, row_type=Row, journal=tmp_path / "journal",
-                              output=tmp_path / "out", failed=lambda item, failure: [Row(item.id, None, failure.error)],
-                              **{"settings": {}, "version": 1, "scheduler": "inline", **extra})
+    return parallel.run_stage(
+        "copy",
+        items,
+        copy_upper,
+        row_type=Row,
+        journal=tmp_path / "journal",
+        output=tmp_path / "out",
+        failed=lambda item, failure: [Row(item.id, None, failure.error)],
+        **{"settings": {}, "version": 1, "scheduler": "inline", **extra},
+    )
 
 
 @pytest.fixture
@@ -105,9 +115,17 @@ def test_a_full_disk_stops_the_stage_and_what_is_done_stays(texts):
 
 def test_doubled_ids_and_missing_inputs_are_named(texts):
     def run(items):
-        return parallel.run_stage("s", items, copy_upper, row_type=Row, journal=texts / "j", output=texts,
-                                  settings=None, version=1,
-                                  failed=lambda item, failure: [Row(item.id, None, failure.error)])
+        return parallel.run_stage(
+            "s",
+            items,
+            copy_upper,
+            row_type=Row,
+            journal=texts / "j",
+            output=texts,
+            settings=None,
+            version=1,
+            failed=lambda item, failure: [Row(item.id, None, failure.error)],
+        )
 
     with pytest.raises(SettingError, match="twice"):
         run([Item("twice"), Item("twice")])
@@ -127,8 +145,19 @@ def cluster(tmp_path):
     env = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[1]}{os.pathsep}{Path(__file__).parent}"}
 
     def start(program: str, *arguments: str) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-m", f"distributed.cli.{program}", "--scheduler-file", str(file),
-                                 "--no-dashboard", *arguments], env=env, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                f"distributed.cli.{program}",
+                "--scheduler-file",
+                str(file),
+                "--no-dashboard",
+                *arguments,
+            ],
+            env=env,
+            stderr=subprocess.DEVNULL,
+        )
 
     scheduler = start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
     workers = []
@@ -136,8 +165,9 @@ def cluster(tmp_path):
         deadline = time.time() + 30
         while not file.exists() and time.time() < deadline:
             time.sleep(0.1)
-        workers = [start("dask_worker", "--nthreads", "1", "--no-nanny", "--local-directory", str(tmp_path))
-                   for _ in range(2)]
+        workers = [
+            start("dask_worker", "--nthreads", "1", "--no-nanny", "--local-directory", str(tmp_path)) for _ in range(2)
+        ]
         time.sleep(0.2)
         yield json.loads(file.read_text())["address"], workers
     finally:

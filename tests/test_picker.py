@@ -1,4 +1,5 @@
 """FaceChoice, the session and FacePicker through its real buttons; uploads as a browser sends them."""
+
 import json
 import os
 import subprocess
@@ -38,6 +39,7 @@ def choice(media):
 
 # The state
 
+
 def test_everybody_is_listed_from_left_to_right_with_a_picture(choice):
     assert [(p.number, p.track_id, p.frames_seen) for p in choice.people] == [(1, 0, 12), (2, 1, 12)]
     assert all(p.thumbnail_jpeg[:2] == b"\xff\xd8" for p in choice.people) and choice.chosen == []
@@ -59,8 +61,9 @@ def test_a_choice_goes_through_json_and_replays(media, choice, tmp_path):
     assert again.speech == {1: media / "a.wav", 0: media / "b.wav"}
     swapped = faces(12, BOXES[::-1])  # found again with other track ids: the place decides
     assert again.resolve(swapped, media / "video.mp4") == {0: media / "a.wav", 1: media / "b.wav"}
-    result = lip_sync(media / "video.mp4", None, tmp_path / "o.mp4", generator=Painter(), choice=again, faces=table,
-                      settings=PLAIN)
+    result = lip_sync(
+        media / "video.mp4", None, tmp_path / "o.mp4", generator=Painter(), choice=again, faces=table, settings=PLAIN
+    )
     assert result.drawn_frames == {1: 10, 0: 10}
 
 
@@ -76,8 +79,15 @@ def test_speech_beside_the_json_travels_with_it(media, choice, tmp_path):
 def test_a_choice_of_another_video_is_refused(media, choice, tmp_path):
     choice.pick(0, media / "a.wav")
     with pytest.raises(FaceError, match="other content: choose again"):
-        lip_sync(media / "other.mp4", None, tmp_path / "o.mp4", generator=Painter(), choice=choice,
-                 faces=faces(9, BOXES), settings=PLAIN)
+        lip_sync(
+            media / "other.mp4",
+            None,
+            tmp_path / "o.mp4",
+            generator=Painter(),
+            choice=choice,
+            faces=faces(9, BOXES),
+            settings=PLAIN,
+        )
     assert not (tmp_path / "o.mp4").exists()
 
 
@@ -112,6 +122,7 @@ def test_a_choice_cannot_smuggle_code(choice, tmp_path):
 
 
 # The session
+
 
 def test_uploads_get_names_of_their_own(tmp_path):
     visit = Session(Painter(), folder=tmp_path / "visit")
@@ -168,11 +179,17 @@ def test_runs_wait_for_their_turn(tmp_path, monkeypatch):
 
 # The widget, through its own buttons
 
+
 @pytest.fixture
 def picker(media, monkeypatch, tmp_path):
     monkeypatch.setattr(sessions, "find_faces", lambda path, *_: faces(12, BOXES))
-    made = FacePicker(media / "video.mp4", generator=Painter, settings=PLAIN, cache_dir=tmp_path / "cache",
-                      output=tmp_path / "out.mp4")
+    made = FacePicker(
+        media / "video.mp4",
+        generator=Painter,
+        settings=PLAIN,
+        cache_dir=tmp_path / "cache",
+        output=tmp_path / "out.mp4",
+    )
     yield made
     made.close()
 
@@ -181,7 +198,7 @@ def send(upload: Upload, name: str, data: bytes, piece: int = 1 << 20, total: in
     """What the browser sends for a file."""
     for offset in range(0, max(len(data), 1), piece):
         message = {"kind": "piece", "number": 1, "offset": offset, "total": total or len(data), "name": name}
-        upload._take(upload, message, [memoryview(data[offset:offset + piece])])
+        upload._take(upload, message, [memoryview(data[offset : offset + piece])])
 
 
 def test_from_press_to_video(picker, media, tmp_path):
@@ -272,7 +289,8 @@ def test_the_video_goes_out_in_pieces(tmp_path):
 def test_the_same_choice_starts_the_widget(media, monkeypatch, tmp_path):
     monkeypatch.setattr(sessions, "find_faces", lambda path, *_: faces(12, BOXES))
     choice = FaceChoice.of(media / "video.mp4", person="right", faces=faces(12, BOXES))
-    picker = FacePicker(media / "video.mp4", media / "a.wav", generator=Painter, settings=PLAIN,
-                        choice=choice.save(tmp_path / "c.json"))
+    picker = FacePicker(
+        media / "video.mp4", media / "a.wav", generator=Painter, settings=PLAIN, choice=choice.save(tmp_path / "c.json")
+    )
     assert picker.choice.speech == {1: media / "a.wav"} and not picker.run_button.disabled
     picker.close()

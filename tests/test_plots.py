@@ -1,4 +1,5 @@
 """plots: figures that can be moved."""
+
 import ipywidgets
 import numpy as np
 

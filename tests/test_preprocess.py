@@ -43,6 +43,7 @@ def test_only_the_speaker_is_cut_out(done):
     near = table.at(5)
     frame = list(media.frames(data.clips / "group" / "three.mp4"))[5].image_bgr
     from lipsync_utils.faces import encode
+
     rgb = np.ascontiguousarray(frame[..., ::-1])
     mine = min(near, key=lambda t: np.linalg.norm(encode(rgb, near[t]) - host))
     crop = near[mine].crop(frame)
@@ -100,6 +101,7 @@ def test_boxes_come_from_the_surest_track():
 def test_reasons():
     row = FaceClip("c", "v", None, None, 100, 0, 21, 90, None, None, None)
     import dataclasses
+
     assert why_not(row, PreprocessConfig())[0] is Reason.FACE_GAPS
     assert why_not(dataclasses.replace(row, gaps=20), PreprocessConfig()) == (None, None)
     assert why_not(dataclasses.replace(row, gaps=0, median_face_px=40), PreprocessConfig())[0] is Reason.FACE_TOO_SMALL
@@ -108,8 +110,12 @@ def test_reasons():
 
 def test_funnel_counts(done):
     data, rows = done
-    assert preprocess.funnel(data) == [("videos", 3, 80), ("clips", 6, 5821), ("of the speaker", 4, 4700),
-                                       ("with faces", sum(r.folder is not None for r in rows), 4700)]
+    assert preprocess.funnel(data) == [
+        ("videos", 3, 80),
+        ("clips", 6, 5821),
+        ("of the speaker", 4, 4700),
+        ("with faces", sum(r.folder is not None for r in rows), 4700),
+    ]
 
 
 def test_missing_stage_is_a_clear_error(done, tmp_path):

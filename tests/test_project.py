@@ -1,4 +1,5 @@
 """project: atomic writing, locks, names."""
+
 import multiprocessing
 import time
 
@@ -43,8 +44,10 @@ def test_leftovers_go_and_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["kept.jpg"]
 
 
-@pytest.mark.parametrize("title", ["a/b\\c", "../../etc/passwd", "-rf", "\"quoted\" 'title'", "smile 😀", "con",
-                                   ".hidden", "", "ij\u0133sje"])
+@pytest.mark.parametrize(
+    "title",
+    ["a/b\\c", "../../etc/passwd", "-rf", "\"quoted\" 'title'", "smile 😀", "con", ".hidden", "", "ij\u0133sje"],
+)
 def test_safe_names_are_safe(title):
     name = project.safe_name(title)
     assert name and name[0] not in ".-_" and not set(name) & set("/\\\"' :*?<>|")

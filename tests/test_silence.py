@@ -1,4 +1,5 @@
 """silence: pydub's parts, clips that add up to the video, and cuts that are exact whatever the video is."""
+
 import warnings
 from dataclasses import replace
 
@@ -22,8 +23,10 @@ EXACT_ENDS = SplitConfig(keep_silence_ms=0)
 def sound_of(*pieces_, rate=16000):
     """Noise and silence: sound_of((seconds, level in dBFS), ...); a level of None is digital silence."""
     rng = np.random.default_rng(0)
-    parts = [rng.standard_normal(int(s * rate)).clip(-3, 3) * (0 if level is None else 10 ** (level / 20))
-             for s, level in pieces_]
+    parts = [
+        rng.standard_normal(int(s * rate)).clip(-3, 3) * (0 if level is None else 10 ** (level / 20))
+        for s, level in pieces_
+    ]
     return np.round(np.concatenate(parts).clip(-1, 1) * 32767).astype(np.float32) / FULL_SCALE
 
 
@@ -119,8 +122,21 @@ def striped(path, fps, seconds, size=(64, 48), rate=16000, channels=1, codec=())
     sound = path.with_suffix(".f32")
     np.repeat(wav[:, None], channels, 1).tofile(sound)
     raw = ["-f", "f32le", "-ar", rate, "-ac", channels, "-i", file_url(sound)]
-    media.ffmpeg(["-v", "error", "-i", file_url(path), *raw,
-                  *(codec or ["-c:v", "copy"]), "-c:a", "aac", "-b:a", "128k", file_url(path.with_suffix(".out.mp4"))])
+    media.ffmpeg(
+        [
+            "-v",
+            "error",
+            "-i",
+            file_url(path),
+            *raw,
+            *(codec or ["-c:v", "copy"]),
+            "-c:a",
+            "aac",
+            "-b:a",
+            "128k",
+            file_url(path.with_suffix(".out.mp4")),
+        ]
+    )
     return path.with_suffix(".out.mp4")
 
 
@@ -132,12 +148,14 @@ HEVC = ["-c:v", "libx265", "-x265-params", "log-level=error", "-crf", "12"]
 PQ = [*HEVC, "-vf", "format=yuv420p10le,setparams=color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc"]
 TURNED = "turned"
 INPUTS = {
-    "22 fps": {"fps": 22}, "24 fps 48 kHz stereo": {"fps": 24, "rate": 48000, "channels": 2},
-    "29.97 fps 44.1 kHz": {"fps": 30000 / 1001, "rate": 44100}, "60 fps 8 kHz": {"fps": 60, "rate": 8000},
+    "22 fps": {"fps": 22},
+    "24 fps 48 kHz stereo": {"fps": 24, "rate": 48000, "channels": 2},
+    "29.97 fps 44.1 kHz": {"fps": 30000 / 1001, "rate": 44100},
+    "60 fps 8 kHz": {"fps": 60, "rate": 8000},
     "odd size": {"fps": 25, "size": (66, 50), "codec": ["-vf", "crop=65:49", "-pix_fmt", "yuv444p", "-crf", "8"]},
-    "HEVC": {"fps": 30, "codec": HEVC}, "10-bit HDR": {"fps": 25, "codec": PQ},
-    "variable rate": {"fps": 30, "codec": ["-vf", "select='not(eq(mod(n,7),3))'", "-fps_mode", "vfr",
-                                           "-crf", "8"]},
+    "HEVC": {"fps": 30, "codec": HEVC},
+    "10-bit HDR": {"fps": 25, "codec": PQ},
+    "variable rate": {"fps": 30, "codec": ["-vf", "select='not(eq(mod(n,7),3))'", "-fps_mode", "vfr", "-crf", "8"]},
     TURNED: {"fps": 25},
 }
 
@@ -147,8 +165,9 @@ def test_clips_are_exact_whatever_the_video_is(tmp_path, kind):
     video = striped(tmp_path / "in.mp4", seconds=3.2, **INPUTS[kind])
     if kind == TURNED:
         flat, video = video, tmp_path / "turned.mp4"
-        media.ffmpeg(["-v", "error", "-display_rotation:v:0", "-90", "-i", file_url(flat), "-c", "copy",
-                      file_url(video)])
+        media.ffmpeg(
+            ["-v", "error", "-display_rotation:v:0", "-90", "-i", file_url(flat), "-c", "copy", file_url(video)]
+        )
     spans = [silence.Span(0.4, 1.6, 10, 40), silence.Span(1.6, 2.8, 40, 70)]
     report = cut_clips(video, load_wav(video), spans, tmp_path / "clips", "v", DEFAULT)
     assert not report.damaged and not report.repeated
@@ -175,8 +194,15 @@ def test_crop_is_applied(tmp_path):
     with media.VideoWriter(tmp_path / "a.mp4", size=(64, 48), sound=sound_of((2, -20))) as writer:
         for _ in range(50):
             writer.write(image)
-    report = cut_clips(tmp_path / "a.mp4", sound_of((2, -20)), [silence.Span(0, 2, 0, 50)], tmp_path, "v", DEFAULT,
-                       crop=(32, 0, 64, 48))
+    report = cut_clips(
+        tmp_path / "a.mp4",
+        sound_of((2, -20)),
+        [silence.Span(0, 2, 0, 50)],
+        tmp_path,
+        "v",
+        DEFAULT,
+        crop=(32, 0, 64, 48),
+    )
     frame = next(media.frames(report.files[0])).image_bgr
     assert frame.shape == (48, 32, 3) and frame[:, 4:].mean() > 170
 
@@ -212,8 +238,15 @@ TALK = ((0.6, None), (2.0, -20), (0.7, None), (0.6, -20), (0.7, None), (1.4, -20
 def test_a_data_set_is_split_and_the_rows_add_up(tmp_path):
     data = make_data(tmp_path / "d", {"one": spoken_video(tmp_path / "a.mp4", *TALK)})
     rows = silence.split_videos(data, workers=1)
-    assert [r.reason for r in rows] == [Reason.SILENCE, None, Reason.SILENCE, Reason.TOO_SHORT, Reason.SILENCE, None,
-                                        Reason.SILENCE]
+    assert [r.reason for r in rows] == [
+        Reason.SILENCE,
+        None,
+        Reason.SILENCE,
+        Reason.TOO_SHORT,
+        Reason.SILENCE,
+        None,
+        Reason.SILENCE,
+    ]
     assert sum(r.end_s - r.start_s for r in rows) == pytest.approx(6.8, abs=1e-3)
     for row in (r for r in rows if r.file):
         assert row.frames == sum(1 for _ in media.frames(data.path(row.file)))
@@ -229,17 +262,21 @@ def test_a_data_set_is_split_and_the_rows_add_up(tmp_path):
 
 def test_bad_videos_are_rows_and_hurt_nobody(tmp_path):
     good = spoken_video(tmp_path / "good.mp4", (0.5, None), (1.2, -20), (0.5, None))
-    videos = {"good": good, "short": spoken_video(tmp_path / "b.mp4", (0.1, -20)),
-              "single": spoken_video(tmp_path / "c.mp4", (0.04, -20)),
-              "silent": spoken_video(tmp_path / "e.mp4", (2, None)),
-              "quiet": spoken_video(tmp_path / "f.mp4", (2, -60)), "talk": spoken_video(tmp_path / "g.mp4", (11, -20))}
+    videos = {
+        "good": good,
+        "short": spoken_video(tmp_path / "b.mp4", (0.1, -20)),
+        "single": spoken_video(tmp_path / "c.mp4", (0.04, -20)),
+        "silent": spoken_video(tmp_path / "e.mp4", (2, None)),
+        "quiet": spoken_video(tmp_path / "f.mp4", (2, -60)),
+        "talk": spoken_video(tmp_path / "g.mp4", (11, -20)),
+    }
     mute, sound, text, empty, cut = (tmp_path / f"{n}.mp4" for n in ("mute", "sound", "text", "empty", "cut"))
     media.ffmpeg(["-v", "error", "-i", file_url(good), "-an", "-c", "copy", file_url(mute)])
     media.ffmpeg(["-v", "error", "-i", file_url(good), "-vn", "-c", "copy", file_url(sound)])
     text.write_text("not a video\n" * 30)
     empty.touch()
     data_ = spoken_video(tmp_path / "h.mp4", (0.5, None), (6, -20), (0.5, None)).read_bytes()
-    cut.write_bytes(data_[:len(data_) * 6 // 10])
+    cut.write_bytes(data_[: len(data_) * 6 // 10])
     videos |= {"mute": mute, "sound": sound, "text": text, "empty": empty, "cut": cut}
     data = make_data(tmp_path / "d", videos)
     data.path("raw/folder.mp4").mkdir()
@@ -258,8 +295,25 @@ def test_bad_videos_are_rows_and_hurt_nobody(tmp_path):
 
 def test_large_pictures_are_split(tmp_path):
     video = tmp_path / "a.mp4"
-    media.ffmpeg(["-v", "error", "-f", "lavfi", "-i", "color=c=gray:s=3840x2160:r=25:d=1.2", "-f",
-                  "lavfi", "-i", "sine=d=1.2", "-c:v", "libx264", "-preset", "ultrafast", file_url(video)])
+    media.ffmpeg(
+        [
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "color=c=gray:s=3840x2160:r=25:d=1.2",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=d=1.2",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            file_url(video),
+        ]
+    )
     data = make_data(tmp_path / "d", {"uhd": video}, crops={"uhd": "1920,0,3840,1080"})
     row = silence.split_videos(data, workers=1)[0]
     assert row.frames == 30 and media.probe(data.path(row.file)).size == (1920, 1080)

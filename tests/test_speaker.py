@@ -20,17 +20,20 @@ def rows_of(*frames):
     return rows
 
 
-@pytest.mark.parametrize("frames, verdict, reason", [
-    ([[0.3]] * 6, Verdict.SPEAKER_ALONE, None),
-    ([[0.3, 0.8]] * 6, Verdict.SPEAKER_AND_OTHERS, Reason.WITH_OTHERS),
-    ([[0.8]] * 6, Verdict.SOMEONE_ELSE, Reason.SOMEONE_ELSE),
-    ([[]] * 6, Verdict.NO_FACE, Reason.NO_FACE),
-    ([[]] * 4 + [[0.3]] * 2, Verdict.NO_FACE, Reason.NO_FACE),
-    ([[0.3]] * 3 + [[0.8]] * 3, Verdict.MIXED, Reason.MIXED),
-    ([[0.3]] * 5 + [[]], Verdict.SPEAKER_ALONE, None),
-    ([[0.3]] * 5 + [[0.55]], Verdict.SPEAKER_ALONE, None),   # a blink of the same track, in doubt
-    ([[0.3]] * 5 + [[0.65]], Verdict.MIXED, Reason.MIXED),
-])
+@pytest.mark.parametrize(
+    "frames, verdict, reason",
+    [
+        ([[0.3]] * 6, Verdict.SPEAKER_ALONE, None),
+        ([[0.3, 0.8]] * 6, Verdict.SPEAKER_AND_OTHERS, Reason.WITH_OTHERS),
+        ([[0.8]] * 6, Verdict.SOMEONE_ELSE, Reason.SOMEONE_ELSE),
+        ([[]] * 6, Verdict.NO_FACE, Reason.NO_FACE),
+        ([[]] * 4 + [[0.3]] * 2, Verdict.NO_FACE, Reason.NO_FACE),
+        ([[0.3]] * 3 + [[0.8]] * 3, Verdict.MIXED, Reason.MIXED),
+        ([[0.3]] * 5 + [[]], Verdict.SPEAKER_ALONE, None),
+        ([[0.3]] * 5 + [[0.55]], Verdict.SPEAKER_ALONE, None),  # a blink of the same track, in doubt
+        ([[0.3]] * 5 + [[0.65]], Verdict.MIXED, Reason.MIXED),
+    ],
+)
 def test_verdicts(frames, verdict, reason):
     check = judge(rows_of(*frames), SpeakerConfig())
     assert (check.verdict, check.reason, check.kept) == (verdict, reason, reason is None)
@@ -45,13 +48,16 @@ def test_what_is_kept_is_a_setting():
     assert judge(rows, SpeakerConfig(tolerance=0.2)).verdict == "someone_else"
 
 
-@pytest.mark.parametrize("frames, kept", [
-    ([[0.59]] * 3, True),
-    ([[0.59], [0.61], [0.1]], False),          # the first mismatch rejects
-    ([[0.3, 0.9]] * 3, True),                  # only the first face counts
-    ([[0.9, 0.3]] * 3, False),
-    ([[], []], True),                          # nobody at all is kept
-])
+@pytest.mark.parametrize(
+    "frames, kept",
+    [
+        ([[0.59]] * 3, True),
+        ([[0.59], [0.61], [0.1]], False),  # the first mismatch rejects
+        ([[0.3, 0.9]] * 3, True),  # only the first face counts
+        ([[0.9, 0.3]] * 3, False),
+        ([[], []], True),  # nobody at all is kept
+    ],
+)
 def test_article_rule(frames, kept):
     assert judge(rows_of(*frames), SpeakerConfig(rule="article")).kept == kept
 
@@ -85,8 +91,14 @@ def filtered(sample_show, tmp_path_factory):
 def test_every_kind_of_clip_gets_its_verdict_and_nothing_is_deleted(filtered):
     data, _, result = filtered
     verdicts = {check.clip_id: str(check.verdict) for check in result.checks}
-    assert verdicts == {"host_0": "speaker_alone", "host_1": "speaker_alone", "other": "someone_else",
-                        "card": "no_face", "half": "mixed", "three": "speaker_and_others"}
+    assert verdicts == {
+        "host_0": "speaker_alone",
+        "host_1": "speaker_alone",
+        "other": "someone_else",
+        "card": "no_face",
+        "half": "mixed",
+        "three": "speaker_and_others",
+    }
     assert [c.clip_id for c in result.kept] == ["host_0", "host_1"]
     assert read_csv(data.path("speaker.csv"), SpeakerCheck) == result.checks
     assert len(list(data.clips.rglob("*.mp4"))) == 6
@@ -110,11 +122,12 @@ def test_another_tolerance_looks_at_nothing_again(filtered, monkeypatch):
 
 def test_candidates_become_references(filtered):
     from lipsync_utils.records import Clip
+
     data, _, _ = filtered
     clips = read_csv(data.path("clips.csv"), Clip)
     candidates = speaker.find_candidates(data, clips)
     assert len(candidates) == 3 and candidates[0].share > 0.4
-    picture, = speaker.choose(data, candidates, "0")
+    (picture,) = speaker.choose(data, candidates, "0")
     portrait = talkshow.portrait(data.root / "host2.png", talkshow.host(), seed=7)
     codes = speaker.encode_references([picture, portrait])
     assert np.linalg.norm(codes[0] - codes[1]) < 0.45
@@ -159,11 +172,26 @@ def test_two_real_people_in_one_video(real_clips, tmp_path):
     man, woman = real_clips / "man_suit_700x700.mp4", real_clips / "woman_blue_700x700_30fps.mp4"
     joined, still = tmp_path / "joined.mp4", "anullsrc=r=16000:cl=mono,atrim=0:0.6[s]"
     even = "fps=25,scale=480:480,setsar=1,format=yuv420p,trim=0:{0},setpts=PTS-STARTPTS"
-    media.ffmpeg(["-v", "error", "-i", str(man), "-i", str(woman), "-filter_complex",
-                  f"[0:v]{even.format(5)}[a];[1:v]{even.format(6)},split[b0][b];[b0]trim=0:0.6,setpts=PTS-STARTPTS[n];"
-                  f"[0:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:5,apad=whole_dur=5[p];{still};"
-                  "[1:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:6,apad=whole_dur=6[q];"
-                  "[a][p][n][s][b][q]concat=n=3:v=1:a=1[v][w]", "-map", "[v]", "-map", "[w]", str(joined)])
+    media.ffmpeg(
+        [
+            "-v",
+            "error",
+            "-i",
+            str(man),
+            "-i",
+            str(woman),
+            "-filter_complex",
+            f"[0:v]{even.format(5)}[a];[1:v]{even.format(6)},split[b0][b];[b0]trim=0:0.6,setpts=PTS-STARTPTS[n];"
+            f"[0:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:5,apad=whole_dur=5[p];{still};"
+            "[1:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:6,apad=whole_dur=6[q];"
+            "[a][p][n][s][b][q]concat=n=3:v=1:a=1[v][w]",
+            "-map",
+            "[v]",
+            "-map",
+            "[w]",
+            str(joined),
+        ]
+    )
     data = DataSet("two", tmp_path / "two")
     source = Source("joined", str(joined), "two people", "en", "a man", "Apache-2.0", "public demo")
     collect.write_sources(data, [source])
@@ -174,5 +202,3 @@ def test_two_real_people_in_one_video(real_clips, tmp_path):
         result = speaker.filter_speaker(data, [picture], scheduler="inline")
         mine = {c.clip_id for c in clips if first_s <= (c.start_s + c.end_s) / 2 < last_s}
         assert mine and {c.clip_id for c in result.kept} == mine
-
-

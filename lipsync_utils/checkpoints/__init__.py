@@ -22,8 +22,17 @@ from .formats import read_payload
 from .registry import PublishedFile, entry_of, fetch, published
 
 __all__ = [
-    "KINDS", "Checkpoint", "PublishedFile", "embedded", "export", "fetch", "load", "published", "read", "save",
-]  # fmt: skip
+    "KINDS",
+    "Checkpoint",
+    "PublishedFile",
+    "embedded",
+    "export",
+    "fetch",
+    "load",
+    "published",
+    "read",
+    "save",
+]
 
 log = logging.getLogger(__name__)
 
@@ -103,16 +112,35 @@ def read(path, kind: str | None = None, *, mmap: bool = False) -> Checkpoint:
     if alignment not in ALIGNMENTS:
         raise CheckpointError(f"{path.name} names a mel alignment {alignment!r} that this version does not know")
     return Checkpoint(
-        kind=found, width=width, weights=weights, origin=origin, optimizer=payload.get("optimizer"),
-        step=int(payload.get("global_step") or 0), epoch=int(payload.get("global_epoch") or 0),
-        settings=_plain(payload.get("settings")), package_version=str(payload.get("package_version", "")),
-        data_fingerprint=str(payload.get("data_fingerprint", "")), videos=tuple(payload.get("videos", ())),
-        mel_alignment=alignment, state=payload.get("state") or {},
-    )  # fmt: skip
+        kind=found,
+        width=width,
+        weights=weights,
+        origin=origin,
+        optimizer=payload.get("optimizer"),
+        step=int(payload.get("global_step") or 0),
+        epoch=int(payload.get("global_epoch") or 0),
+        settings=_plain(payload.get("settings")),
+        package_version=str(payload.get("package_version", "")),
+        data_fingerprint=str(payload.get("data_fingerprint", "")),
+        videos=tuple(payload.get("videos", ())),
+        mel_alignment=alignment,
+        state=payload.get("state") or {},
+    )
 
 
-def save(path, network, *, optimizer=None, step=0, epoch=0, settings=None, data_fingerprint="", videos=(),
-         mel_alignment="reference", state=None) -> Path:  # fmt: skip
+def save(
+    path,
+    network,
+    *,
+    optimizer=None,
+    step=0,
+    epoch=0,
+    settings=None,
+    data_fingerprint="",
+    videos=(),
+    mel_alignment="reference",
+    state=None,
+) -> Path:
     """Write a checkpoint that a kill cannot spoil: the old file stays until the new one is complete on the disk.
 
     network: one of the course's, also inside DistributedDataParallel or torch.compile.  optimizer: it or its state.
@@ -122,12 +150,20 @@ def save(path, network, *, optimizer=None, step=0, epoch=0, settings=None, data_
     """
     bare = _unwrap(network)
     payload = {
-        "format": FORMAT, "kind": _kind_of(bare), "width": getattr(bare, "width", 1.0),
-        "state_dict": dict(bare.state_dict()), "optimizer": _state_of(optimizer),
-        "global_step": int(step), "global_epoch": int(epoch), "settings": _plain(settings),
-        "package_version": __version__, "data_fingerprint": data_fingerprint, "videos": list(videos),
-        "mel_alignment": mel_alignment, "state": state or {},
-    }  # fmt: skip
+        "format": FORMAT,
+        "kind": _kind_of(bare),
+        "width": getattr(bare, "width", 1.0),
+        "state_dict": dict(bare.state_dict()),
+        "optimizer": _state_of(optimizer),
+        "global_step": int(step),
+        "global_epoch": int(epoch),
+        "settings": _plain(settings),
+        "package_version": __version__,
+        "data_fingerprint": data_fingerprint,
+        "videos": list(videos),
+        "mel_alignment": mel_alignment,
+        "state": state or {},
+    }
     with project.atomic_file(Path(path)) as temporary:
         torch.save(payload, temporary)
     return Path(path)
@@ -145,9 +181,13 @@ def export(path, network, *, mel_alignment="reference", **facts) -> Path:
     if bad := [k for k, t in tensors.items() if not torch.isfinite(t).all()]:
         raise CheckpointError(f"{bad[0]} does not fit into float16 or is not a number: train longer, or with less rate")
     metadata = {
-        "format": FORMAT, "kind": _kind_of(bare), "width": f"{getattr(bare, 'width', 1.0)}",
-        "package_version": __version__, "mel_alignment": mel_alignment, "settings": json.dumps(_plain(facts)),
-    }  # fmt: skip
+        "format": FORMAT,
+        "kind": _kind_of(bare),
+        "width": f"{getattr(bare, 'width', 1.0)}",
+        "package_version": __version__,
+        "mel_alignment": mel_alignment,
+        "settings": json.dumps(_plain(facts)),
+    }
     with project.atomic_file(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
     return Path(path)
@@ -190,8 +230,9 @@ def _check_kind(weights, kind, path):
     wanted, got = set(_layout(near, 1.0)), set(weights)
     lists = [
         f"{len(names)} tensors {word} (first: {min(names)})"
-        for names, word in ((wanted - got, "missing"), (got - wanted, "unknown")) if names
-    ]  # fmt: skip
+        for names, word in ((wanted - got, "missing"), (got - wanted, "unknown"))
+        if names
+    ]
     raise CheckpointError(f"{path.name} is the wrong network, not a {near}: {', '.join(lists)}")
 
 

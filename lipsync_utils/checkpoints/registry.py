@@ -40,19 +40,55 @@ class PublishedFile:
 
 
 _FILES = (
-    PublishedFile("wav2lip", "wav2lip.pth", "generator", "generator, trained without discriminator", 435807851,
-                  "b78b681b68ad9fe6c6fb1debc6ff43ad05834a8af8a62ffc4167b7b34ef63c37"),
-    PublishedFile("wav2lip_gan", "wav2lip_gan.pth", "generator", "generator, trained with discriminator", 435801865,
-                  "ca9ab7b7b812c0e80a6e70a5977c545a1e8a365a6c49d5e533023c034d7ac3d8"),
-    PublishedFile("visual_quality_disc", "visual_quality_disc.pth", "discriminator", "visual-quality discriminator",
-                  None, "b3f8f6f7e954af02f2ffe0f3ea11f3259af89bff6e70933001c7c6bc8c145d96"),
-    PublishedFile("lipsync_expert", "lipsync_expert.pth", "expert", "lip-sync expert, used as a loss",
-                  None, "9b9936c721696446eeed353032cab242a8cf0eed8c46cde540366f6ae5493be5"),
-    PublishedFile("s3fd", "s3fd-619a316812.pth", "detector", "S3FD face detector", 89843225,
-                  "619a31681264d3f7f7fc7a16a42cbbe8b23f31a256f75a366e5a1bcd59b33543"),
-    PublishedFile("syncnet_v2", "syncnet_v2.model", "evaluation", "SyncNet for LSE-D and LSE-C (VGG, Oxford)", 54573114,
-                  "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442"),
-)  # fmt: skip
+    PublishedFile(
+        "wav2lip",
+        "wav2lip.pth",
+        "generator",
+        "generator, trained without discriminator",
+        435807851,
+        "b78b681b68ad9fe6c6fb1debc6ff43ad05834a8af8a62ffc4167b7b34ef63c37",
+    ),
+    PublishedFile(
+        "wav2lip_gan",
+        "wav2lip_gan.pth",
+        "generator",
+        "generator, trained with discriminator",
+        435801865,
+        "ca9ab7b7b812c0e80a6e70a5977c545a1e8a365a6c49d5e533023c034d7ac3d8",
+    ),
+    PublishedFile(
+        "visual_quality_disc",
+        "visual_quality_disc.pth",
+        "discriminator",
+        "visual-quality discriminator",
+        None,
+        "b3f8f6f7e954af02f2ffe0f3ea11f3259af89bff6e70933001c7c6bc8c145d96",
+    ),
+    PublishedFile(
+        "lipsync_expert",
+        "lipsync_expert.pth",
+        "expert",
+        "lip-sync expert, used as a loss",
+        None,
+        "9b9936c721696446eeed353032cab242a8cf0eed8c46cde540366f6ae5493be5",
+    ),
+    PublishedFile(
+        "s3fd",
+        "s3fd-619a316812.pth",
+        "detector",
+        "S3FD face detector",
+        89843225,
+        "619a31681264d3f7f7fc7a16a42cbbe8b23f31a256f75a366e5a1bcd59b33543",
+    ),
+    PublishedFile(
+        "syncnet_v2",
+        "syncnet_v2.model",
+        "evaluation",
+        "SyncNet for LSE-D and LSE-C (VGG, Oxford)",
+        54573114,
+        "961e8696f888fce4f3f3a6c3d5b3267cf5b343100b238e79b2659bff2c605442",
+    ),
+)
 REGISTRY = {entry.name: entry for entry in _FILES}
 
 

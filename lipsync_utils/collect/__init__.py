@@ -1,9 +1,21 @@
 """Stage 01: from videos.csv to raw/<video_id>.mp4 and collected.csv; and the way back, forget()."""
+
 from .estimate import Estimate, estimate, guess
 from .forget import Forgotten, forget
 from .sample import held_out_videos, sample
 from .sources import read_sources, source_from, write_sources
 from .stage import collect_videos
 
-__all__ = ["Estimate", "Forgotten", "collect_videos", "estimate", "forget", "guess", "held_out_videos", "read_sources",
-           "sample", "source_from", "write_sources"]
+__all__ = [
+    "Estimate",
+    "Forgotten",
+    "collect_videos",
+    "estimate",
+    "forget",
+    "guess",
+    "held_out_videos",
+    "read_sources",
+    "sample",
+    "source_from",
+    "write_sources",
+]

@@ -1,4 +1,5 @@
 """What a data set will cost, before anything is downloaded."""
+
 import shutil
 from dataclasses import dataclass
 
@@ -11,11 +12,11 @@ from .fetch import Downloader, FetchError
 from .sources import is_address, local_path, read_sources, refusal, talkshow_number
 
 # Per minute of video. Where nothing else is said they are rules of thumb.
-TALKSHOW_MB_PER_MIN = 2.0      # measured
-STREAM_MB_PER_MIN = 15.0       # 1080p h264, where a site does not say
-CLIPS_PER_RAW = 3.2            # size of the clips (crf 16) by size of the raw video; measured on the sample
-FACES_MB_PER_MIN = 24.0        # jpeg crops, sound and mel; measured on the sample
-CORE_MIN_PER_MIN = 1.2         # split, speaker filter, preprocessing on one core at 1080p; 640x360 was measured: 0.5
+TALKSHOW_MB_PER_MIN = 2.0  # measured
+STREAM_MB_PER_MIN = 15.0  # 1080p h264, where a site does not say
+CLIPS_PER_RAW = 3.2  # size of the clips (crf 16) by size of the raw video; measured on the sample
+FACES_MB_PER_MIN = 24.0  # jpeg crops, sound and mel; measured on the sample
+CORE_MIN_PER_MIN = 1.2  # split, speaker filter, preprocessing on one core at 1080p; 640x360 was measured: 0.5
 DOWNLOAD_MB_PER_S = 3.0
 
 
@@ -34,14 +35,21 @@ class Estimate:
 
     def __str__(self):
         fits = "fits" if self.disk_mb < 0.9 * self.free_mb else "DOES NOT FIT"
-        return (f"{self.videos} videos ({self.unknown} of unknown length, {self.refused} refused), "
-                f"{self.media_min:.1f} min of video: {self.download_mb:.0f} MB to download, "
-                f"{self.disk_mb:.0f} MB on disk with all that is made of them ({self.free_mb:.0f} MB free: {fits}), "
-                f"about {self.minutes:.0f} min of work for stages 01 to 04")
+        return (
+            f"{self.videos} videos ({self.unknown} of unknown length, {self.refused} refused), "
+            f"{self.media_min:.1f} min of video: {self.download_mb:.0f} MB to download, "
+            f"{self.disk_mb:.0f} MB on disk with all that is made of them ({self.free_mb:.0f} MB free: {fits}), "
+            f"about {self.minutes:.0f} min of work for stages 01 to 04"
+        )
 
 
-def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: TalkshowConfig | None = None,
-             workers: int | None = None) -> Estimate:
+def estimate(
+    data: DataSet,
+    settings: CollectConfig | None = None,
+    *,
+    show: TalkshowConfig | None = None,
+    workers: int | None = None,
+) -> Estimate:
     """How much disk and time stages 01 to 04 will take for videos.csv. Asks sites for lengths; downloads nothing."""
     downloader, show = Downloader(settings or CollectConfig()), show or TalkshowConfig()
     videos = unknown = refused = 0
@@ -74,13 +82,28 @@ def guess(data: DataSet, videos: int, minutes_each: float, *, workers: int | Non
     return total(data, videos, minutes, minutes * STREAM_MB_PER_MIN, minutes * STREAM_MB_PER_MIN, workers=workers)
 
 
-def total(data: DataSet, videos: int, minutes: float, raw_mb: float, download_mb: float, *, unknown: int = 0,
-          refused: int = 0, workers: int | None = None) -> Estimate:
+def total(
+    data: DataSet,
+    videos: int,
+    minutes: float,
+    raw_mb: float,
+    download_mb: float,
+    *,
+    unknown: int = 0,
+    refused: int = 0,
+    workers: int | None = None,
+) -> Estimate:
     """Disk and time for so many minutes of video, from the rates above."""
-    return Estimate(videos=videos, unknown=unknown, refused=refused, media_min=minutes, download_mb=download_mb,
-                    disk_mb=raw_mb * (1 + CLIPS_PER_RAW) + minutes * FACES_MB_PER_MIN,
-                    free_mb=shutil.disk_usage(data.root).free / 1e6,
-                    minutes=download_mb / DOWNLOAD_MB_PER_S / 60 + minutes * CORE_MIN_PER_MIN / worker_count(workers))
+    return Estimate(
+        videos=videos,
+        unknown=unknown,
+        refused=refused,
+        media_min=minutes,
+        download_mb=download_mb,
+        disk_mb=raw_mb * (1 + CLIPS_PER_RAW) + minutes * FACES_MB_PER_MIN,
+        free_mb=shutil.disk_usage(data.root).free / 1e6,
+        minutes=download_mb / DOWNLOAD_MB_PER_S / 60 + minutes * CORE_MIN_PER_MIN / worker_count(workers),
+    )
 
 
 def asked(info: dict) -> tuple[float, float]:

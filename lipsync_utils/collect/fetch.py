@@ -1,4 +1,5 @@
 """Getting one video: a local file or an address, under a safe name, complete or not at all."""
+
 import contextlib
 import logging
 import os
@@ -62,8 +63,21 @@ def is_mp4(path: Path) -> bool:
 
 def remux(path: Path, target: Path) -> None:
     """Put the tracks of a video into an mp4 as they are; where a codec does not fit into one, encode it anew."""
-    tracks = ["-v", "error", "-protocol_whitelist", ONLY_FILES, "-i", file_url(path), "-map", "0:v:0", "-map", "0:a:0?",
-              "-map_metadata", "-1", "-bitexact"]
+    tracks = [
+        "-v",
+        "error",
+        "-protocol_whitelist",
+        ONLY_FILES,
+        "-i",
+        file_url(path),
+        "-map",
+        "0:v:0",
+        "-map",
+        "0:a:0?",
+        "-map_metadata",
+        "-1",
+        "-bitexact",
+    ]
     anew = ["-c:v", "libx264", "-crf", "14", "-preset", "veryfast", "-c:a", "aac"]
     with atomic_file(target) as temporary:
         try:
@@ -90,10 +104,20 @@ class Downloader:
         height = self.settings.max_height_px
         return {
             "format": f"bv*[height<=?{height}][ext=mp4]+ba[ext=m4a]/b[height<=?{height}]/bv*+ba/b",
-            "outtmpl": {"default": str(folder / "video.%(ext)s")}, "merge_output_format": "mp4", "noplaylist": True,
-            "continuedl": True, "retries": self.settings.retries, "fragment_retries": self.settings.retries,
-            "socket_timeout": self.settings.timeout_s, "ffmpeg_location": ffmpeg_program(), "cachedir": False,
-            "updatetime": False, "quiet": True, "noprogress": True, "no_warnings": True, "logger": quiet,
+            "outtmpl": {"default": str(folder / "video.%(ext)s")},
+            "merge_output_format": "mp4",
+            "noplaylist": True,
+            "continuedl": True,
+            "retries": self.settings.retries,
+            "fragment_retries": self.settings.retries,
+            "socket_timeout": self.settings.timeout_s,
+            "ffmpeg_location": ffmpeg_program(),
+            "cachedir": False,
+            "updatetime": False,
+            "quiet": True,
+            "noprogress": True,
+            "no_warnings": True,
+            "logger": quiet,
             "color": "never",
         }
 

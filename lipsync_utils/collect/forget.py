@@ -1,4 +1,5 @@
 """Consent withdrawn: remove a video and everything that was made of it, and say which checkpoints have seen it."""
+
 import csv
 import io
 import json
@@ -27,8 +28,10 @@ class Forgotten:
     def __str__(self):
         rows = ", ".join(f"{number} from {name}" for name, number in self.rows.items()) or "none"
         seen = ", ".join(p.as_posix() for p in self.saw_it) or "none"
-        return (f"{self.video_id}: {len(self.removed)} files and folders removed; rows removed: {rows}; "
-                f"checkpoints that saw it (delete or retrain them): {seen}")
+        return (
+            f"{self.video_id}: {len(self.removed)} files and folders removed; rows removed: {rows}; "
+            f"checkpoints that saw it (delete or retrain them): {seen}"
+        )
 
 
 def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgotten:

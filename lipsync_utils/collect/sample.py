@@ -1,4 +1,5 @@
 """The embedded sample as a data set: its videos.csv, its held-out videos and its pictures."""
+
 from pathlib import Path
 
 from .. import talkshow
@@ -11,10 +12,20 @@ from .sources import write_sources
 def sample(data: DataSet, settings: TalkshowConfig | None = None) -> list[Source]:
     """Write the talk show's videos.csv into a data set (in place of what is there); returns its rows."""
     settings = settings or TalkshowConfig()
-    sources = [Source(video_id=script.video_id, source=f"talkshow:{number}", title=script.title, language="nl",
-                      speaker=talkshow.host().name, licence="MIT, rendered by this project",
-                      consent="not needed: no real person", crop=None, note=None)
-               for number, script in enumerate(talkshow.course_scripts(settings), 1)]
+    sources = [
+        Source(
+            video_id=script.video_id,
+            source=f"talkshow:{number}",
+            title=script.title,
+            language="nl",
+            speaker=talkshow.host().name,
+            licence="MIT, rendered by this project",
+            consent="not needed: no real person",
+            crop=None,
+            note=None,
+        )
+        for number, script in enumerate(talkshow.course_scripts(settings), 1)
+    ]
     write_sources(data, sources)
     return sources
 

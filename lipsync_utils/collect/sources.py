@@ -1,4 +1,5 @@
 """videos.csv: what the reader wants in the data set, with licence and consent; and what kind of source a line names."""
+
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -20,8 +21,10 @@ def read_sources(data: DataSet) -> list[Source]:
     times = Counter(source.video_id.lower() for source in sources)
     for number, source in enumerate(sources, 1):
         if safe_name(source.video_id) != source.video_id:
-            raise ManifestError(f"{path}, row {number}, column video_id: {source.video_id!r} cannot be a file name "
-                                f"everywhere; use {safe_name(source.video_id)!r}")
+            raise ManifestError(
+                f"{path}, row {number}, column video_id: {source.video_id!r} cannot be a file name "
+                f"everywhere; use {safe_name(source.video_id)!r}"
+            )
         if times[source.video_id.lower()] > 1:
             raise ManifestError(f"{path}, row {number}, column video_id: {source.video_id!r} appears more than once")
         if not source.source.strip():
@@ -36,8 +39,17 @@ def write_sources(data: DataSet, sources: Iterable[Source]) -> Path:
     return data.path("videos.csv")
 
 
-def source_from(source: str | Path, title: str, *, licence: str, consent: str, language: str = "nl",
-                speaker: str = "host", crop: str | None = None, note: str | None = None) -> Source:
+def source_from(
+    source: str | Path,
+    title: str,
+    *,
+    licence: str,
+    consent: str,
+    language: str = "nl",
+    speaker: str = "host",
+    crop: str | None = None,
+    note: str | None = None,
+) -> Source:
     """A row for videos.csv; the id is made of the title, whatever characters it has."""
     return Source(safe_name(title).lower(), str(source), title, language, speaker, licence, consent, crop, note)
 
@@ -47,8 +59,9 @@ def refusal(source: Source) -> tuple[Reason, str] | None:
     for reason, column in ((Reason.NO_LICENCE, "licence"), (Reason.NO_CONSENT, "consent")):
         value = getattr(source, column)
         if value.strip().lower() in NOT_GIVEN:
-            return reason, (f"videos.csv says {value!r} in column {column}: write what allows its use, "
-                            "or leave the video out")
+            return reason, (
+                f"videos.csv says {value!r} in column {column}: write what allows its use, or leave the video out"
+            )
     return None
 
 

@@ -1,4 +1,5 @@
 """Stage 01: every row of videos.csv becomes raw/<video_id>.mp4 and a row in collected.csv, or a row with the reason."""
+
 import logging
 import os
 from dataclasses import replace
@@ -19,8 +20,14 @@ log = logging.getLogger(__name__)
 VERSION = 1
 
 
-def collect_videos(data: DataSet, settings: CollectConfig | None = None, *, show: TalkshowConfig | None = None,
-                   scheduler: str = "processes", workers: int | None = None) -> list[Video]:
+def collect_videos(
+    data: DataSet,
+    settings: CollectConfig | None = None,
+    *,
+    show: TalkshowConfig | None = None,
+    scheduler: str = "processes",
+    workers: int | None = None,
+) -> list[Video]:
     """Collect what videos.csv lists; writes collected.csv and returns its rows, in the same order.
 
     What was collected before stays as it is; what failed is tried again. Talk show and local files on all cores,
@@ -32,12 +39,29 @@ def collect_videos(data: DataSet, settings: CollectConfig | None = None, *, show
     scripts = talkshow_scripts(allowed, show or TalkshowConfig())
     near = [item_of(s, data, scripts) for s in allowed if not is_address(s)]
     far = [item_of(s, data, scripts) for s in allowed if is_address(s)]
-    stage = partial(run_stage, "collect", row_type=Video, journal=data.journal("collect"), output=data.raw,
-                    version=VERSION, failed=partial(failed, data=data), unit="video")
-    done = stage(near, partial(collect_near, data=data, link=settings.link_local_files), settings={},
-                 scheduler=scheduler, workers=workers)
-    done += stage(far, partial(collect_far, data=data, downloader=Downloader(settings)),
-                  settings={"max_height_px": settings.max_height_px}, scheduler="inline")
+    stage = partial(
+        run_stage,
+        "collect",
+        row_type=Video,
+        journal=data.journal("collect"),
+        output=data.raw,
+        version=VERSION,
+        failed=partial(failed, data=data),
+        unit="video",
+    )
+    done = stage(
+        near,
+        partial(collect_near, data=data, link=settings.link_local_files),
+        settings={},
+        scheduler=scheduler,
+        workers=workers,
+    )
+    done += stage(
+        far,
+        partial(collect_far, data=data, downloader=Downloader(settings)),
+        settings={"max_height_px": settings.max_height_px},
+        scheduler="inline",
+    )
     rows.update({row.video_id: row for row in done})
     ordered = [rows[s.video_id] for s in sources]
     write_csv(data.path("collected.csv"), ordered, Video)
@@ -93,16 +117,40 @@ def described(video_id: str, data: DataSet) -> Video:
     reason, note = None, None
     if not info.has_sound:
         reason, note = Reason.NO_SOUND, "a video without sound cannot teach a mouth to speak"
-    return Video(video_id=video_id, file=path.relative_to(data.root).as_posix(), sha256=content_hash(path),
-                 width_px=info.width_px, height_px=info.height_px, fps=info.fps, duration_s=info.duration_s,
-                 video_codec=info.video_codec, audio_codec=info.audio_codec, audio_hz=info.audio_hz,
-                 size_bytes=path.stat().st_size, reason=reason, note=note)
+    return Video(
+        video_id=video_id,
+        file=path.relative_to(data.root).as_posix(),
+        sha256=content_hash(path),
+        width_px=info.width_px,
+        height_px=info.height_px,
+        fps=info.fps,
+        duration_s=info.duration_s,
+        video_codec=info.video_codec,
+        audio_codec=info.audio_codec,
+        audio_hz=info.audio_hz,
+        size_bytes=path.stat().st_size,
+        reason=reason,
+        note=note,
+    )
 
 
 def not_there(video_id: str, reason: Reason, note: str) -> Video:
     """The row of a video that was not collected."""
-    return Video(video_id=video_id, file=None, sha256=None, width_px=None, height_px=None, fps=None, duration_s=None,
-                 video_codec=None, audio_codec=None, audio_hz=None, size_bytes=None, reason=reason, note=note)
+    return Video(
+        video_id=video_id,
+        file=None,
+        sha256=None,
+        width_px=None,
+        height_px=None,
+        fps=None,
+        duration_s=None,
+        video_codec=None,
+        audio_codec=None,
+        audio_hz=None,
+        size_bytes=None,
+        reason=reason,
+        note=note,
+    )
 
 
 def not_allowed(source: Source, data: DataSet) -> Video:

@@ -8,6 +8,7 @@ side_by_side, strip            films and pictures of several models at the same 
 Report                         one HTML file with everything inside
 study                          what the article's traps cost; how much speaker data is needed (make study)
 """
+
 from .clips import TestClip, held_out, rendered_clips, validation_clips
 from .compare import (
     Difference,
@@ -31,9 +32,43 @@ from .scores import Score
 from .silence import SilenceTest, silence_test
 from .stage import TRUTH, evaluate, film_of
 
-__all__ = ["CrossCheck", "Difference", "RUNS", "Report", "Score", "SilenceTest", "Summary", "TRUTH", "TestClip",
-           "base_weights", "cross_check", "difference_table", "differences", "evaluate", "fid_by_model", "film_of",
-           "find_models", "find_speaker", "held_out", "judge_name", "load_judge", "models_of", "opening_of",
-           "region_of", "rendered_clips", "result_table", "seen_videos", "side_by_side", "silence_test", "spread_of",
-           "strip", "strip_frames", "summaries", "table_html", "training_table", "validation_clips", "values_of",
-           "worst_clips"]
+__all__ = [
+    "CrossCheck",
+    "Difference",
+    "RUNS",
+    "Report",
+    "Score",
+    "SilenceTest",
+    "Summary",
+    "TRUTH",
+    "TestClip",
+    "base_weights",
+    "cross_check",
+    "difference_table",
+    "differences",
+    "evaluate",
+    "fid_by_model",
+    "film_of",
+    "find_models",
+    "find_speaker",
+    "held_out",
+    "judge_name",
+    "load_judge",
+    "models_of",
+    "opening_of",
+    "region_of",
+    "rendered_clips",
+    "result_table",
+    "seen_videos",
+    "side_by_side",
+    "silence_test",
+    "spread_of",
+    "strip",
+    "strip_frames",
+    "summaries",
+    "table_html",
+    "training_table",
+    "validation_clips",
+    "values_of",
+    "worst_clips",
+]

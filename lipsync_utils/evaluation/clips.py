@@ -1,4 +1,5 @@
 """The clips that models are tested on: nobody may have trained on them."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,10 @@ def validation_clips(data: DataSet, fewest_frames: int = 50) -> list[TestClip]:
                 raise DataError(f"{path} is missing, although {table.name} lists it: run notebooks 02 to 04 again")
             clips.append(TestClip(row.clip_id, row.video_id, "speaker", path))
     if not clips:
-        raise DataError(f"{table}: no clip of at least {fewest_frames} frames is kept for validation: collect more "
-                        "videos, or raise val_share in notebook 04")
+        raise DataError(
+            f"{table}: no clip of at least {fewest_frames} frames is kept for validation: collect more "
+            "videos, or raise val_share in notebook 04"
+        )
     return clips
 
 
@@ -78,8 +81,12 @@ def spread(clips: Sequence[TestClip], n: int | None) -> list[TestClip]:
     by_video: dict[str, list[TestClip]] = {}
     for clip in clips:
         by_video.setdefault(clip.video_id, []).append(clip)
-    turns = sorted((place, number, clip) for number, group in enumerate(by_video.values())
-                   for place, clip in enumerate(group) if place < n)
+    turns = sorted(
+        (place, number, clip)
+        for number, group in enumerate(by_video.values())
+        for place, clip in enumerate(group)
+        if place < n
+    )
     chosen = {clip.clip_id for _, _, clip in sorted(turns, key=lambda t: t[:2])[:n]}
     return [clip for clip in clips if clip.clip_id in chosen]
 
@@ -90,9 +97,14 @@ def guest_clips(folder: Path, settings: EvaluationConfig) -> list[TestClip]:
     for number in range(settings.guest_clips):
         actor = people[number % len(people)]
         line = short_sentence(actor.voice.language, rng)
-        render_clip(Path(folder) / f"guest{number + 1:02d}.mp4", [actor], [(0, line)], size=SIZE_PX,
-                    seed=900 + number + settings.seed)
-    return rendered_clips(folder, "guest")[:settings.guest_clips] if settings.guest_clips else []
+        render_clip(
+            Path(folder) / f"guest{number + 1:02d}.mp4",
+            [actor],
+            [(0, line)],
+            size=SIZE_PX,
+            seed=900 + number + settings.seed,
+        )
+    return rendered_clips(folder, "guest")[: settings.guest_clips] if settings.guest_clips else []
 
 
 def short_sentence(language: str, rng: np.random.Generator, longest: int = 75) -> str:

@@ -1,4 +1,5 @@
 """From rows to statements: means with intervals over videos, and differences to the base on the same clips."""
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -60,8 +61,9 @@ class Difference:
         return "better" if (self.mean > 0) == higher_is_better else "worse"
 
 
-def values_of(scores: Iterable[Score], model: str, measure: str, *, group: str = "speaker",
-              speech: str = "own") -> dict[str, tuple[str, float]]:
+def values_of(
+    scores: Iterable[Score], model: str, measure: str, *, group: str = "speaker", speech: str = "own"
+) -> dict[str, tuple[str, float]]:
     """What was measured: clip_id -> (video_id, value), clips without a value left out."""
     found = {}
     for score in scores:
@@ -77,8 +79,14 @@ def models_of(scores: Iterable[Score]) -> list[str]:
     return list(dict.fromkeys(score.model for score in scores))
 
 
-def summaries(scores: Sequence[Score], measures: Iterable[str] = MEASURES, *, settings: EvaluationConfig | None = None,
-              group: str = "speaker", speech: str = "own") -> list[Summary]:
+def summaries(
+    scores: Sequence[Score],
+    measures: Iterable[str] = MEASURES,
+    *,
+    settings: EvaluationConfig | None = None,
+    group: str = "speaker",
+    speech: str = "own",
+) -> list[Summary]:
     """Mean and interval of every measure for every model; a measure without values is left out."""
     settings, rows = settings or EvaluationConfig(), []
     for measure in measures:
@@ -90,21 +98,30 @@ def summaries(scores: Sequence[Score], measures: Iterable[str] = MEASURES, *, se
     return rows
 
 
-def summary(model: str, measure: str, values: Sequence[float], videos: Sequence[str],
-            settings: EvaluationConfig) -> Summary:
+def summary(
+    model: str, measure: str, values: Sequence[float], videos: Sequence[str], settings: EvaluationConfig
+) -> Summary:
     """One Summary of values and the videos that they come from."""
     n_videos = len(set(videos))
     low = high = None
     if n_videos >= FEWEST_VIDEOS:
-        interval = metrics.bootstrap(values, videos, samples=settings.bootstrap, level=settings.level,
-                                     seed=settings.seed)
+        interval = metrics.bootstrap(
+            values, videos, samples=settings.bootstrap, level=settings.level, seed=settings.seed
+        )
         low, high = interval.low, interval.high
     return Summary(model, measure, float(np.mean(values)), low, high, len(values), n_videos)
 
 
-def differences(scores: Sequence[Score], base: str = "base", measures: Iterable[str] = MEASURES, *,
-                settings: EvaluationConfig | None = None, group: str = "speaker",
-                speech: str = "own", models: Iterable[str] | None = None) -> list[Difference]:
+def differences(
+    scores: Sequence[Score],
+    base: str = "base",
+    measures: Iterable[str] = MEASURES,
+    *,
+    settings: EvaluationConfig | None = None,
+    group: str = "speaker",
+    speech: str = "own",
+    models: Iterable[str] | None = None,
+) -> list[Difference]:
     """Every model against `base`, clip by clip. models: None: all but the base and the truth.
 
     Raises DataError where the base was not measured.
@@ -118,27 +135,45 @@ def differences(scores: Sequence[Score], base: str = "base", measures: Iterable[
             after = values_of(scores, model, measure, group=group, speech=speech)
             both = [clip for clip in after if clip in before]
             if both:
-                rows.append(difference(model, base, MEASURES[measure], [after[c][1] for c in both],
-                                       [before[c][1] for c in both], [after[c][0] for c in both], settings))
+                rows.append(
+                    difference(
+                        model,
+                        base,
+                        MEASURES[measure],
+                        [after[c][1] for c in both],
+                        [before[c][1] for c in both],
+                        [after[c][0] for c in both],
+                        settings,
+                    )
+                )
     return rows
 
 
-def difference(model: str, base: str, measure: Measure, after: Sequence[float], before: Sequence[float],
-               videos: Sequence[str], settings: EvaluationConfig) -> Difference:
+def difference(
+    model: str,
+    base: str,
+    measure: Measure,
+    after: Sequence[float],
+    before: Sequence[float],
+    videos: Sequence[str],
+    settings: EvaluationConfig,
+) -> Difference:
     """One Difference of values on the same clips, in the same order."""
     if measure.better not in ("lower", "higher"):
         after, before = [measure.badness(v) for v in after], [measure.badness(v) for v in before]
     mean, n_videos = float(np.mean(np.subtract(after, before))), len(set(videos))
     low = high = p = None
     if n_videos >= FEWEST_VIDEOS:
-        found = metrics.paired_difference(after, before, videos, samples=settings.bootstrap, level=settings.level,
-                                          seed=settings.seed)
+        found = metrics.paired_difference(
+            after, before, videos, samples=settings.bootstrap, level=settings.level, seed=settings.seed
+        )
         low, high, p = found.low, found.high, found.p
     return Difference(model, base, measure.name, mean, low, high, p, len(after), n_videos, settings.level)
 
 
-def spread_of(scores: Sequence[Score], model: str = "base", *, group: str = "speaker",
-              speech: str = "own") -> dict[str, float]:
+def spread_of(
+    scores: Sequence[Score], model: str = "base", *, group: str = "speaker", speech: str = "own"
+) -> dict[str, float]:
     """The standard deviation of every measure over a model's clips: the scale on which differences are drawn."""
     found = {}
     for measure in MEASURES:
@@ -148,8 +183,9 @@ def spread_of(scores: Sequence[Score], model: str = "base", *, group: str = "spe
     return found
 
 
-def worst_clips(scores: Sequence[Score], model: str, measure: str = "mouth_correlation", n: int = 5, *,
-                speech: str = "own") -> list[Score]:
+def worst_clips(
+    scores: Sequence[Score], model: str, measure: str = "mouth_correlation", n: int = 5, *, speech: str = "own"
+) -> list[Score]:
     """The clips on which a model did worst, worst first."""
     rows = [s for s in scores if s.model == model and s.speech == speech and getattr(s, measure) is not None]
     return sorted(rows, key=lambda s: (-MEASURES[measure].badness(getattr(s, measure)), s.clip_id))[:n]
@@ -162,9 +198,14 @@ def shown(value: float | None, decimals: int = 2, sign: bool = False) -> str:
     return f"{round(value, decimals) + 0.0:{'+' if sign else ''}.{decimals}f}"
 
 
-def result_table(scores: Sequence[Score], measures: Iterable[str] = MEASURES, *,
-                 settings: EvaluationConfig | None = None, group: str = "speaker",
-                 speech: str = "own") -> tuple[list[str], list[list[str]]]:
+def result_table(
+    scores: Sequence[Score],
+    measures: Iterable[str] = MEASURES,
+    *,
+    settings: EvaluationConfig | None = None,
+    group: str = "speaker",
+    speech: str = "own",
+) -> tuple[list[str], list[list[str]]]:
     """(header, rows): a row per measure, a column per model, each cell "mean [low, high]"."""
     settings = settings or EvaluationConfig()
     cells: dict[str, dict[str, str]] = {}

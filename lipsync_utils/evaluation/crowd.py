@@ -1,4 +1,5 @@
 """FID of every model: its crowd of faces against the true ones. Needs Inception weights and an optional library."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from .stage import TRUTH, film_of
 EVERY = 5  # frames; neighbours are alike and would only pretend a larger crowd
 
 
-def fid_by_model(scores: Sequence[Score], clips: Sequence[TestClip], folder: Path,
-                 settings: EvaluationConfig) -> dict[str, float]:
+def fid_by_model(
+    scores: Sequence[Score], clips: Sequence[TestClip], folder: Path, settings: EvaluationConfig
+) -> dict[str, float]:
     """FID of each model's 96x96 faces, every fifth frame, on the speaker's own sentences; {} without Inception weights.
 
     It is of faces, not whole frames, and of far fewer pictures than published numbers: compare within this table only.

@@ -1,4 +1,5 @@
 """Who judges the sync: the published SyncNet where its weights are given, the embedded judge otherwise."""
+
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,8 +87,13 @@ class CrossCheck:
         return sum(reported == self.offset - shift for shift, reported in self.found.items())
 
 
-def cross_check(clips: Sequence[TestClip], settings: EvaluationConfig | None = None, *, cache_dir: Path | None = None,
-                shifts: Sequence[int] = (-5, -2, 2, 5)) -> list[CrossCheck]:
+def cross_check(
+    clips: Sequence[TestClip],
+    settings: EvaluationConfig | None = None,
+    *,
+    cache_dir: Path | None = None,
+    shifts: Sequence[int] = (-5, -2, 2, 5),
+) -> list[CrossCheck]:
     """Test the judge itself on true clips: mismatched sound must score worse, a shift must be found.
 
     The mismatched sound of a clip is that of the next one. shifts: in frames, positive delays the sound.
@@ -103,8 +109,11 @@ def cross_check(clips: Sequence[TestClip], settings: EvaluationConfig | None = N
         own, wrong = judge.compare(face, audio), judge.compare(face, heard)
         found = {shift: judge.compare(face, judge.hear(moved(wav, shift), faces, len(face))).offset for shift in shifts}
         curves = tuple(metrics.offset_distances(face, sound).mean(axis=0) for sound in (audio, heard))
-        rows.append(CrossCheck(clip.clip_id, own.distance, own.confidence, wrong.distance, wrong.confidence,
-                               own.offset, found, curves))
+        rows.append(
+            CrossCheck(
+                clip.clip_id, own.distance, own.confidence, wrong.distance, wrong.confidence, own.offset, found, curves
+            )
+        )
     return rows
 
 
@@ -113,7 +122,7 @@ def moved(wav: np.ndarray, frames: int) -> np.ndarray:
     n = frames * SAMPLE_RATE_HZ // FPS
     shifted = np.zeros_like(wav)
     if n >= 0:
-        shifted[n:] = wav[:len(wav) - n]
+        shifted[n:] = wav[: len(wav) - n]
     else:
         shifted[:n] = wav[-n:]
     return shifted

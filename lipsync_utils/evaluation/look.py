@@ -1,4 +1,5 @@
 """What the measures look at in a clip: the face in every frame, its landmarks, and who it is."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def look_at(path: Path, boxes: np.ndarray, n_encodings: int = 3) -> Look:
     if not faces:
         raise DataError(f"{Path(path).name}: no frame could be read")
     points = np.stack(points)
-    points[np.isnan(boxes[:len(points), 0])] = np.nan
+    points[np.isnan(boxes[: len(points), 0])] = np.nan
     return Look(np.stack(faces), points, np.reshape(encodings, (-1, 128)))
 
 

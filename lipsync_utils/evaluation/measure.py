@@ -1,4 +1,5 @@
 """From two looks, a generated and a true one, to the numbers of a row."""
+
 import numpy as np
 
 from .. import metrics
@@ -8,8 +9,16 @@ from .look import Look
 SSIM_EVERY = 3  # frames; neighbours are alike, and SSIM is the slowest of the measures
 
 
-def measured(look: Look, truth: Look, spoken: Look, wav: np.ndarray, judge: Judge, *, own: bool,
-             opening: np.ndarray | None = None) -> dict[str, float | None]:
+def measured(
+    look: Look,
+    truth: Look,
+    spoken: Look,
+    wav: np.ndarray,
+    judge: Judge,
+    *,
+    own: bool,
+    opening: np.ndarray | None = None,
+) -> dict[str, float | None]:
     """All measures of one film, by the names of metrics.MEASURES; None where one cannot be taken.
 
     look: of the film; truth: of the video it was made from; spoken: of the true video of what is said (the same for a

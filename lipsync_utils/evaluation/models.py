@@ -1,4 +1,5 @@
 """Which models there are to measure: the true video, the base, and what notebooks 06 and 07 left behind."""
+
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,12 +15,26 @@ RUNS = {"without": "without", "with": "with"}
 BEST = Path("checkpoints") / "generator_best.pt"  # by the run's own validation, as notebooks 06 and 07 show it
 #: What the published code did (its weights of the sync loss count only after a trigger), on the article's data.
 PUBLISHED = {
-    "without": {"steps": "not told", "windows a step": "16", "learning rate": "0.0001", "sync weight": "0, then 0.01",
-                "discriminator weight": "0", "videos of the training": "60", "held-out L1": "not told",
-                "held-out sync loss": "not told"},
-    "with": {"steps": "not told", "windows a step": "16", "learning rate": "0.0001", "sync weight": "0, then 0.03",
-             "discriminator weight": "0.07", "videos of the training": "60", "held-out L1": "not told",
-             "held-out sync loss": "not told"},
+    "without": {
+        "steps": "not told",
+        "windows a step": "16",
+        "learning rate": "0.0001",
+        "sync weight": "0, then 0.01",
+        "discriminator weight": "0",
+        "videos of the training": "60",
+        "held-out L1": "not told",
+        "held-out sync loss": "not told",
+    },
+    "with": {
+        "steps": "not told",
+        "windows a step": "16",
+        "learning rate": "0.0001",
+        "sync weight": "0, then 0.03",
+        "discriminator weight": "0.07",
+        "videos of the training": "60",
+        "held-out L1": "not told",
+        "held-out sync loss": "not told",
+    },
 }
 
 
@@ -52,8 +67,10 @@ def find_models(preset: Preset, runs: Mapping[str, str], *, base: Path | None = 
             models[name] = path
         else:
             place = path.relative_to(home()) if path.is_relative_to(home()) else path
-            missing.append(f"There are no weights of {name!r} at {place}: run its notebook first (06 without, 07 with "
-                           "the discriminator), or give the path of a weight file. It is left out here.")
+            missing.append(
+                f"There are no weights of {name!r} at {place}: run its notebook first (06 without, 07 with "
+                "the discriminator), or give the path of a weight file. It is left out here."
+            )
     return models, missing
 
 
@@ -68,8 +85,10 @@ def training_table(models: Mapping[str, Path | None]) -> tuple[list[str], list[l
     ours = {name: _trained(path) for name, path in models.items() if path and name in PUBLISHED}
     names = dict.fromkeys(key for facts in PUBLISHED.values() for key in facts)
     header = ["", *(f"{name}, here" for name in ours), *(f"{name}, article" for name in PUBLISHED)]
-    return header, [[key, *(facts.get(key, "–") for facts in ours.values()),
-                     *(facts.get(key, "–") for facts in PUBLISHED.values())] for key in names]
+    return header, [
+        [key, *(facts.get(key, "–") for facts in ours.values()), *(facts.get(key, "–") for facts in PUBLISHED.values())]
+        for key in names
+    ]
 
 
 def _trained(path: Path) -> dict[str, str]:
@@ -79,9 +98,14 @@ def _trained(path: Path) -> dict[str, str]:
     history = path.parent.parent / "history.csv"
     rows = [row for row in read_history(history) if row["phase"] == "val"] if history.is_file() else []
     last = rows[-1] if rows else {}
-    facts = {"steps": checkpoint.step, "windows a step": told.get("batch_size"),
-             "learning rate": told.get("learning_rate"), "sync weight": told.get("sync_weight"),
-             "discriminator weight": told.get("disc_weight"), "videos of the training": len(checkpoint.videos) or None,
-             "held-out L1": f"{last['l1']:.4f}" if "l1" in last else None,
-             "held-out sync loss": f"{last['sync']:.3f}" if "sync" in last else None}
+    facts = {
+        "steps": checkpoint.step,
+        "windows a step": told.get("batch_size"),
+        "learning rate": told.get("learning_rate"),
+        "sync weight": told.get("sync_weight"),
+        "discriminator weight": told.get("disc_weight"),
+        "videos of the training": len(checkpoint.videos) or None,
+        "held-out L1": f"{last['l1']:.4f}" if "l1" in last else None,
+        "held-out sync loss": f"{last['sync']:.3f}" if "sync" in last else None,
+    }
     return {key: f"{value}" for key, value in facts.items() if value is not None}

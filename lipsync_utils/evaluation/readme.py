@@ -3,6 +3,7 @@
 Reads what notebooks 06, 07 and 09 left in outputs/ and what `make study` left in data/study/, draws docs/results_*, and
 writes the text between two marker lines of README.md. No number of that section is typed by hand.
 """
+
 import argparse
 import logging
 import time
@@ -44,8 +45,10 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def results(scores: Sequence[Score], settings: EvaluationConfig | None = None) -> str:
     """The table of means with intervals, a row per measure: own sentences first, then dubbed ones."""
-    tables = {"own": result_table(scores, OWN, settings=settings),
-              "dubbed": result_table(scores, DUBBED, settings=settings, speech="other")}
+    tables = {
+        "own": result_table(scores, OWN, settings=settings),
+        "dubbed": result_table(scores, DUBBED, settings=settings, speech="other"),
+    }
     header, _ = tables["own"]
     return markdown_table(["sentence", *header], [[name, *row] for name, (_, rows) in tables.items() for row in rows])
 
@@ -62,19 +65,24 @@ def made_from(scores: Sequence[Score], trained: tuple[list[str], list[list[str]]
     """One paragraph: the run behind the numbers and its settings."""
     header, rows = trained
     models = [name.removesuffix(", here") for name in header if name.endswith(", here")]
-    facts = {row[0]: row[1:1 + len(models)] for row in rows if row[0] in TRAINED}
+    facts = {row[0]: row[1 : 1 + len(models)] for row in rows if row[0] in TRAINED}
     said = [f"{name} {' / '.join(dict.fromkeys(values))}" for name, values in facts.items()]
     videos = {s.video_id for s in scores if s.group == "speaker"}
-    text = (f"Run of {when}, preset `{preset_name}`: {len(videos)} held-out videos of the speaker, sync measured by "
-            f"the {scores[0].judge}, 95 % intervals over videos.")
+    text = (
+        f"Run of {when}, preset `{preset_name}`: {len(videos)} held-out videos of the speaker, sync measured by "
+        f"the {scores[0].judge}, 95 % intervals over videos."
+    )
     return f"{text} Fine-tuning ({' / '.join(models)}): {', '.join(said)}." if said else text
 
 
-def section(scores: Sequence[Score], about: str, pictures: Sequence[tuple[str, str]],
-            settings: EvaluationConfig | None = None) -> str:
+def section(
+    scores: Sequence[Score], about: str, pictures: Sequence[tuple[str, str]], settings: EvaluationConfig | None = None
+) -> str:
     """The section as Markdown. pictures: (file name in docs/, what it shows)."""
-    study = [study_tables.trap_paragraph(study_tables.read_study(study_tables.TRAP_TABLE)[0]),
-             study_tables.curve_paragraph(study_tables.read_study(study_tables.CURVE_TABLE)[0])]
+    study = [
+        study_tables.trap_paragraph(study_tables.read_study(study_tables.TRAP_TABLE)[0]),
+        study_tables.curve_paragraph(study_tables.read_study(study_tables.CURVE_TABLE)[0]),
+    ]
     shown = [f"![{what}](docs/{name})" for name, what in pictures]
     return "\n\n".join([*answers(scores, settings), *shown[:1], results(scores, settings), about, *shown[1:], *study])
 
@@ -96,17 +104,23 @@ def draw(scores: Sequence[Score], clips: Sequence, run: Path, folder: Path) -> l
     films = {s.model: film_of(s, clips, run) for s in scores if s.clip_id == clip.clip_id and s.speech == "own"}
     at = strip_frames(opening_of(clip.path, boxes), 8)
     dubbed = differences(scores, measures=DUBBED, speech="other")
-    figures = {"results_faces.jpg": (plots.model_strips(strip(films, at, crop=region), at, "The same frames"),
-                                     "The same frames of the truth and of all models"),
-               "results_differences.png": (
-                   plots.forest(dubbed, spread_of(scores, speech="other"), "Difference to the base, dubbed"),
-                   "Differences to the base on dubbed clips, with intervals")}
+    figures = {
+        "results_faces.jpg": (
+            plots.model_strips(strip(films, at, crop=region), at, "The same frames"),
+            "The same frames of the truth and of all models",
+        ),
+        "results_differences.png": (
+            plots.forest(dubbed, spread_of(scores, speech="other"), "Difference to the base, dubbed"),
+            "Differences to the base on dubbed clips, with intervals",
+        ),
+    }
     curve = study_tables.read_study(study_tables.CURVE_TABLE)[0]
     if curve:
         before, *points = study_tables.case_results(curve, "mouth_correlation")
         figures["results_curve.png"] = (
             plots.learning_curve(points, MEASURES["mouth_correlation"].label, before=before),
-            "Mouth opening by seconds of the speaker in the training data")
+            "Mouth opening by seconds of the speaker in the training data",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for name, (figure, _) in figures.items():
         figure.savefig(folder / name, dpi=90, bbox_inches="tight")

@@ -1,4 +1,5 @@
 """One HTML file that holds everything: text, tables, figures and films, so that it can be sent by mail."""
+
 import base64
 import html
 import io
@@ -47,8 +48,10 @@ class Report:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
         words = html.escape(caption, quote=True)
-        self._parts.append(f'<figure><img alt="{words}" src="data:image/png;base64,{_base64(buffer.getvalue())}">'
-                           f"<figcaption>{words}</figcaption></figure>")
+        self._parts.append(
+            f'<figure><img alt="{words}" src="data:image/png;base64,{_base64(buffer.getvalue())}">'
+            f"<figcaption>{words}</figcaption></figure>"
+        )
 
     def video(self, path: Path, caption: str) -> None:
         """Add a film (mp4 or webm) that plays in the page."""
@@ -57,15 +60,19 @@ class Report:
         if kind is None:
             raise SettingError(f"{path.name}: a report plays {', '.join(VIDEO_TYPES)}")
         words = html.escape(caption, quote=True)
-        self._parts.append(f'<figure><video controls preload="metadata" title="{words}" '
-                           f'src="data:{kind};base64,{_base64(path.read_bytes())}"></video>'
-                           f"<figcaption>{words}</figcaption></figure>")
+        self._parts.append(
+            f'<figure><video controls preload="metadata" title="{words}" '
+            f'src="data:{kind};base64,{_base64(path.read_bytes())}"></video>'
+            f"<figcaption>{words}</figcaption></figure>"
+        )
 
     def html(self) -> str:
         """The page as it stands."""
-        return (f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-                f'content="width=device-width, initial-scale=1"><title>{html.escape(self.title)}</title>'
-                f"<style>{STYLE}</style></head><body>\n" + "\n".join(self._parts) + "\n</body></html>\n")
+        return (
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
+            f'content="width=device-width, initial-scale=1"><title>{html.escape(self.title)}</title>'
+            f"<style>{STYLE}</style></head><body>\n" + "\n".join(self._parts) + "\n</body></html>\n"
+        )
 
     def save(self, path: Path) -> Path:
         """Write the page atomically; returns its path."""
@@ -75,6 +82,7 @@ class Report:
 
 def table_html(header: Sequence[str], rows: Iterable[Sequence], caption: str = "") -> str:
     """A table as HTML with escaped cells; None becomes a dash."""
+
     def cells(values, tag):
         shown = ("–" if value is None else str(value) for value in values)
         return "<tr>" + "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in shown) + "</tr>"

@@ -1,4 +1,5 @@
 """What is measured of a model on a clip: a row of results.csv."""
+
 from dataclasses import dataclass
 
 from ..records import Reason

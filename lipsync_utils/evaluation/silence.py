@@ -1,4 +1,5 @@
 """What a model shows when it hears nothing: how much of the answer does it see?"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,9 @@ class SilenceTest:
     offset_frames: int
 
 
-def silence_test(weights: Path, clips: Sequence[TestClip], folder: Path,
-                 settings: EvaluationConfig | None = None) -> list[SilenceTest]:
+def silence_test(
+    weights: Path, clips: Sequence[TestClip], folder: Path, settings: EvaluationConfig | None = None
+) -> list[SilenceTest]:
     """Let a model say silence on each clip, and look for the clip's own speech in the film.
 
     In use, the reference frame is the frame itself with its mouth, and the paste leaves chin and cheeks of the source.
@@ -45,8 +47,15 @@ def silence_test(weights: Path, clips: Sequence[TestClip], folder: Path,
         with atomic_file(silence) as temporary:
             wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // FPS, np.int16))
         film = silence.with_suffix(".mp4")
-        lip_sync(clip.path, {track: silence}, film, generator=generator, cache_dir=folder / "cache",
-                 settings=override(PLAIN, alignment=generator.mel_alignment), on_progress=quietly)
+        lip_sync(
+            clip.path,
+            {track: silence},
+            film,
+            generator=generator,
+            cache_dir=folder / "cache",
+            settings=override(PLAIN, alignment=generator.mel_alignment),
+            on_progress=quietly,
+        )
         drawn, true = (look_at(path, boxes, 0) for path in (film, clip.path))
         said = judge.compare(*judge.features(drawn.faces_bgr, load_wav(clip.path)))
         openings = (metrics.mouth_opening(look.landmarks) for look in (drawn, true))

@@ -1,4 +1,5 @@
 """Stage 09: every model on every test clip, one row each; resumable, and done again when weights or clips change."""
+
 import functools
 import logging
 from collections.abc import Mapping, Sequence
@@ -66,12 +67,18 @@ def cases(models: Mapping[str, Path | None], clips: Sequence[TestClip], settings
 def rotated(clips: Sequence[TestClip], first: TestClip) -> list[TestClip]:
     """The clips after `first`, going round."""
     at = list(clips).index(first)
-    return [*clips[at + 1:], *clips[:at]]
+    return [*clips[at + 1 :], *clips[:at]]
 
 
-def evaluate(models: Mapping[str, Path | None], clips: Sequence[TestClip], folder: Path, *,
-             settings: EvaluationConfig | None = None, scheduler: str = "processes",
-             workers: int | None = None) -> list[Score]:
+def evaluate(
+    models: Mapping[str, Path | None],
+    clips: Sequence[TestClip],
+    folder: Path,
+    *,
+    settings: EvaluationConfig | None = None,
+    scheduler: str = "processes",
+    workers: int | None = None,
+) -> list[Score]:
     """Measure every model on every clip; writes results.csv and the films into `folder`, and returns the rows.
 
     models: name -> weights of a generator, None for "truth".  What was measured before with the same weights, clips
@@ -85,14 +92,30 @@ def evaluate(models: Mapping[str, Path | None], clips: Sequence[TestClip], folde
         checkpoints.read(weights, "generator", mmap=True)
     load_judge(settings)
     todo = cases(models, clips, settings)
-    items = [Item(case.id, tuple(filter(None, (case.clip.path, case.speech.path, case.weights, case.clip.truth_csv))),
-                  {"case": case.id, "group": case.clip.group}) for case in todo]
+    items = [
+        Item(
+            case.id,
+            tuple(filter(None, (case.clip.path, case.speech.path, case.weights, case.clip.truth_csv))),
+            {"case": case.id, "group": case.clip.group},
+        )
+        for case in todo
+    ]
     by_id = {case.id: case for case in todo}
     work = functools.partial(_measure_item, cases=by_id, folder=folder, settings=settings)
-    rows = run_stage("evaluate", items, work, row_type=Score, journal=folder / ".journal", output=folder,
-                     settings=[settings.identity_frames, settings.syncnet_weights, PLAIN], version=VERSION,
-                     failed=functools.partial(_failed, cases=by_id, judge=judge_name(settings)),
-                     scheduler=scheduler, workers=workers, unit="clip")
+    rows = run_stage(
+        "evaluate",
+        items,
+        work,
+        row_type=Score,
+        journal=folder / ".journal",
+        output=folder,
+        settings=[settings.identity_frames, settings.syncnet_weights, PLAIN],
+        version=VERSION,
+        failed=functools.partial(_failed, cases=by_id, judge=judge_name(settings)),
+        scheduler=scheduler,
+        workers=workers,
+        unit="clip",
+    )
     write_csv(folder / "results.csv", rows, Score)
     return rows
 
@@ -125,16 +148,30 @@ def measure_case(case: Case, folder: Path, settings: EvaluationConfig) -> Done:
         film = folder / case.film
         draw(case, track, film, cache)
         files, look = [film], look_at(film, boxes, settings.identity_frames)
-    numbers = measured(look, truth, spoken, load_wav(case.speech.path), load_judge(settings),
-                       own=case.speech is case.clip, opening=case.speech.true_opening())
+    numbers = measured(
+        look,
+        truth,
+        spoken,
+        load_wav(case.speech.path),
+        load_judge(settings),
+        own=case.speech is case.clip,
+        opening=case.speech.true_opening(),
+    )
     return Done([score_of(case, judge_name(settings), frames=len(look), **numbers)], files)
 
 
 def draw(case: Case, track: int, film: Path, cache: Path) -> None:
     """Let the case's model make its film, with the sound windows that it was trained with."""
     generator = open_generator(case.weights)
-    lip_sync(case.clip.path, {track: case.speech.path}, film, generator=generator, cache_dir=cache,
-             settings=override(PLAIN, alignment=generator.mel_alignment), on_progress=quietly)
+    lip_sync(
+        case.clip.path,
+        {track: case.speech.path},
+        film,
+        generator=generator,
+        cache_dir=cache,
+        settings=override(PLAIN, alignment=generator.mel_alignment),
+        on_progress=quietly,
+    )
 
 
 def quietly(done: int, total: int) -> None:
@@ -157,9 +194,21 @@ def score_of(case: Case, judge: str, *, reason: Reason | None = None, note: str 
     """A row with the numbers given, all others empty."""
     empty = dict.fromkeys(f.name for f in fields(Score))
     own = case.speech is case.clip
-    return Score(**{**empty, "model": case.model, "clip_id": case.clip.clip_id, "video_id": case.clip.video_id,
-                    "group": case.clip.group, "speech": "own" if own else "other", "speech_id": case.speech.clip_id,
-                    "judge": judge, "reason": reason, "note": note, **numbers})
+    return Score(
+        **{
+            **empty,
+            "model": case.model,
+            "clip_id": case.clip.clip_id,
+            "video_id": case.clip.video_id,
+            "group": case.clip.group,
+            "speech": "own" if own else "other",
+            "speech_id": case.speech.clip_id,
+            "judge": judge,
+            "reason": reason,
+            "note": note,
+            **numbers,
+        }
+    )
 
 
 def _failed(item: Item, failure: Failure, cases: Mapping[str, Case], judge: str) -> list[Score]:

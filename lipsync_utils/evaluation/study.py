@@ -7,6 +7,7 @@
 Every result is a row in data/study/traps.csv or data/study/curve.csv with its settings and seed; films, data and
 weights that are made on the way lie in outputs/study/ and may be deleted.
 """
+
 import argparse
 import logging
 import platform
@@ -85,19 +86,32 @@ class StudyCase:
 def trap_cases(settings: StudyConfig) -> list[StudyCase]:
     """The base, the safe way, and each trap, for every seed."""
     base = StudyCase("base", "no fine-tuning", None, 0.0, settings.seeds[0])
-    return [base, *(StudyCase(trap.name, trap.title, trap, settings.speaker_s, seed)
-                    for seed in settings.seeds for trap in TRAPS.values())]
+    return [
+        base,
+        *(
+            StudyCase(trap.name, trap.title, trap, settings.speaker_s, seed)
+            for seed in settings.seeds
+            for trap in TRAPS.values()
+        ),
+    ]
 
 
 def curve_cases(settings: StudyConfig) -> list[StudyCase]:
     """The base, and the safe way with each amount of data, for every seed."""
     base = StudyCase("base", "no fine-tuning", None, 0.0, settings.seeds[0])
-    return [base, *(StudyCase(f"{s:g} s", f"{s:g} s of the speaker", TRAPS["safe"], s, seed)
-                    for seed in settings.seeds for s in settings.curve_s)]
+    return [
+        base,
+        *(
+            StudyCase(f"{s:g} s", f"{s:g} s of the speaker", TRAPS["safe"], s, seed)
+            for seed in settings.seeds
+            for s in settings.curve_s
+        ),
+    ]
 
 
-def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestClip], settings: StudyConfig,
-             folder: Path) -> list[StudyRow]:
+def run_case(
+    case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestClip], settings: StudyConfig, folder: Path
+) -> list[StudyRow]:
     """Tune as the case says and measure the result on the test clips; a row for each.
 
     clips: the speaker's faces and sound.  folder: for weights and films.  The base and the case share everything else.
@@ -106,8 +120,9 @@ def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestCl
     began_with = base_hash(settings)
     if case.trap is not None:
         name = f"{settings.size}-{case.name.replace(' ', '')}-{case.seed}-{began_with}.safetensors"
-        weights = fine_tune(first_seconds(clips, case.speaker_s), case.trap, settings, case.seed,
-                            folder / "weights" / name)
+        weights = fine_tune(
+            first_seconds(clips, case.speaker_s), case.trap, settings, case.seed, folder / "weights" / name
+        )
     minutes = (time.perf_counter() - began) / 60
     rows = []
     for number, clip in enumerate(tests):
@@ -115,11 +130,24 @@ def run_case(case: StudyCase, clips: Sequence[ClipFaces], tests: Sequence[TestCl
         what = Case(f"{settings.size}-{case.name}-{case.seed}", clip, speech, weights or base)
         score = measure_case(what, folder, EvaluationConfig(identity_frames=1)).rows[0]
         measured = {f.name: getattr(score, f.name) for f in fields(StudyRow) if hasattr(score, f.name)}
-        rows.append(StudyRow(
-            case=case.name, title=case.title, size=settings.size, seed=case.seed,
-            steps=settings.steps if case.trap else 0, batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate, sync_weight=settings.sync_weight, speaker_s=case.speaker_s,
-            minutes=round(minutes, 2), base=began_with, machine=machine(), version=__version__, **measured))
+        rows.append(
+            StudyRow(
+                case=case.name,
+                title=case.title,
+                size=settings.size,
+                seed=case.seed,
+                steps=settings.steps if case.trap else 0,
+                batch_size=settings.batch_size,
+                learning_rate=settings.learning_rate,
+                sync_weight=settings.sync_weight,
+                speaker_s=case.speaker_s,
+                minutes=round(minutes, 2),
+                base=began_with,
+                machine=machine(),
+                version=__version__,
+                **measured,
+            )
+        )
     return rows
 
 
@@ -129,8 +157,14 @@ def first_seconds(clips: Sequence[ClipFaces], seconds: float) -> list[ClipFaces]
     for clip in clips:
         n = min(left, len(clip.present))
         if n >= 16:
-            chosen.append(replace(clip, faces=clip.faces[:n], present=clip.present[:n],
-                                  mel=clip.mel[:, :round(n * COLUMNS_PER_FRAME) + 1]))
+            chosen.append(
+                replace(
+                    clip,
+                    faces=clip.faces[:n],
+                    present=clip.present[:n],
+                    mel=clip.mel[:, : round(n * COLUMNS_PER_FRAME) + 1],
+                )
+            )
         left -= n
         if left <= 0:
             break
@@ -177,7 +211,7 @@ def _make_faces(item) -> ClipFaces:
         faces = look_at(path, boxes, 0).faces_bgr
         mel = melspectrogram(load_wav(path))
         with atomic_file(packed) as temporary:
-            np.savez_compressed(temporary, faces=faces, present=~np.isnan(boxes[:len(faces), 0]), mel=mel)
+            np.savez_compressed(temporary, faces=faces, present=~np.isnan(boxes[: len(faces), 0]), mel=mel)
     held = np.load(packed)
     return ClipFaces(path.stem, path.stem, "train", held["faces"], held["present"], held["mel"])
 

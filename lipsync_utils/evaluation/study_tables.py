@@ -1,4 +1,5 @@
 """What the study's rows say: a mean per case, and what each trap costs against the same fine-tuning without it."""
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,15 +49,31 @@ def case_results(rows: Iterable[StudyRow], measure: str, settings: EvaluationCon
             by.setdefault(row.case, []).append(row)
     results = []
     for name, mine in by.items():
-        found = summary(name, measure, [getattr(r, measure) for r in mine], [r.video_id for r in mine],
-                        settings or EvaluationConfig())
-        results.append(CaseResult(name, mine[0].title, mine[0].speaker_s, found.mean, found.low, found.high,
-                                  found.videos, len({r.seed for r in mine})))
+        found = summary(
+            name,
+            measure,
+            [getattr(r, measure) for r in mine],
+            [r.video_id for r in mine],
+            settings or EvaluationConfig(),
+        )
+        results.append(
+            CaseResult(
+                name,
+                mine[0].title,
+                mine[0].speaker_s,
+                found.mean,
+                found.low,
+                found.high,
+                found.videos,
+                len({r.seed for r in mine}),
+            )
+        )
     return results
 
 
-def costs(rows: Sequence[StudyRow], measure: str, reference: str = "safe",
-          settings: EvaluationConfig | None = None) -> list[Difference]:
+def costs(
+    rows: Sequence[StudyRow], measure: str, reference: str = "safe", settings: EvaluationConfig | None = None
+) -> list[Difference]:
     """What each case changes against the reference, on the same clips with the same seed.
 
     The base has no seed of its own and is compared with every seed of the reference.  Raises DataError where the
@@ -67,18 +84,25 @@ def costs(rows: Sequence[StudyRow], measure: str, reference: str = "safe",
         raise DataError(f"the study has no case {reference!r}: run `make study`")
     found = []
     for case in dict.fromkeys(r.case for r in rows if r.case != reference):
-        mine = [(getattr(r, measure), base[key], r.video_id) for r in rows if r.case == case
-                for key in base if key[1] == r.clip_id and (case == "base" or key[0] == r.seed)]
+        mine = [
+            (getattr(r, measure), base[key], r.video_id)
+            for r in rows
+            if r.case == case
+            for key in base
+            if key[1] == r.clip_id and (case == "base" or key[0] == r.seed)
+        ]
         mine = [m for m in mine if m[0] is not None and m[1] is not None]
         if mine:
             after, before, videos = zip(*mine, strict=True)
-            found.append(difference(case, reference, MEASURES[measure], after, before, videos,
-                                    settings or EvaluationConfig()))
+            found.append(
+                difference(case, reference, MEASURES[measure], after, before, videos, settings or EvaluationConfig())
+            )
     return found
 
 
-def trap_table(rows: Sequence[StudyRow], measures: Sequence[str] = SHOWN,
-               settings: EvaluationConfig | None = None) -> tuple[list[str], list[list[str]]]:
+def trap_table(
+    rows: Sequence[StudyRow], measures: Sequence[str] = SHOWN, settings: EvaluationConfig | None = None
+) -> tuple[list[str], list[list[str]]]:
     """(header, rows): a row per case; each cell is the mean, in brackets its cost against "safe" with the interval."""
     means = {m: {r.name: r.mean for r in case_results(rows, m, settings)} for m in measures}
     cost = {m: {d.model: d for d in costs(rows, m, settings=settings)} for m in measures}
@@ -96,30 +120,39 @@ def trap_table(rows: Sequence[StudyRow], measures: Sequence[str] = SHOWN,
     return ["what was wrong", *(MEASURES[m].label for m in measures)], lines
 
 
-def trap_paragraph(rows: Sequence[StudyRow], measure: str = "judge_distance",
-                   settings: EvaluationConfig | None = None) -> str:
+def trap_paragraph(
+    rows: Sequence[StudyRow], measure: str = "judge_distance", settings: EvaluationConfig | None = None
+) -> str:
     """Which traps cost sync that is not chance, which did not, in one paragraph."""
     if not rows:
         return "The study of the traps was not run: `make study` makes it."
     titles = {row.case: row.title for row in rows}
     found = [d for d in costs(rows, measure, settings=settings) if d.model != "base"]
     what = MEASURES[measure].title
-    said = {kind: [f"{titles[d.model]} ({shown(d.mean, 3, True)})" for d in found if d.verdict == kind]
-            for kind in ("worse", "better", "unclear")}
-    parts = [f"These traps cost {what} by more than chance: {joined(said['worse'])}." if said["worse"]
-             else f"None of the traps costs {what} by more than chance."]
+    said = {
+        kind: [f"{titles[d.model]} ({shown(d.mean, 3, True)})" for d in found if d.verdict == kind]
+        for kind in ("worse", "better", "unclear")
+    }
+    parts = [
+        f"These traps cost {what} by more than chance: {joined(said['worse'])}."
+        if said["worse"]
+        else f"None of the traps costs {what} by more than chance."
+    ]
     if said["better"]:
         parts.append(f"Against expectation these look better: {joined(said['better'])}.")
     if said["unclear"]:
         parts.append(f"No difference is shown for: {joined(said['unclear'])}.")
     first = rows[0]
     steps = max(row.steps for row in rows)
-    return (" ".join(parts) + f" Size {first.size}: {steps} steps of {first.batch_size} windows, "
-            f"{len({r.video_id for r in rows})} held-out videos, {len({r.seed for r in rows})} seed(s).")
+    return (
+        " ".join(parts) + f" Size {first.size}: {steps} steps of {first.batch_size} windows, "
+        f"{len({r.video_id for r in rows})} held-out videos, {len({r.seed for r in rows})} seed(s)."
+    )
 
 
-def curve_paragraph(rows: Sequence[StudyRow], measure: str = "mouth_correlation",
-                    settings: EvaluationConfig | None = None) -> str:
+def curve_paragraph(
+    rows: Sequence[StudyRow], measure: str = "mouth_correlation", settings: EvaluationConfig | None = None
+) -> str:
     """How far the amount of speaker data carries, in one paragraph."""
     points = [p for p in case_results(rows, measure, settings) if p.name != "base"]
     if len(points) < 2:
@@ -127,8 +160,10 @@ def curve_paragraph(rows: Sequence[StudyRow], measure: str = "mouth_correlation"
     best = min(points, key=lambda p: MEASURES[measure].badness(p.mean))
     gains = costs(rows, measure, reference=points[0].name, settings=settings)
     shown_gains = [d for d in gains if d.model not in ("base", points[0].name) and d.verdict == "better"]
-    text = (f"{MEASURES[measure].title} goes from {shown(points[0].mean, 3)} with {points[0].name} of the speaker to "
-            f"{shown(points[-1].mean, 3)} with {points[-1].name}; best with {best.name}.")
+    text = (
+        f"{MEASURES[measure].title} goes from {shown(points[0].mean, 3)} with {points[0].name} of the speaker to "
+        f"{shown(points[-1].mean, 3)} with {points[-1].name}; best with {best.name}."
+    )
     if shown_gains:
         text += f" Better than {points[0].name} by more than chance: {joined([d.model for d in shown_gains])}."
     else:
@@ -145,5 +180,15 @@ def offsets_by_case(rows: Iterable[StudyRow]) -> dict[str, np.ndarray]:
     return {case: np.array(values) for case, values in by.items()}
 
 
-__all__ = ["CURVE_TABLE", "TRAP_TABLE", "CaseResult", "case_results", "costs", "curve_paragraph", "offsets_by_case",
-           "read_study", "trap_paragraph", "trap_table"]
+__all__ = [
+    "CURVE_TABLE",
+    "TRAP_TABLE",
+    "CaseResult",
+    "case_results",
+    "costs",
+    "curve_paragraph",
+    "offsets_by_case",
+    "read_study",
+    "trap_paragraph",
+    "trap_table",
+]

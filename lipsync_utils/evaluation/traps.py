@@ -1,4 +1,5 @@
 """The traps of the published trainer as switches, one at a time, and a constant delay of the sound."""
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,7 +31,7 @@ def delayed(clips: Sequence[ClipFaces], frames: float = 3) -> list[ClipFaces]:
     """The clips with their sound later by so many frames of 40 ms, silence before it."""
     columns = round(frames * COLUMNS_PER_FRAME)
     silence = np.full((80, columns), -MEL_LIMIT, np.float32)
-    return [replace(c, mel=np.concatenate([silence, c.mel[:, :c.mel.shape[1] - columns]], axis=1)) for c in clips]
+    return [replace(c, mel=np.concatenate([silence, c.mel[:, : c.mel.shape[1] - columns]], axis=1)) for c in clips]
 
 
 def kept_fps(clips: Sequence[ClipFaces], fps: float = 30) -> list[ClipFaces]:
@@ -67,8 +68,15 @@ def cut(clip: ClipFaces, frames: int) -> list[ClipFaces]:
     for number, start in enumerate(range(0, max(1, len(clip.present) - frames + 1), frames)):
         end = min(start + frames, len(clip.present))
         first, last = (round(f * COLUMNS_PER_FRAME) for f in (start, end))
-        pieces.append(replace(clip, clip_id=f"{clip.clip_id}.{number}", faces=clip.faces[start:end],
-                              present=clip.present[start:end], mel=clip.mel[:, first:last + 1]))
+        pieces.append(
+            replace(
+                clip,
+                clip_id=f"{clip.clip_id}.{number}",
+                faces=clip.faces[start:end],
+                present=clip.present[start:end],
+                mel=clip.mel[:, first : last + 1],
+            )
+        )
     return pieces
 
 
@@ -78,12 +86,15 @@ def fitted(mel: np.ndarray, columns: int) -> np.ndarray:
     return np.pad(mel[:, :columns], ((0, 0), (0, missing)), constant_values=-MEL_LIMIT)
 
 
-TRAPS = {trap.name: trap for trap in (
-    Trap("safe", "nothing wrong: the course's way"),
-    Trap("no_sync_loss", "1: a resumed run without sync loss", sync=False),
-    Trap("drifting_expert", "2: the expert not in eval mode", expert_mode="train"),
-    Trap("early_mels", "3: sound windows one frame earlier in training than in use", alignment="reference"),
-    Trap("unseen_bad_data", "4: a quarter of the clips with another's sound", spoil=mismatched),
-    Trap("kept_30_fps", "5: 30 fps taken for 25", spoil=kept_fps),
-    Trap("late_sound", "a constant delay of 120 ms, never measured", spoil=delayed),
-)}
+TRAPS = {
+    trap.name: trap
+    for trap in (
+        Trap("safe", "nothing wrong: the course's way"),
+        Trap("no_sync_loss", "1: a resumed run without sync loss", sync=False),
+        Trap("drifting_expert", "2: the expert not in eval mode", expert_mode="train"),
+        Trap("early_mels", "3: sound windows one frame earlier in training than in use", alignment="reference"),
+        Trap("unseen_bad_data", "4: a quarter of the clips with another's sound", spoil=mismatched),
+        Trap("kept_30_fps", "5: 30 fps taken for 25", spoil=kept_fps),
+        Trap("late_sound", "a constant delay of 120 ms, never measured", spoil=delayed),
+    )
+}

@@ -1,4 +1,5 @@
 """Sentences that are computed from the numbers, so that no text can contradict its table."""
+
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -9,8 +10,12 @@ from .judge import CrossCheck
 from .scores import Score
 from .silence import SilenceTest
 
-NAMES = {"truth": "the true video", "base": "the base", "without": "fine-tuning without the discriminator",
-         "with": "fine-tuning with the discriminator"}
+NAMES = {
+    "truth": "the true video",
+    "base": "the base",
+    "without": "fine-tuning without the discriminator",
+    "with": "fine-tuning with the discriminator",
+}
 #: What the answer to the article is given in; the sync distance is whichever was measured.
 ANSWER = ("lse_d", "judge_distance", "mouth_correlation", "l1")
 UNITS_TO_SAY = ("frames", "dB", "of 255", "% of eye distance")
@@ -40,15 +45,22 @@ def difference_sentence(d: Difference, level: float = 0.95) -> str:
     what = measure.title
     if measure.better not in ("lower", "higher"):
         what = f"the distance of {measure.title} to {measure.better}"
-    text = (f"{sentence_start(name_of(d.model))} changes {what} by {shown(d.mean, digits, True)}"
-            f"{f' {measure.unit}' if measure.unit in UNITS_TO_SAY else ''} against {name_of(d.base)}")
+    text = (
+        f"{sentence_start(name_of(d.model))} changes {what} by {shown(d.mean, digits, True)}"
+        f"{f' {measure.unit}' if measure.unit in UNITS_TO_SAY else ''} against {name_of(d.base)}"
+    )
     if d.low is None:
         few = f"{d.videos} videos are" if d.videos > 1 else "one video is"
         return f"{text}; {few} too few for an interval, so this proves nothing."
-    text += (f" ({level:.0%} interval {shown(d.low, digits, True)} to {shown(d.high, digits, True)}, "
-             f"p {p_words(d.p)}, {d.videos} videos)")
-    conclusion = {"better": "an improvement that is not chance", "worse": "a loss that is not chance",
-                  "unclear": "which chance alone would explain"}[d.verdict]
+    text += (
+        f" ({level:.0%} interval {shown(d.low, digits, True)} to {shown(d.high, digits, True)}, "
+        f"p {p_words(d.p)}, {d.videos} videos)"
+    )
+    conclusion = {
+        "better": "an improvement that is not chance",
+        "worse": "a loss that is not chance",
+        "unclear": "which chance alone would explain",
+    }[d.verdict]
     return f"{text}: {conclusion}."
 
 
@@ -85,9 +97,11 @@ def judge_paragraph(checks: Sequence[CrossCheck]) -> str:
     right, tried = sum(c.shifts_right for c in checks), sum(len(c.found) for c in checks)
     own = float(np.mean([c.matched_distance for c in checks]))
     wrong = float(np.mean([c.mismatched_distance for c in checks]))
-    return (f"The judge rates mismatched sound worse than a clip's own on {worse} of {len(checks)} clips (mean "
-            f"distance {shown(wrong, 3)} against {shown(own, 3)}), and finds {right} of {tried} shifts of the sound to "
-            "the frame.")
+    return (
+        f"The judge rates mismatched sound worse than a clip's own on {worse} of {len(checks)} clips (mean "
+        f"distance {shown(wrong, 3)} against {shown(own, 3)}), and finds {right} of {tried} shifts of the sound to "
+        "the frame."
+    )
 
 
 def offset_paragraph(scores: Sequence[Score], speech: str = "own") -> str:
@@ -97,8 +111,10 @@ def offset_paragraph(scores: Sequence[Score], speech: str = "own") -> str:
         values = np.array([v for _, v in values_of(scores, model, "offset_frames", speech=speech).values()])
         if len(values):
             near = np.mean(np.abs(values - np.median(values)) <= 1)
-            said.append(f"{name_of(model)} {np.median(values):+.0f} (from {values.min():+.0f} to {values.max():+.0f}, "
-                        f"{near:.0%} within one frame of it)")
+            said.append(
+                f"{name_of(model)} {np.median(values):+.0f} (from {values.min():+.0f} to {values.max():+.0f}, "
+                f"{near:.0%} within one frame of it)"
+            )
     return f"Median offset in frames of 40 ms: {joined(said)}." if said else "Offsets were not measured."
 
 
@@ -106,11 +122,15 @@ def silence_paragraph(model: str, tests: Sequence[SilenceTest]) -> str:
     """How much of the true speech a film shows although its model heard nothing."""
     r = float(np.mean([t.mouth_correlation for t in tests]))
     near = sum(abs(t.offset_frames) <= 1 for t in tests)
-    text = (f"Hearing silence, {name_of(model)} draws mouths whose opening follows the true ones with r = {shown(r)}, "
-            f"and the judge still finds the clip's own sound within one frame on {near} of {len(tests)} clips.")
+    text = (
+        f"Hearing silence, {name_of(model)} draws mouths whose opening follows the true ones with r = {shown(r)}, "
+        f"and the judge still finds the clip's own sound within one frame on {near} of {len(tests)} clips."
+    )
     if r > 0.2 or near > len(tests) / 2:
-        return (f"{text} So part of what is measured on a clip's own speech was seen, not heard: the reference frame "
-                "shows the mouth, and chin and cheeks stay those of the source. The dubbed clips are the honest ones.")
+        return (
+            f"{text} So part of what is measured on a clip's own speech was seen, not heard: the reference frame "
+            "shows the mouth, and chin and cheeks stay those of the source. The dubbed clips are the honest ones."
+        )
     return f"{text} So what is measured on a clip's own speech was heard, not seen."
 
 
@@ -119,8 +139,10 @@ def blur_paragraph(rows: Iterable[Summary]) -> str:
     sharp = {r.model: r for r in rows if r.measure == "sharpness_ratio" and r.model != "truth"}
     if not sharp:
         return "Sharpness was not measured."
-    said = [f"{name_of(m)} {shown(r.mean)}" + (f" [{shown(r.low)}, {shown(r.high)}]" if r.low is not None else "")
-            for m, r in sharp.items()]
+    said = [
+        f"{name_of(m)} {shown(r.mean)}" + (f" [{shown(r.low)}, {shown(r.high)}]" if r.low is not None else "")
+        for m, r in sharp.items()
+    ]
     text = f"Sharpness of the mouth region, the true video being 1: {joined(said)}."
     if {"without", "with"} <= sharp.keys():
         gain = sharp["with"].mean - sharp["without"].mean
@@ -129,8 +151,7 @@ def blur_paragraph(rows: Iterable[Summary]) -> str:
     return text
 
 
-def answer_paragraph(found: Iterable[Difference],
-                     measures: Sequence[str] = ANSWER) -> str:
+def answer_paragraph(found: Iterable[Difference], measures: Sequence[str] = ANSWER) -> str:
     """The answer to the article's closing sentence, "no significant improvements"."""
     found = [d for d in found if d.measure in measures]
     said = []

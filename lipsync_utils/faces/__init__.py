@@ -6,6 +6,7 @@ landmarks(frame, box)    68 points of a face
 encode(frame_rgb, box)   what a face looks like: 128 numbers
 read_article_csv(path)   import of the article's own format
 """
+
 from .box import FaceBox, iou
 from .cache import read_article_csv, read_table, write_table
 from .detect import face_locations
@@ -13,5 +14,19 @@ from .find import find_faces, find_in_frames
 from .landmarks import distances, encode, landmarks
 from .table import FaceRow, FaceTable, How
 
-__all__ = ["FaceBox", "FaceRow", "FaceTable", "How", "distances", "encode", "face_locations", "find_faces",
-           "find_in_frames", "iou", "landmarks", "read_article_csv", "read_table", "write_table"]
+__all__ = [
+    "FaceBox",
+    "FaceRow",
+    "FaceTable",
+    "How",
+    "distances",
+    "encode",
+    "face_locations",
+    "find_faces",
+    "find_in_frames",
+    "iou",
+    "landmarks",
+    "read_article_csv",
+    "read_table",
+    "write_table",
+]

@@ -1,4 +1,5 @@
 """FaceBox: where a face is, in pixels of the full frame."""
+
 import math
 from dataclasses import astuple, dataclass
 
@@ -18,8 +19,10 @@ class FaceBox:
 
     def __post_init__(self):
         if not all(map(math.isfinite, astuple(self))) or not (self.left < self.right and self.top < self.bottom):
-            raise FaceError(f"not a box: left {self.left}, top {self.top}, right {self.right}, bottom {self.bottom}; "
-                            "need left < right and top < bottom")
+            raise FaceError(
+                f"not a box: left {self.left}, top {self.top}, right {self.right}, bottom {self.bottom}; "
+                "need left < right and top < bottom"
+            )
 
     @property
     def width(self) -> float:
@@ -55,13 +58,17 @@ class FaceBox:
 
     def inside(self, width: int, height: int) -> "FaceBox":
         """Whole pixels, clipped to a picture of that size. Raises FaceError where nothing is left."""
-        return FaceBox(max(0, round(self.left)), max(0, round(self.top)),
-                       min(width, round(self.right)), min(height, round(self.bottom)))
+        return FaceBox(
+            max(0, round(self.left)),
+            max(0, round(self.top)),
+            min(width, round(self.right)),
+            min(height, round(self.bottom)),
+        )
 
     def crop(self, frame: np.ndarray) -> np.ndarray:
         """The part of a frame (h, w, ...) inside the box, clipped to the frame; a view, not a copy."""
         b = self.inside(frame.shape[1], frame.shape[0])
-        return frame[b.top:b.bottom, b.left:b.right]
+        return frame[b.top : b.bottom, b.left : b.right]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
 """Faces as CSV: one file per medium, written once, read strictly. No cell is ever evaluated."""
+
 import csv
 import math
 import re
@@ -11,10 +12,24 @@ from ..project import atomic_file
 from .box import FaceBox
 from .table import HOWS, FaceRow, FaceTable, How
 
-COLUMNS = ("frame", "track_id", "left", "top", "right", "bottom",
-           "raw_left", "raw_top", "raw_right", "raw_bottom", "score", "how")
-HEAD = re.compile(r"# faces of (?P<media>[0-9a-f]+) found with (?P<settings>[0-9a-f]+): "
-                  r"(?P<width>\d+) x (?P<height>\d+) px, (?P<frames>\d+) frames, (?P<fps>\d+(?:\.\d+)?) fps")
+COLUMNS = (
+    "frame",
+    "track_id",
+    "left",
+    "top",
+    "right",
+    "bottom",
+    "raw_left",
+    "raw_top",
+    "raw_right",
+    "raw_bottom",
+    "score",
+    "how",
+)
+HEAD = re.compile(
+    r"# faces of (?P<media>[0-9a-f]+) found with (?P<settings>[0-9a-f]+): "
+    r"(?P<width>\d+) x (?P<height>\d+) px, (?P<frames>\d+) frames, (?P<fps>\d+(?:\.\d+)?) fps"
+)
 ARTICLE_CELL = re.compile(r"[(\[]\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*[)\]]")
 
 
@@ -23,15 +38,22 @@ def write_table(path: Path, table: FaceTable, media: str, settings: str) -> None
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         width, height = table.size
         fps = f"{table.fps:.6f}".rstrip("0").rstrip(".")
-        stream.write(f"# faces of {media} found with {settings}: {width} x {height} px, "
-                     f"{table.n_frames} frames, {fps} fps\n")
+        stream.write(
+            f"# faces of {media} found with {settings}: {width} x {height} px, {table.n_frames} frames, {fps} fps\n"
+        )
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for i in range(len(table)):
             numbers = [*table.box[i], *table.raw[i]]
-            writer.writerow([table.frame[i], "" if table.track[i] < 0 else table.track[i],
-                             *("" if np.isnan(v) else f"{v:.2f}" for v in numbers),
-                             "" if np.isnan(table.score[i]) else f"{table.score[i]:.3f}", HOWS[table.how[i]]])
+            writer.writerow(
+                [
+                    table.frame[i],
+                    "" if table.track[i] < 0 else table.track[i],
+                    *("" if np.isnan(v) else f"{v:.2f}" for v in numbers),
+                    "" if np.isnan(table.score[i]) else f"{table.score[i]:.3f}",
+                    HOWS[table.how[i]],
+                ]
+            )
 
 
 def read_table(path: Path, media: str | None = None, settings: str | None = None) -> FaceTable:
@@ -44,8 +66,9 @@ def read_table(path: Path, media: str | None = None, settings: str | None = None
         try:
             head = HEAD.fullmatch(stream.readline().rstrip("\n"))
             if not head:
-                raise ManifestError(f"{path}: the first line does not say what these faces are of; "
-                                    "delete the file to find them again")
+                raise ManifestError(
+                    f"{path}: the first line does not say what these faces are of; delete the file to find them again"
+                )
             for what, wanted in (("media", media), ("settings", settings)):
                 if wanted is not None and head[what] != wanted:
                     raise ManifestError(f"{path}: made of other {what} ({head[what]}, not {wanted}); delete the file")
@@ -62,9 +85,18 @@ def read_table(path: Path, media: str | None = None, settings: str | None = None
     if np.any((np.diff(frame) < 0) | ((np.diff(frame) == 0) & (np.diff(track) <= 0))):
         raise ManifestError(f"{path}: rows are not in the order of frame and track, or doubled; delete the file")
     box, raw, score = (columns[:, part].astype(np.float32) for part in (slice(2, 6), slice(6, 10), 10))
-    return FaceTable(size=(int(head["width"]), int(head["height"])), n_frames=n_frames, fps=float(head["fps"]),
-                     frame=frame, track=track, box=box, raw=raw, score=score,
-                     how=np.array([p[-1] for p in parsed], np.uint8), from_cache=True)
+    return FaceTable(
+        size=(int(head["width"]), int(head["height"])),
+        n_frames=n_frames,
+        fps=float(head["fps"]),
+        frame=frame,
+        track=track,
+        box=box,
+        raw=raw,
+        score=score,
+        how=np.array([p[-1] for p in parsed], np.uint8),
+        from_cache=True,
+    )
 
 
 def parse_row(path: Path, number: int, cells: list[str], n_frames: int) -> tuple:

@@ -3,6 +3,7 @@
 `scan` searches a whole frame down to the smallest wanted face; `near` looks again around a known face, at the scale at
 which the detector needs the fewest pixels. That is what makes tracking cheap: the cost of HOG is the number of pixels.
 """
+
 import functools
 import logging
 import math
@@ -19,11 +20,11 @@ from .landmarks import model
 
 log = logging.getLogger(__name__)
 
-WINDOW_PX = 80         # side of the smallest face that dlib's detectors see
-STEP = 5 / 6           # between the levels of dlib's pyramid
-NEAR_PX = 100          # a known face is brought to about this size before looking again
-RESCUE_PX = 480        # long side of the picture that the CNN is shown as a rescue
-LENIENT = -0.5         # HOG threshold for a face that was there a moment ago
+WINDOW_PX = 80  # side of the smallest face that dlib's detectors see
+STEP = 5 / 6  # between the levels of dlib's pyramid
+NEAR_PX = 100  # a known face is brought to about this size before looking again
+RESCUE_PX = 480  # long side of the picture that the CNN is shown as a rescue
+LENIENT = -0.5  # HOG threshold for a face that was there a moment ago
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,11 @@ class CnnDetector:
 
     def run(self, bgr, factor, origin):
         found = model("cnn")(np.ascontiguousarray(resized(bgr, factor)[..., ::-1]), 0)
-        return [Detection(in_frame(d.rect, factor, origin), float(d.confidence)) for d in found
-                if d.confidence >= max(self.min_score, 0)]
+        return [
+            Detection(in_frame(d.rect, factor, origin), float(d.confidence))
+            for d in found
+            if d.confidence >= max(self.min_score, 0)
+        ]
 
 
 def surroundings(picture: np.ndarray, box: FaceBox) -> tuple[np.ndarray, tuple[int, int]]:
@@ -129,9 +133,12 @@ def make_detector(settings: FacesConfig):
     """The detector that the settings ask for. Raises SettingError where S3FD's weights are not there."""
     if settings.detector == "s3fd":
         from .s3fd import S3fdDetector
+
         if not settings.s3fd_weights:
-            raise SettingError("detector 's3fd' needs s3fd_weights: the path of its published weights "
-                               "(checkpoints.fetch('s3fd', folder)), or use detector 'hog'")
+            raise SettingError(
+                "detector 's3fd' needs s3fd_weights: the path of its published weights "
+                "(checkpoints.fetch('s3fd', folder)), or use detector 'hog'"
+            )
         return S3fdDetector(settings)
     return {"hog": HogDetector, "cnn": CnnDetector}[settings.detector](settings)
 

@@ -4,17 +4,18 @@ dlib's detectors frame a square from the brows to the chin, and cut the chin of 
 were trained on S3FD boxes: from the forehead to the chin, from ear to ear. Training data, inference and published
 weights fit together only when all see the same extent.
 """
+
 import numpy as np
 from scipy.ndimage import correlate1d, maximum_filter1d
 
 from .box import FaceBox
 from .landmarks import BROWS, JAW, NOSE, OUTER_LIPS, points, shape, to_detector_box
 
-BESIDE = 0.03          # beyond the landmarks of the jaw, of the width: the ears
-FOREHEAD = 0.6         # above the brows, in distances from brows to nose base
-BELOW_CHIN = 0.03      # of the height of the box
-OVER_LIPS = 0.06       # of the height, at least between the middle of the box and the lips: a head bent down
-WINDOW = 9             # frames over which boxes are smoothed; odd, so that nothing lags
+BESIDE = 0.03  # beyond the landmarks of the jaw, of the width: the ears
+FOREHEAD = 0.6  # above the brows, in distances from brows to nose base
+BELOW_CHIN = 0.03  # of the height of the box
+OVER_LIPS = 0.06  # of the height, at least between the middle of the box and the lips: a head bent down
+WINDOW = 9  # frames over which boxes are smoothed; odd, so that nothing lags
 
 
 def measure_twice(grey: np.ndarray, marks) -> np.ndarray:

@@ -1,4 +1,5 @@
 """find_faces: every face of every frame of a video or picture, from the cache where it is known."""
+
 import logging
 from pathlib import Path
 

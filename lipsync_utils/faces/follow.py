@@ -1,15 +1,16 @@
 """Following a face from one frame to the next without a detector, and noticing when the shot changes."""
+
 import cv2
 import numpy as np
 
 from .box import FaceBox
 
-PATCH_PX = 48          # the face is looked for at this size
-REACH = 0.3            # of its width and height, in every direction, from one frame to the next
-SAME_FACE = 0.6        # correlation above which it is still the same face
-BLOCKS = 24            # a frame is compared as BLOCKS x BLOCKS mean values
-CHANGED = 22.0         # grey values by which a block must change to count
-CUT_SHARE = 0.22       # of the blocks that change at a cut
+PATCH_PX = 48  # the face is looked for at this size
+REACH = 0.3  # of its width and height, in every direction, from one frame to the next
+SAME_FACE = 0.6  # correlation above which it is still the same face
+BLOCKS = 24  # a frame is compared as BLOCKS x BLOCKS mean values
+CHANGED = 22.0  # grey values by which a block must change to count
+CUT_SHARE = 0.22  # of the blocks that change at a cut
 
 
 def follow(grey: np.ndarray, box: FaceBox, next_grey: np.ndarray) -> tuple[FaceBox, float]:
@@ -38,22 +39,24 @@ def patch_of(grey: np.ndarray, box: FaceBox, factor: float) -> np.ndarray:
     if factor < 0.5:  # average before sampling, or the patch flickers
         step = int(1 / factor)
         x0, y0 = max(0, int(box.left) - step), max(0, int(box.top) - step)
-        part = grey[y0:int(box.bottom) + step, x0:int(box.right) + step]
+        part = grey[y0 : int(box.bottom) + step, x0 : int(box.right) + step]
         if part.size:
             small = cv2.resize(part, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
             sx, sy = small.shape[1] / part.shape[1], small.shape[0] / part.shape[0]
             move = np.array([[sx / factor, 0, (box.left - x0) * sx], [0, sy / factor, (box.top - y0) * sy]])
-            return cv2.warpAffine(small, move, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                  borderMode=cv2.BORDER_REPLICATE)
-    return cv2.warpAffine(grey, move, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                          borderMode=cv2.BORDER_REPLICATE)
+            return cv2.warpAffine(
+                small, move, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+            )
+    return cv2.warpAffine(
+        grey, move, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def peak(values: np.ndarray, at: int) -> float:
     """How far (-0.5..0.5) the top of a parabola through three values lies from the middle one."""
     if not 0 < at < len(values) - 1:
         return 0.0
-    before, middle, after = (float(v) for v in values[at - 1:at + 2])
+    before, middle, after = (float(v) for v in values[at - 1 : at + 2])
     bend = before - 2 * middle + after
     return 0.0 if bend >= 0 else float(np.clip((before - after) / (2 * bend), -0.5, 0.5))
 

@@ -3,6 +3,7 @@
 The models come with the face_recognition_models package and are loaded at first use, once per process.
 The landmark model was trained on the iBUG 300-W pictures, whose licence excludes commercial use.
 """
+
 import functools
 import warnings
 
@@ -12,7 +13,13 @@ import numpy as np
 from .box import FaceBox
 
 JAW, BROWS, NOSE, EYES, OUTER_LIPS, INNER_LIPS = (
-    slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 60), slice(60, 68))
+    slice(0, 17),
+    slice(17, 27),
+    slice(27, 36),
+    slice(36, 48),
+    slice(48, 60),
+    slice(60, 68),
+)
 CHIN = 8
 CHIP_PX, CHIP_PADDING = 150, 0.25  # of the picture that the encoder sees
 
@@ -21,6 +28,7 @@ CHIP_PX, CHIP_PADDING = 150, 0.25  # of the picture that the encoder sees
 def model(name: str):
     """One of dlib's models: hog, cnn, pose, encoder."""
     import dlib
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import face_recognition_models as files
@@ -51,6 +59,7 @@ def landmarks(frame: np.ndarray, box: FaceBox) -> np.ndarray:
 def shape(grey: np.ndarray, raw: FaceBox):
     """dlib's landmark object for a face in a detector's own box."""
     import dlib
+
     left, top, right, bottom = round(raw.left), round(raw.top), round(raw.right), round(raw.bottom)
     return model("pose")(grey, dlib.rectangle(left, top, right - 1, bottom - 1))
 
@@ -72,6 +81,7 @@ def encode(frame_rgb: np.ndarray, box: FaceBox) -> np.ndarray:
 def chip(frame_rgb: np.ndarray, found) -> np.ndarray:
     """The aligned picture (150, 150, 3) RGB of a face that the encoder looks at. found: dlib's landmark object."""
     import dlib
+
     return dlib.get_face_chip(np.ascontiguousarray(frame_rgb), found, size=CHIP_PX, padding=CHIP_PADDING)
 
 

@@ -1,4 +1,5 @@
 """Who is who: tracklets of different shots become one track when their encodings say that it is one person."""
+
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +10,9 @@ from .landmarks import distances, encode_chip
 from .table import HOWS, How
 from .track import Tracklet
 
-MOST_ENCODINGS = 8     # kept of one person
-WEAK_SCORE = 0.5       # a face that was never surer than this must also convince the CNN detector
-BESIDE = 0.1           # added to the allowed distance when the face also stands where it was lost
+MOST_ENCODINGS = 8  # kept of one person
+WEAK_SCORE = 0.5  # a face that was never surer than this must also convince the CNN detector
+BESIDE = 0.1  # added to the allowed distance when the face also stands where it was lost
 
 
 @dataclass
@@ -82,15 +83,24 @@ def overlap(a: Tracklet, b: Tracklet) -> bool:
 def columns_of(tracklet: Tracklet, track_id: int) -> dict[str, np.ndarray]:
     """Part of a FaceTable, the boxes smoothed."""
     raw = [(b.left, b.top, b.right, b.bottom) for b in tracklet.raw]
-    return {"frame": np.array(tracklet.frames, np.int32), "track": np.full(len(raw), track_id, np.int32),
-            "box": extent.smooth(np.stack(tracklet.extents)).astype(np.float32), "raw": np.array(raw, np.float32),
-            "score": np.array(tracklet.scores, np.float32),
-            "how": np.array([HOWS.index(h) for h in tracklet.hows], np.uint8)}
+    return {
+        "frame": np.array(tracklet.frames, np.int32),
+        "track": np.full(len(raw), track_id, np.int32),
+        "box": extent.smooth(np.stack(tracklet.extents)).astype(np.float32),
+        "raw": np.array(raw, np.float32),
+        "score": np.array(tracklet.scores, np.float32),
+        "how": np.array([HOWS.index(h) for h in tracklet.hows], np.uint8),
+    }
 
 
 def gap_columns(frames, track_id: int) -> dict[str, np.ndarray]:
     """Part of a FaceTable for frames without a face; track_id -1: without any face."""
     n = len(frames)
-    return {"frame": np.array(frames, np.int32).reshape(-1), "track": np.full(n, track_id, np.int32),
-            "box": np.full((n, 4), np.nan, np.float32), "raw": np.full((n, 4), np.nan, np.float32),
-            "score": np.full(n, np.nan, np.float32), "how": np.full(n, HOWS.index(How.GAP), np.uint8)}
+    return {
+        "frame": np.array(frames, np.int32).reshape(-1),
+        "track": np.full(n, track_id, np.int32),
+        "box": np.full((n, 4), np.nan, np.float32),
+        "raw": np.full((n, 4), np.nan, np.float32),
+        "score": np.full(n, np.nan, np.float32),
+        "how": np.full(n, HOWS.index(How.GAP), np.uint8),
+    }

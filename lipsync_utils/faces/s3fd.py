@@ -1,4 +1,5 @@
 """S3FD, the detector of the reference, for whoever has its published weights; on a GPU where there is one."""
+
 import functools
 
 import numpy as np
@@ -8,7 +9,7 @@ from .box import FaceBox
 from .detect import Detection, resized, surroundings
 
 LONGEST_PX = 960  # frames are reduced to this: S3FD sees faces from 16 px on, and costs 0.3 M operations a pixel
-NEAR_PX = 96      # size to which a known face is brought before looking again
+NEAR_PX = 96  # size to which a known face is brought before looking again
 
 
 class S3fdDetector:
@@ -29,6 +30,7 @@ class S3fdDetector:
 
     def run(self, bgr: np.ndarray, factor: float, origin: tuple[int, int]) -> list[Detection]:
         from ..models.s3fd import detect_faces
+
         rows = detect_faces(self.network, resized(bgr, factor), self.min_score)
         rows = rows[(rows[:, 2] - rows[:, 0]) / factor >= self.min_face_px * 0.75]
         return [Detection(FaceBox(*(row[:4] / factor + np.tile(origin, 2)).tolist()), float(row[4])) for row in rows]
@@ -40,5 +42,6 @@ def load(path: str):
     import torch
 
     from .. import checkpoints
+
     network = checkpoints.load(path, "detector").eval()
     return network.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,5 @@
 """FaceTable: every face of every frame of a medium, one row per face."""
+
 import dataclasses
 import enum
 from collections.abc import Iterator, Sequence
@@ -14,9 +15,9 @@ class How(enum.StrEnum):
     """How a row came about."""
 
     DETECTED = "detected"  # the detector fired in this frame
-    TRACKED = "tracked"    # followed from a frame in which it did
-    GAP = "gap"            # the face of a track, or (without a track) any face, is missing in this frame
-    GIVEN = "given"        # came from outside: from_boxes, an imported file
+    TRACKED = "tracked"  # followed from a frame in which it did
+    GAP = "gap"  # the face of a track, or (without a track) any face, is missing in this frame
+    GIVEN = "given"  # came from outside: from_boxes, an imported file
 
 
 HOWS = tuple(How)
@@ -78,9 +79,14 @@ class FaceTable:
         """Row i as a record."""
         gap = bool(np.isnan(self.box[i, 0]))
         raw = None if np.isnan(self.raw[i, 0]) else FaceBox(*self.raw[i].tolist())
-        return FaceRow(int(self.frame[i]), int(self.track[i]) if self.track[i] >= 0 else None,
-                       None if gap else FaceBox(*self.box[i].tolist()), raw,
-                       None if np.isnan(self.score[i]) else float(self.score[i]), HOWS[self.how[i]])
+        return FaceRow(
+            int(self.frame[i]),
+            int(self.track[i]) if self.track[i] >= 0 else None,
+            None if gap else FaceBox(*self.box[i].tolist()),
+            raw,
+            None if np.isnan(self.score[i]) else float(self.score[i]),
+            HOWS[self.how[i]],
+        )
 
     @property
     def seen(self) -> np.ndarray:
@@ -111,8 +117,11 @@ class FaceTable:
     def at(self, frame: int) -> dict[int, FaceBox]:
         """The faces of one frame by track."""
         first, last = np.searchsorted(self.frame, [frame, frame + 1])
-        return {int(self.track[i]): FaceBox(*self.box[i].tolist()) for i in range(first, last)
-                if not np.isnan(self.box[i, 0])}
+        return {
+            int(self.track[i]): FaceBox(*self.box[i].tolist())
+            for i in range(first, last)
+            if not np.isnan(self.box[i, 0])
+        }
 
     def box_of(self, track_id: int, frame: int) -> FaceBox | None:
         """The box of a track in a frame, None where it is not seen."""
@@ -160,11 +169,18 @@ class FaceTable:
         rows += [FaceRow(f, None, None, None, None, How.GAP) for f in range(n_frames) if f not in covered]
         rows.sort(key=lambda r: (r.frame, -1 if r.track_id is None else r.track_id))
         empty = (np.nan,) * 4
-        four = [[dataclasses.astuple(b) if b else empty for b in column]
-                for column in ((r.box for r in rows), (r.raw for r in rows))]
-        return cls(size=(int(size[0]), int(size[1])), n_frames=n_frames, fps=float(fps),
-                   frame=np.array([r.frame for r in rows], np.int32),
-                   track=np.array([-1 if r.track_id is None else r.track_id for r in rows], np.int32),
-                   box=np.array(four[0], np.float32).reshape(-1, 4), raw=np.array(four[1], np.float32).reshape(-1, 4),
-                   score=np.array([np.nan if r.score is None else r.score for r in rows], np.float32),
-                   how=np.array([HOWS.index(r.how) for r in rows], np.uint8))
+        four = [
+            [dataclasses.astuple(b) if b else empty for b in column]
+            for column in ((r.box for r in rows), (r.raw for r in rows))
+        ]
+        return cls(
+            size=(int(size[0]), int(size[1])),
+            n_frames=n_frames,
+            fps=float(fps),
+            frame=np.array([r.frame for r in rows], np.int32),
+            track=np.array([-1 if r.track_id is None else r.track_id for r in rows], np.int32),
+            box=np.array(four[0], np.float32).reshape(-1, 4),
+            raw=np.array(four[1], np.float32).reshape(-1, 4),
+            score=np.array([np.nan if r.score is None else r.score for r in rows], np.float32),
+            how=np.array([HOWS.index(r.how) for r in rows], np.uint8),
+        )

@@ -4,6 +4,7 @@ A shot begins with a search of the whole frame. Every `detect_every` frames the 
 face, every SCAN_EVERY frames at the whole frame. In between a face is followed by its looks, and the drift that shows
 at the next detection is spread over the frames. A face found late is followed back to where it came in.
 """
+
 from collections import deque
 from dataclasses import astuple, dataclass, field
 
@@ -17,11 +18,11 @@ from .follow import SAME_FACE, CutFinder, follow
 from .landmarks import chip, grey_of, shape
 from .table import How
 
-SCAN_EVERY = 25        # frames between two searches of the whole frame within a shot
-WORK_PX = 1920         # frames with a longer side are reduced to it
-RESCUED_GAP = 30       # frames that a face found only by the rescue is followed without being found again
-PULL = 0.35            # of the way that a detection moves the calm box, from which landmarks start
-CHIPS = 3              # pictures kept of a face until it is known who it is
+SCAN_EVERY = 25  # frames between two searches of the whole frame within a shot
+WORK_PX = 1920  # frames with a longer side are reduced to it
+RESCUED_GAP = 30  # frames that a face found only by the rescue is followed without being found again
+PULL = 0.35  # of the way that a detection moves the calm box, from which landmarks start
+CHIPS = 3  # pictures kept of a face until it is known who it is
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Tracklet:
     scores: list[float] = field(default_factory=list)
     hows: list[How] = field(default_factory=list)
     chips: list[np.ndarray] = field(default_factory=list)
-    found_at: int = 0      # last frame of a detection
+    found_at: int = 0  # last frame of a detection
     n_found: int = 0
 
     def add(self, frame: int, raw: FaceBox, extent_: np.ndarray, score: float, how: How) -> None:
@@ -69,8 +70,8 @@ class Tracker:
         self.settings, self.on_shot = settings, on_shot
         self.detector, self.cuts = make_detector(settings), CutFinder()
         self.index = -1
-        self.factor = 1.0                       # from the frame to the working picture
-        self.buffer: deque = deque(maxlen=SCAN_EVERY + 1)   # (index, grey) of this shot
+        self.factor = 1.0  # from the frame to the working picture
+        self.buffer: deque = deque(maxlen=SCAN_EVERY + 1)  # (index, grey) of this shot
         self.bgr: np.ndarray | None = None
         self.active: list[Tracklet] = []
         self.shot: list[Tracklet] = []
@@ -213,6 +214,8 @@ class Tracker:
 def on_picture(box: FaceBox, grey: np.ndarray) -> bool:
     """Whether most of a box lies on the picture."""
     height, width = grey.shape
-    common = iou(np.array(astuple(box)), np.array([max(box.left, 0), max(box.top, 0), min(box.right, width),
-                                                   min(box.bottom, height)]))
+    common = iou(
+        np.array(astuple(box)),
+        np.array([max(box.left, 0), max(box.top, 0), min(box.right, width), min(box.bottom, height)]),
+    )
     return bool(common > 0.6)

@@ -3,6 +3,7 @@
 All shapes live on the 96 x 96 grid of the networks and are scaled to the face's size. Where the mask is zero, the
 frame keeps its own pixels exactly: the upper half of the box always, and everything outside the oval.
 """
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -13,13 +14,13 @@ import numpy as np
 from .boxes import cut
 
 GRID = 96
-MIDDLE = GRID // 2           # the rows from here on are drawn by the network
-CENTRE_XY = (47.5, 75.0)     # of the oval; mouths lie there in a box from forehead to chin, noses above
+MIDDLE = GRID // 2  # the rows from here on are drawn by the network
+CENTRE_XY = (47.5, 75.0)  # of the oval; mouths lie there in a box from forehead to chin, noses above
 RADII_XY = (39.0, 20.0)
-POWER = 2.6                  # between an ellipse (2) and a box
-FEATHER = 0.34               # share of the radius over which the mask fades
-MATCH_SIGMA = 14.0           # how far a colour difference at the seam reaches inwards, in grid pixels
-LARGEST_MATCH = 40.0         # levels; a larger difference is content, not colour
+POWER = 2.6  # between an ellipse (2) and a box
+FEATHER = 0.34  # share of the radius over which the mask fades
+MATCH_SIGMA = 14.0  # how far a colour difference at the seam reaches inwards, in grid pixels
+LARGEST_MATCH = 40.0  # levels; a larger difference is content, not colour
 
 
 @lru_cache(maxsize=1)
@@ -27,7 +28,7 @@ def lower_face_mask() -> np.ndarray:
     """The blending weight on the grid: float32 (96, 96), 1 around the mouth, 0 outside an oval in the lower half."""
     y, x = np.mgrid[:GRID, :GRID].astype(np.float32)
     across, down = np.abs(x - CENTRE_XY[0]) / RADII_XY[0], np.abs(y - CENTRE_XY[1]) / RADII_XY[1]
-    distance = (across ** POWER + down ** POWER) ** (1 / POWER)
+    distance = (across**POWER + down**POWER) ** (1 / POWER)
     mask = smooth_step((1 - distance) / FEATHER)
     mask[:MIDDLE] = 0
     mask.setflags(write=False)
@@ -76,8 +77,13 @@ def nearer_to_own_face(box: np.ndarray, others: np.ndarray) -> np.ndarray | None
     return keep
 
 
-def blend(frame_bgr: np.ndarray, box: np.ndarray, drawn_bgr: np.ndarray, strength: float = 1.0,
-          others: np.ndarray | None = None) -> None:
+def blend(
+    frame_bgr: np.ndarray,
+    box: np.ndarray,
+    drawn_bgr: np.ndarray,
+    strength: float = 1.0,
+    others: np.ndarray | None = None,
+) -> None:
     """Lay a drawn face over a frame, in place.
 
     frame_bgr: (h, w, 3) uint8; box: left, top, right, bottom, may reach over the edge; drawn_bgr: (96, 96, 3) float32
@@ -93,12 +99,12 @@ def blend(frame_bgr: np.ndarray, box: np.ndarray, drawn_bgr: np.ndarray, strengt
     keep = nearer_to_own_face(box, others) if others is not None and len(others) else None
     if keep is not None:
         mask *= keep
-    mask[:(size[1] + 1) // 2] = 0  # enlarging must not reach above the middle
+    mask[: (size[1] + 1) // 2] = 0  # enlarging must not reach above the middle
     mixed = source + mask[..., None] * (drawn - source)
     mixed = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     height, width = frame_bgr.shape[:2]
     rows, columns = slice(max(-top, 0), height - top), slice(max(-left, 0), width - left)
-    frame_bgr[max(top, 0):bottom, max(left, 0):right] = mixed[rows, columns]
+    frame_bgr[max(top, 0) : bottom, max(left, 0) : right] = mixed[rows, columns]
 
 
 def paste_square(frame_bgr: np.ndarray, box: np.ndarray, drawn_bgr: np.ndarray) -> None:

@@ -1,4 +1,5 @@
 """Cutting the face out of a frame, and the reference's way of smoothing boxes over time."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -25,7 +26,7 @@ def smooth_boxes(boxes, window: int = 5) -> np.ndarray:
     smooth = box_array(boxes)
     n = len(smooth)
     for i in range(n):
-        seen = smooth[n - window:] if i + window > n else smooth[i:i + window]
+        seen = smooth[n - window :] if i + window > n else smooth[i : i + window]
         smooth[i] = np.trunc(seen.mean(axis=0))
     return smooth
 

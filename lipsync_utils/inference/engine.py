@@ -3,6 +3,7 @@
 The engine takes what the network is shown as plain arrays and gives plain arrays back, so the rest of the package
 does not care where it runs. It is made once per network and settings and kept.
 """
+
 from __future__ import annotations
 
 import copy
@@ -51,7 +52,7 @@ class Engine:
             part = slice(start, start + self.batch_size)
             mel, faces = network_input(mels[part], faces_bgr[part], self.batch_size)
             out = self.run(mel, faces)
-            drawn[part] = out[:len(mels[part])].transpose(0, 2, 3, 1)
+            drawn[part] = out[: len(mels[part])].transpose(0, 2, 3, 1)
         return drawn
 
 
@@ -79,8 +80,15 @@ def evaluating(generator: torch.nn.Module, no_gradients=torch.inference_mode):
         generator.train(was_training)
 
 
-def make_engine(generator: torch.nn.Module, *, engine: str = "auto", precision: str = "auto", device: str = "auto",
-                batch_size: int = 16, compile_network: bool = False) -> Engine:
+def make_engine(
+    generator: torch.nn.Module,
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    batch_size: int = 16,
+    compile_network: bool = False,
+) -> Engine:
     """The fastest engine for this network on this machine, or the one asked for; made once and kept.
 
     engine: "auto", "openvino" (CPU only) or "torch".  precision: "auto", "float32", "bfloat16", "float16".
@@ -121,8 +129,9 @@ def cpu_engine(generator, precision: str, batch_size: int, must: bool) -> Engine
         raise
     except Exception as error:  # whatever goes wrong in the conversion: torch always works
         if must:
-            raise SettingError(f"engine 'openvino' cannot run this network; use engine='auto' or 'torch' ({error})"
-                               ) from error
+            raise SettingError(
+                f"engine 'openvino' cannot run this network; use engine='auto' or 'torch' ({error})"
+            ) from error
         log.warning("OpenVINO cannot run this network, torch does: %s", str(error).strip().splitlines()[-1][:200])
         return torch_engine(generator, precision, batch_size, f"OpenVINO could not be used: {type(error).__name__}")
 

@@ -1,4 +1,5 @@
 """One call of lip_sync between its preparation and its encoding: what is known, and the frames one by one."""
+
 from __future__ import annotations
 
 import time
@@ -44,7 +45,7 @@ class Job:
     engine: Engine
     settings: InferenceConfig
     watch: Stopwatch
-    order: np.ndarray              # source frame of each output frame
+    order: np.ndarray  # source frame of each output frame
     size: tuple[int, int]
     notes: list[str] = field(default_factory=list)
     exact: Iterator[np.ndarray] | None = None

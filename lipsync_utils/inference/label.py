@@ -1,4 +1,5 @@
 """Saying that a video was made: words in the picture, facts in the file, and a function that reads them back."""
+
 from __future__ import annotations
 
 import json
@@ -31,8 +32,11 @@ class Label:
 
     def metadata(self) -> dict[str, str]:
         """The tags for the container: readable words and the same as JSON."""
-        return {"title": f"{WORDS} video", "description": f"{WORDS}: the mouth was drawn by {self.tool} {self.version}",
-                "comment": json.dumps(asdict(self), sort_keys=True)}
+        return {
+            "title": f"{WORDS} video",
+            "description": f"{WORDS}: the mouth was drawn by {self.tool} {self.version}",
+            "comment": json.dumps(asdict(self), sort_keys=True),
+        }
 
 
 def make_label(media_sha256: str, speech_sha256: dict[int, str]) -> Label:
@@ -66,8 +70,16 @@ def _badge(height: int) -> tuple[np.ndarray, np.ndarray]:
     pad = max(3, round(text_px * 0.4))
     shape = (tall + base + 2 * pad, width + 2 * pad)
     colour = np.zeros((*shape, 3), np.uint8)
-    cv2.putText(colour, WORDS, (pad, pad + tall), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255),
-                max(1, round(scale * 1.6)), cv2.LINE_AA)
+    cv2.putText(
+        colour,
+        WORDS,
+        (pad, pad + tall),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        scale,
+        (255, 255, 255),
+        max(1, round(scale * 1.6)),
+        cv2.LINE_AA,
+    )
     weight = np.maximum(0.55, colour[..., :1] / 255.0).astype(np.float32)
     return colour, weight
 
@@ -83,7 +95,7 @@ def draw_label(frame_bgr: np.ndarray, place: str) -> None:
     top = margin if place.startswith("top") else height - margin - tall
     left = margin if place.endswith("left") else width - margin - wide
     top, left = max(top, 0), max(left, 0)
-    part = frame_bgr[top:top + tall, left:left + wide]
+    part = frame_bgr[top : top + tall, left : left + wide]
     tall, wide = part.shape[:2]
     mixed = part + weight[:tall, :wide] * (colour[:tall, :wide].astype(np.float32) - part)
     part[:] = np.clip(np.rint(mixed), 0, 255)

@@ -1,4 +1,5 @@
 """lip_sync(): a picture or video and speech in, a video out in which the chosen people say it and nobody else moves."""
+
 from __future__ import annotations
 
 import logging
@@ -38,7 +39,7 @@ class LipSyncResult:
     gaps: dict[int, list[tuple[int, int]]]
     faces_from_cache: bool
     engine: str
-    seconds: dict[str, float]      # decode, detect, prepare, network, blend, encode, and total
+    seconds: dict[str, float]  # decode, detect, prepare, network, blend, encode, and total
     notes: tuple[str, ...] = ()
 
     @property
@@ -47,8 +48,17 @@ class LipSyncResult:
         return self.n_frames / self.fps
 
 
-def prepare(media, speech, *, generator, choice=None, settings: InferenceConfig | None = None,
-            faces: FaceTable | None = None, cache_dir: Path | None = None, face_settings=None) -> Job:
+def prepare(
+    media,
+    speech,
+    *,
+    generator,
+    choice=None,
+    settings: InferenceConfig | None = None,
+    faces: FaceTable | None = None,
+    cache_dir: Path | None = None,
+    face_settings=None,
+) -> Job:
     """Read, find faces, check everything that can be wrong, and get the engine ready: all but the drawing.
 
     Arguments as for lip_sync().
@@ -73,13 +83,18 @@ def prepare(media, speech, *, generator, choice=None, settings: InferenceConfig 
         talkers = []
         for track, path in wanted.items():
             boxes = faces.track_boxes(track)
-            boxes = boxes if static is None else boxes[static:static + 1]
+            boxes = boxes if static is None else boxes[static : static + 1]
             talkers.append(make_talker(track, path, boxes, settings))
         if static is not None:
             faces = faces.thinned([static])
-        engine = make_engine(generator, engine=settings.engine, device=settings.device, batch_size=settings.batch_size,
-                             precision="float32" if exact and settings.precision == "auto" else settings.precision,
-                             compile_network=settings.compile)
+        engine = make_engine(
+            generator,
+            engine=settings.engine,
+            device=settings.device,
+            batch_size=settings.batch_size,
+            precision="float32" if exact and settings.precision == "auto" else settings.precision,
+            compile_network=settings.compile,
+        )
         settings = replace(settings, alignment=alignment_for(generator, settings))
         job = Job(source, faces, talkers, engine, settings, watch, np.zeros(0, int), source.size)
         _plan_exact(job) if exact else _plan(job)
@@ -125,8 +140,10 @@ def _plan(job: Job) -> None:
             raise FaceError(f"the face of track {talker.track_id} is not in the frame asked for; choose another frame")
         side = float(np.median(boxes[:, 2] - boxes[:, 0]))
         if side < settings.min_face_px:
-            raise FaceError(f"the chosen face is {side:.0f} px wide, at least {settings.min_face_px} px are needed: "
-                            "use a larger picture, or cut out and enlarge the part with the face")
+            raise FaceError(
+                f"the chosen face is {side:.0f} px wide, at least {settings.min_face_px} px are needed: "
+                "use a larger picture, or cut out and enlarge the part with the face"
+            )
         lay_out(talker, job.order, n_spoken, fps, settings)
         if talker.spoken_share == 0:
             job.notes.append(f"{talker.speech.name}: no speech is heard in it, the mouth stays closed; check its level")
@@ -144,17 +161,29 @@ def _plan(job: Job) -> None:
 def _plan_exact(job: Job) -> None:
     talker = job.talkers[0]
     if talker.mel.shape[1] < 16:
-        raise SettingError(f"{talker.speech.name}: {talker.duration_s:.2f} s of speech are too short for the published "
-                           "code (0.19 s at least); use paste='blend', which pads it")
+        raise SettingError(
+            f"{talker.speech.name}: {talker.duration_s:.2f} s of speech are too short for the published "
+            "code (0.19 s at least); use paste='blend', which pads it"
+        )
     job.size = prepared_size(job.source, job.settings)
     count, job.exact = reference_frames(job.source, talker.mel, job.table, talker.track_id, job.engine, job.settings)
     job.order = np.arange(count) % (1 if job.source.still else job.table.n_frames)
     lay_out(talker, job.order, count, job.source.fps, job.settings)
 
 
-def lip_sync(media, speech, output, *, generator, choice=None, settings: InferenceConfig | None = None,
-             faces: FaceTable | None = None, cache_dir: Path | None = None, face_settings=None,
-             on_progress: Callable[[int, int], None] | None = None) -> LipSyncResult:
+def lip_sync(
+    media,
+    speech,
+    output,
+    *,
+    generator,
+    choice=None,
+    settings: InferenceConfig | None = None,
+    faces: FaceTable | None = None,
+    cache_dir: Path | None = None,
+    face_settings=None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> LipSyncResult:
     """Make the chosen people in a picture or video say something; nobody else moves.
 
     media: picture or video.  speech: a sound file (or video with sound), or {track_id: path} for several people.
@@ -168,8 +197,16 @@ def lip_sync(media, speech, output, *, generator, choice=None, settings: Inferen
     if output.suffix.lower() != ".mp4":
         raise SettingError(f"output {output.name!r}: the result is an mp4; give a name that ends in .mp4")
     begun = time.perf_counter()
-    job = prepare(media, speech, generator=generator, choice=choice, settings=settings, faces=faces,
-                  cache_dir=cache_dir, face_settings=face_settings)
+    job = prepare(
+        media,
+        speech,
+        generator=generator,
+        choice=choice,
+        settings=settings,
+        faces=faces,
+        cache_dir=cache_dir,
+        face_settings=face_settings,
+    )
     files = [media, *(t.speech for t in job.talkers)]
     if output.exists() and any(f.exists() and output.samefile(f) for f in files):
         raise SettingError(f"output {output.name!r} is one of the inputs: give another name")
@@ -179,11 +216,17 @@ def lip_sync(media, speech, output, *, generator, choice=None, settings: Inferen
     _encode(job, output, label, on_progress)
     seconds = {**job.watch.seconds, "total": time.perf_counter() - begun}
     return LipSyncResult(
-        output=output, n_frames=job.n_frames, fps=job.source.fps, size=(job.size[0] // 2 * 2, job.size[1] // 2 * 2),
+        output=output,
+        n_frames=job.n_frames,
+        fps=job.source.fps,
+        size=(job.size[0] // 2 * 2, job.size[1] // 2 * 2),
         drawn_frames={t.track_id: int(t.drawn.sum()) for t in job.talkers},
         gaps={t.track_id: t.gaps for t in job.talkers},
-        faces_from_cache=job.table.from_cache, engine=f"{job.engine.name}: {job.engine.why}",
-        seconds={name: round(s, 3) for name, s in seconds.items()}, notes=tuple(job.notes))
+        faces_from_cache=job.table.from_cache,
+        engine=f"{job.engine.name}: {job.engine.why}",
+        seconds={name: round(s, 3) for name, s in seconds.items()},
+        notes=tuple(job.notes),
+    )
 
 
 def _encode(job: Job, output: Path, label, on_progress) -> None:
@@ -200,8 +243,16 @@ def _encode(job: Job, output: Path, label, on_progress) -> None:
         mix = mixing.__enter__()
     try:
         bar = progress(total=job.n_frames, desc="lip-sync", unit="frame") if on_progress is None else None
-        with VideoWriter(output, fps=fps, size=job.size, sound=mix.samples, sample_rate_hz=mix.rate_hz,
-                         crf=settings.crf, metadata=label.metadata(), audio_bit_rate=mix.bit_rate) as writer:
+        with VideoWriter(
+            output,
+            fps=fps,
+            size=job.size,
+            sound=mix.samples,
+            sample_rate_hz=mix.rate_hz,
+            crf=settings.crf,
+            metadata=label.metadata(),
+            audio_bit_rate=mix.bit_rate,
+        ) as writer:
             for number, frame in enumerate(job.frames(), 1):
                 with watch("encode"):
                     draw_label(frame, settings.label)

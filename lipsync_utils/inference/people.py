@@ -1,4 +1,5 @@
 """Who is in the picture, and which of them is meant: by number, order, place or likeness."""
+
 from __future__ import annotations
 
 import re
@@ -66,8 +67,10 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
         return at_place(table, *place)
     if Path(text).is_file() and media is not None:
         return like_picture(table, media, Path(text))
-    raise FaceError(f"person {text!r} is not known: use a number from 1 to {len(people)}, one of {', '.join(WORDS)}, "
-                    "a place such as '310,120', or the path of a picture of the person")
+    raise FaceError(
+        f"person {text!r} is not known: use a number from 1 to {len(people)}, one of {', '.join(WORDS)}, "
+        "a place such as '310,120', or the path of a picture of the person"
+    )
 
 
 def _are(people: list[Person]) -> str:
@@ -111,6 +114,8 @@ def like_picture(table: FaceTable, media: Path, reference: Path, tolerance: floa
         distances[person.track_id] = float(np.linalg.norm(encode(image[..., ::-1], person.box) - wanted))
     best = min(distances, key=distances.get)
     if distances[best] > tolerance:
-        raise FaceError(f"{reference.name}: nobody here looks like that (nearest distance {distances[best]:.2f}, "
-                        f"{tolerance} at most); choose by number instead")
+        raise FaceError(
+            f"{reference.name}: nobody here looks like that (nearest distance {distances[best]:.2f}, "
+            f"{tolerance} at most); choose by number instead"
+        )
     return best

@@ -1,4 +1,5 @@
 """One frame before the run: the chosen mouths at their widest, to see whether it will look right."""
+
 from __future__ import annotations
 
 import cv2
@@ -27,14 +28,16 @@ def preview(job: Job, source_frame: int | None = None) -> np.ndarray:
         if np.isnan(talker.boxes[source_frame, 0]):
             continue
         box = np.rint(talker.boxes[source_frame]).astype(np.int64)
-        starts = [frame_window_start(i, job.settings.alignment, job.source.fps)
-                  for i in range(max(1, round(talker.duration_s * job.source.fps)))]
+        starts = [
+            frame_window_start(i, job.settings.alignment, job.source.fps)
+            for i in range(max(1, round(talker.duration_s * job.source.fps)))
+        ]
         windows = np.stack([mel_window(talker.mel, s) for s in starts[:: max(1, len(starts) // 400)]])
         loudest = np.argsort(-windows.mean(axis=(1, 2)))[:CANDIDATES]
         silent = np.full((1, N_MELS, MEL_STEP), -MEL_LIMIT, np.float32)
         mels = np.concatenate([silent, windows[loudest]])
         drawn = job.engine.draw(mels, np.repeat(face_input(original, box)[None], len(mels), axis=0))
-        moved = np.abs(drawn[1:, MIDDLE + 8:, 24:72] - drawn[:1, MIDDLE + 8:, 24:72]).mean(axis=(1, 2, 3))
+        moved = np.abs(drawn[1:, MIDDLE + 8 :, 24:72] - drawn[:1, MIDDLE + 8 :, 24:72]).mean(axis=(1, 2, 3))
         others = [b for track, b in boxes_in(job.table, source_frame).items() if track != talker.track_id]
         blend(frame, box, drawn[1 + int(np.argmax(moved))], 1.0, np.array(others).reshape(-1, 4))
     return frame

@@ -4,6 +4,7 @@ Frames and mels are paired as the published code does it: the list of mel window
 longer speech starts the video again, a box is padded, then smoothed over the frames that are used, and the drawn face
 covers the whole box. Source: reference facts, section 7.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def prepared_frame(frame_bgr: np.ndarray, settings: InferenceConfig) -> np.ndarr
         frame_bgr = cv2.rotate(frame_bgr, cv2.ROTATE_90_CLOCKWISE)
     top, bottom, left, right = settings.crop_px
     height, width = frame_bgr.shape[:2]
-    frame_bgr = frame_bgr[top:height if bottom == -1 else bottom, left:width if right == -1 else right]
+    frame_bgr = frame_bgr[top : height if bottom == -1 else bottom, left : width if right == -1 else right]
     if not frame_bgr.size:
         raise SettingError(f"crop_px {settings.crop_px} (top, bottom, left, right) leaves nothing of {width}x{height}")
     return np.ascontiguousarray(frame_bgr)
@@ -45,8 +46,9 @@ def prepared_size(source: Source, settings: InferenceConfig) -> tuple[int, int]:
     return shape[1], shape[0]
 
 
-def reference_boxes(table: FaceTable, track_id: int, count: int, size: tuple[int, int],
-                    settings: InferenceConfig) -> np.ndarray:
+def reference_boxes(
+    table: FaceTable, track_id: int, count: int, size: tuple[int, int], settings: InferenceConfig
+) -> np.ndarray:
     """The boxes of the first `count` frames: int64 (count, 4) left, top, right, bottom; all -1 where there is no face.
 
     table: boxes in the prepared frames (its size says so), or in the source's frames, where they are moved along.
@@ -65,15 +67,23 @@ def reference_boxes(table: FaceTable, track_id: int, count: int, size: tuple[int
     top, bottom, left, right = settings.pads_px
     width, height = size
     padded = np.trunc(boxes[seen]).astype(np.int64) + np.array([-left, -top, right, bottom])
-    padded = np.stack([np.maximum(padded[:, 0], 0), np.maximum(padded[:, 1], 0),
-                       np.minimum(padded[:, 2], width), np.minimum(padded[:, 3], height)], axis=1)
+    padded = np.stack(
+        [
+            np.maximum(padded[:, 0], 0),
+            np.maximum(padded[:, 1], 0),
+            np.minimum(padded[:, 2], width),
+            np.minimum(padded[:, 3], height),
+        ],
+        axis=1,
+    )
     result = np.full((len(boxes), 4), -1, np.int64)
     result[seen] = smooth_boxes(padded) if settings.smooth_boxes else padded
     return result
 
 
-def reference_frames(source: Source, mel: np.ndarray, table: FaceTable | None, track_id: int, engine: Engine,
-                     settings: InferenceConfig) -> tuple[int, Iterator[np.ndarray]]:
+def reference_frames(
+    source: Source, mel: np.ndarray, table: FaceTable | None, track_id: int, engine: Engine, settings: InferenceConfig
+) -> tuple[int, Iterator[np.ndarray]]:
     """How many frames the published code would write, and these frames one by one, uint8 (h, w, 3) BGR.
 
     mel: float32 (80, n), n >= 16.  table: the faces; None where settings.box_px says where the face is.
@@ -103,7 +113,7 @@ def _drawn(waiting: list, mel: np.ndarray, engine: Engine) -> list[np.ndarray]:
     """Draw and paste one batch; a frame without the face stays as it is."""
     drawn = [(frame, box, start) for frame, box, start in waiting if box[0] >= 0]
     if drawn:
-        faces = np.stack([cv2.resize(frame[b[1]:b[3], b[0]:b[2]], (GRID, GRID)) for frame, b, _ in drawn])
+        faces = np.stack([cv2.resize(frame[b[1] : b[3], b[0] : b[2]], (GRID, GRID)) for frame, b, _ in drawn])
         mels = np.stack([mel_window(mel, start) for _, _, start in drawn])
         for (frame, box, _), face in zip(drawn, engine.draw(mels, faces)):
             paste_square(frame, box, face)

@@ -1,4 +1,5 @@
 """The sound of the result: every speech, and the video's own sound underneath where wanted, at the quality given."""
+
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -48,19 +49,24 @@ def mixed(voices: list[Voice], duration_s: float, folder: Path):
         muted = f",volume=0:enable='lt(t,{voice.from_s:.6f})'" if voice.from_s > 0 else ""
         gain = f",volume={voice.gain_db}dB" if voice.gain_db else ""
         layout = "stereo" if channels == 2 else "mono"
-        steps.append(f"[{number}:a:0]aresample={rate_hz}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts="
-                     f"{layout}{gain}{muted}[v{number}]")
+        steps.append(
+            f"[{number}:a:0]aresample={rate_hz}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts="
+            f"{layout}{gain}{muted}[v{number}]"
+        )
     if len(voices) > 1:
         names = "".join(f"[v{n}]" for n in range(len(voices)))
-        steps.append(f"{names}amix=inputs={len(voices)}:duration=longest:normalize=0,"
-                     "alimiter=limit=0.97:level=false:attack=2:release=50[all]")
+        steps.append(
+            f"{names}amix=inputs={len(voices)}:duration=longest:normalize=0,"
+            "alimiter=limit=0.97:level=false:attack=2:release=50[all]"
+        )
     last = "all" if len(voices) > 1 else "v0"
     steps.append(f"[{last}]apad,atrim=end={duration_s:.6f}[out]")
     with TemporaryDirectory(prefix=".part-sound-", dir=folder) as place:
         raw = Path(place) / "mix.f32"
         inputs = [a for v in voices for a in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(v.path))]
-        ffmpeg(["-v", "error", *inputs, "-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le",
-                file_url(raw)])
+        ffmpeg(
+            ["-v", "error", *inputs, "-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le", file_url(raw)]
+        )
         samples = np.memmap(raw, np.float32, "r").reshape(-1, channels)
         yield Mix(samples, rate_hz, (96_000 if rate_hz >= 32000 else 64_000) * channels)
         del samples

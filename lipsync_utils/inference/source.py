@@ -1,4 +1,5 @@
 """The frames of a picture or a video in any order that the timeline asks for, without holding the video in memory."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator

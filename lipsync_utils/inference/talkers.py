@@ -1,4 +1,5 @@
 """Who says what: from the caller's words to a mel, a box and a strength for every frame of the result."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -22,10 +23,10 @@ class Talker:
     track_id: int
     speech: Path
     duration_s: float
-    boxes: np.ndarray                  # (n_source, 4) float32 left, top, right, bottom; NaN where the face is not seen
-    mel: np.ndarray                    # (80, n) float32
-    spoken_share: float                # of the speech that is not silence
-    drawn: np.ndarray | None = None    # (n_output,) bool: frames whose mouth is drawn
+    boxes: np.ndarray  # (n_source, 4) float32 left, top, right, bottom; NaN where the face is not seen
+    mel: np.ndarray  # (80, n) float32
+    spoken_share: float  # of the speech that is not silence
+    drawn: np.ndarray | None = None  # (n_output,) bool: frames whose mouth is drawn
     strength: np.ndarray | None = None  # (n_output,) float32: how far it is blended in
     gaps: list[tuple[int, int]] = field(default_factory=list)  # first and last frame of the result without the face
 
@@ -37,8 +38,10 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
     """
     people = people_in(table)
     if not people:
-        raise FaceError(f"{Path(media).name}: no face was found; use a picture or video in which a face looks towards "
-                        "the camera, well lit, and at least 40 px wide")
+        raise FaceError(
+            f"{Path(media).name}: no face was found; use a picture or video in which a face looks towards "
+            "the camera, well lit, and at least 40 px wide"
+        )
     known = {p.track_id for p in people}
     if isinstance(speech, dict):
         wanted = {track_number(track): Path(path) for track, path in speech.items()}
@@ -47,19 +50,25 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
         if speech is None and not any(chosen.values()):
             raise SettingError("no speech was given: a sound file, or one for each person as {track_id: path}")
         if not chosen and len(people) > 1:
-            raise FaceError(f"there are {len(people)} people in {Path(media).name}: choose who speaks, for example "
-                            "with choice=FaceChoice.of(media, person='left') or speech={track_id: path}; "
-                            f"the tracks are {sorted(known)}")
+            raise FaceError(
+                f"there are {len(people)} people in {Path(media).name}: choose who speaks, for example "
+                "with choice=FaceChoice.of(media, person='left') or speech={track_id: path}; "
+                f"the tracks are {sorted(known)}"
+            )
         chosen = chosen or {people[0].track_id: None}
         mute = [track for track, own in chosen.items() if not (own or speech)]
         if mute:
-            raise SettingError(f"track {', '.join(map(str, mute))} was chosen and has nothing to say: give speech for "
-                               "all who are chosen, or choose fewer")
+            raise SettingError(
+                f"track {', '.join(map(str, mute))} was chosen and has nothing to say: give speech for "
+                "all who are chosen, or choose fewer"
+            )
         wanted = {track: Path(own or speech) for track, own in chosen.items()}
     unknown = sorted(set(wanted) - known)
     if unknown:
-        raise FaceError(f"no person with track id {', '.join(map(str, unknown))} in {Path(media).name}; "
-                        f"the tracks are {sorted(known)}")
+        raise FaceError(
+            f"no person with track id {', '.join(map(str, unknown))} in {Path(media).name}; "
+            f"the tracks are {sorted(known)}"
+        )
     if not wanted:
         raise SettingError("nobody was chosen to speak: choose at least one person")
     return wanted
@@ -70,8 +79,10 @@ def track_number(key) -> int:
     try:
         return int(key)
     except (TypeError, ValueError):
-        raise SettingError(f"speech={{{key!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, "
-                           f"person={key!r}) finds the track of a person") from None
+        raise SettingError(
+            f"speech={{{key!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, "
+            f"person={key!r}) finds the track of a person"
+        ) from None
 
 
 def make_talker(track_id: int, speech: Path, boxes: np.ndarray, settings: InferenceConfig) -> Talker:

@@ -1,4 +1,5 @@
 """Which frame of the source is shown when: speech and picture seldom have the same length."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ LONGER = ("ping-pong", "loop", "hold", "cut")
 SHORTER = ("stop", "continue")
 
 
-def output_frames(n_source: int, speech_s: float, fps: float, longer: str = "ping-pong", shorter: str = "stop",
-                  still: bool = False) -> int:
+def output_frames(
+    n_source: int, speech_s: float, fps: float, longer: str = "ping-pong", shorter: str = "stop", still: bool = False
+) -> int:
     """How many frames the result has: the speech, to the nearest frame, unless a rule says otherwise.
 
     longer: "cut" ends a longer speech with the video.  shorter: "continue" shows the rest of the video.

@@ -1,18 +1,19 @@
 """When is somebody speaking? A plain measure of loudness over the noise: enough to close a mouth in a pause."""
+
 from __future__ import annotations
 
 import numpy as np
 
 from ..audio import SAMPLE_RATE_HZ
 
-STEP_S = 0.01            # one value each 10 ms
+STEP_S = 0.01  # one value each 10 ms
 WINDOW_S = 0.025
-FLOOR_DBFS = -55.0       # quieter than this is never speech
-OVER_NOISE_DB = 9.0      # speech is so much louder than the quietest tenth
-UNDER_PEAK_DB = 35.0     # and no more than this below the loudest
-SHORTEST_S = 0.05        # a shorter burst is a click
-BRIDGE_S = 0.20          # a shorter pause is part of the word
-MARGIN_S = 0.08          # the mouth opens before the sound and closes after it
+FLOOR_DBFS = -55.0  # quieter than this is never speech
+OVER_NOISE_DB = 9.0  # speech is so much louder than the quietest tenth
+UNDER_PEAK_DB = 35.0  # and no more than this below the loudest
+SHORTEST_S = 0.05  # a shorter burst is a click
+BRIDGE_S = 0.20  # a shorter pause is part of the word
+MARGIN_S = 0.08  # the mouth opens before the sound and closes after it
 
 
 def loudness_dbfs(wav: np.ndarray) -> np.ndarray:
@@ -42,7 +43,7 @@ def speaking(wav: np.ndarray) -> np.ndarray:
     loud = _drop_runs(loud, True, round(SHORTEST_S / STEP_S))
     loud = ~_drop_runs(~loud, True, round(BRIDGE_S / STEP_S), inner=True)
     margin = round(MARGIN_S / STEP_S)
-    wide = np.convolve(loud, np.ones(2 * margin + 1), mode="full")[margin:margin + len(loud)]
+    wide = np.convolve(loud, np.ones(2 * margin + 1), mode="full")[margin : margin + len(loud)]
     return wide > 0.5
 
 

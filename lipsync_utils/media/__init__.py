@@ -7,11 +7,26 @@ VideoWriter              h264 and AAC in mp4, constant rate, sound and picture o
 ffmpeg(arguments)        the program itself, its words in our error
 extract_sound(path)      the sound of a video as 16 kHz mono WAV, on the picture's clock
 """
+
 from .pictures import is_picture, read_picture, write_picture
 from .probe import MediaInfo, picture_end_s, probe
 from .reader import Frame, VideoReader, frames, frames_at
 from .tools import extract_sound, ffmpeg, ffmpeg_program
 from .writer import VideoWriter
 
-__all__ = ["Frame", "MediaInfo", "VideoReader", "VideoWriter", "extract_sound", "ffmpeg", "ffmpeg_program", "frames",
-           "frames_at", "is_picture", "picture_end_s", "probe", "read_picture", "write_picture"]
+__all__ = [
+    "Frame",
+    "MediaInfo",
+    "VideoReader",
+    "VideoWriter",
+    "extract_sound",
+    "ffmpeg",
+    "ffmpeg_program",
+    "frames",
+    "frames_at",
+    "is_picture",
+    "picture_end_s",
+    "probe",
+    "read_picture",
+    "write_picture",
+]

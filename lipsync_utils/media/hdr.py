@@ -3,6 +3,7 @@
 Sources: SMPTE ST 2084 (PQ), ARIB STD-B67 / ITU-R BT.2100 (HLG), BT.2087 (BT.2020 to BT.709 primaries). White of the
 normal range is 203 cd/m2 (BT.2408).
 """
+
 import atexit
 import os
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 WHITE_NITS, PEAK_NITS = 203.0, 1000.0  # peak: of the display that HLG is meant for
-KNEE = 0.5                             # of white, in light
+KNEE = 0.5  # of white, in light
 TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
 GRID = 33
 

@@ -1,4 +1,5 @@
 """Picture files: upright, three channels, of a size that can be worked with."""
+
 import logging
 from pathlib import Path
 

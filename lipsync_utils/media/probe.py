@@ -1,4 +1,5 @@
 """What a media file is, asked once: a typed record instead of ffprobe's text."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from ..errors import MediaError
 from .tools import open_media
 
 HDR_TRANSFERS = {16: "pq", 18: "hlg"}  # of colour: ITU-T H.273, 16 = SMPTE ST 2084, 18 = ARIB STD-B67
-VFR_PACKETS = 400                      # looked at to tell a variable frame rate
+VFR_PACKETS = 400  # looked at to tell a variable frame rate
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,16 @@ class MediaInfo:
     duration_s: float
     width_px: int | None
     height_px: int | None
-    fps: float | None              # average
+    fps: float | None  # average
     variable_rate: bool
-    rotation_deg: int              # clockwise, what a player does: 0, 90, 180 or 270
+    rotation_deg: int  # clockwise, what a player does: 0, 90, 180 or 270
     video_codec: str | None
     pixel_format: str | None
-    hdr: str | None                # "pq" or "hlg": high dynamic range
+    hdr: str | None  # "pq" or "hlg": high dynamic range
     audio_codec: str | None
     audio_hz: int | None
     audio_channels: int | None
-    is_picture: bool               # a picture file: one frame, no duration
+    is_picture: bool  # a picture file: one frame, no duration
 
     @property
     def has_picture(self) -> bool:
@@ -81,8 +82,9 @@ def first_frame(container, stream, path: Path) -> av.VideoFrame:
         for frame in container.decode(stream):
             return frame
     except av.error.FFmpegError as error:
-        raise MediaError(f"{path}: its picture cannot be decoded ({error.strerror}); export it as JPEG, PNG or mp4"
-                         ) from error
+        raise MediaError(
+            f"{path}: its picture cannot be decoded ({error.strerror}); export it as JPEG, PNG or mp4"
+        ) from error
     raise MediaError(f"{path}: has a picture track without a single picture; export or download it again")
 
 
@@ -108,8 +110,9 @@ def probe(path: Path) -> MediaInfo:
         audio = audio_stream(container)
         if video is None and audio is None:
             raise MediaError(f"{path}: has neither picture nor sound; give a video, picture or sound file")
-        picture = video is not None and audio is None and any(
-            word in container.format.name for word in ("image2", "_pipe"))
+        picture = (
+            video is not None and audio is None and any(word in container.format.name for word in ("image2", "_pipe"))
+        )
         duration = (container.duration or 0) / av.time_base
         width = height = fps = None
         rotation, variable, hdr = 0, False, None
@@ -123,13 +126,21 @@ def probe(path: Path) -> MediaInfo:
                 container.seek(0)
                 variable = has_variable_rate(container, video)
         return MediaInfo(
-            path=path, duration_s=0.0 if picture else duration, width_px=width, height_px=height, fps=fps,
-            variable_rate=variable, rotation_deg=rotation, is_picture=picture, hdr=hdr,
+            path=path,
+            duration_s=0.0 if picture else duration,
+            width_px=width,
+            height_px=height,
+            fps=fps,
+            variable_rate=variable,
+            rotation_deg=rotation,
+            is_picture=picture,
+            hdr=hdr,
             video_codec=video.codec_context.name if video is not None else None,
             pixel_format=video.codec_context.pix_fmt if video is not None else None,
             audio_codec=audio.codec_context.name if audio is not None else None,
             audio_hz=audio.sample_rate or None if audio is not None else None,
-            audio_channels=audio.channels if audio is not None else None)
+            audio_channels=audio.channels if audio is not None else None,
+        )
 
 
 def picture_end_s(path: Path) -> float:

@@ -1,4 +1,5 @@
 """The pictures of a video, streamed: decoded on all cores, turned upright, cropped, tone-mapped, one at a time."""
+
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -67,8 +68,10 @@ class VideoReader:
             return 0, 0, width, height
         left, top, right, bottom = (int(v) for v in crop)
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise SettingError(f"{self.path.name}: the crop {left},{top},{right},{bottom} (left,top,right,bottom) is "
-                               f"not inside the picture of {width}x{height} pixels")
+            raise SettingError(
+                f"{self.path.name}: the crop {left},{top},{right},{bottom} (left,top,right,bottom) is "
+                f"not inside the picture of {width}x{height} pixels"
+            )
         return left, top, right, bottom
 
     def decoded(self, start_s: float = 0.0) -> Iterator[tuple[float, av.VideoFrame]]:
@@ -123,8 +126,11 @@ class VideoReader:
         transfer = HDR_TRANSFERS.get(int(frame.color_trc))
         if transfer:
             table = str(lut_file(transfer)).replace("\\", "/").replace(":", "\\:")
-            steps += ["scale=in_color_matrix=bt2020:flags=accurate_rnd", "format=gbrp12",
-                      f"lut3d=file={table}:interp=tetrahedral"]
+            steps += [
+                "scale=in_color_matrix=bt2020:flags=accurate_rnd",
+                "format=gbrp12",
+                f"lut3d=file={table}:interp=tetrahedral",
+            ]
         width, height = self.info.size
         if aspect != 1:
             steps += [f"scale={width}:{height}", "setsar=1"]
@@ -142,8 +148,9 @@ class VideoReader:
 
     def _build(self, frame: av.VideoFrame, steps: list[str]) -> av.filter.Graph:
         graph = av.filter.Graph()
-        last = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format,
-                                time_base=self.stream.time_base)
+        last = graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=self.stream.time_base
+        )
         for step in steps:
             name, _, arguments = step.partition("=")
             node = graph.add(name, arguments or None)
@@ -154,8 +161,15 @@ class VideoReader:
         return graph
 
 
-def frames(path: Path, *, start_s: float = 0.0, end_s: float | None = None, every: int = 1, crop=None,
-           size: tuple[int, int] | None = None) -> Iterator[Frame]:
+def frames(
+    path: Path,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    every: int = 1,
+    crop=None,
+    size: tuple[int, int] | None = None,
+) -> Iterator[Frame]:
     """Yield the frames of a video in order, upright, one at a time in memory.
 
     start_s, end_s: only frames that begin in [start_s, end_s).  every: only each n-th of them (the others are decoded
@@ -172,8 +186,9 @@ def frames(path: Path, *, start_s: float = 0.0, end_s: float | None = None, ever
                 yield Frame(first + number, time_s, reader.to_bgr(frame))
 
 
-def frames_at(path: Path, times_s: Iterable[float], *, crop=None,
-              size: tuple[int, int] | None = None) -> Iterator[Frame]:
+def frames_at(
+    path: Path, times_s: Iterable[float], *, crop=None, size: tuple[int, int] | None = None
+) -> Iterator[Frame]:
     """Yield the frame that is nearest to each time (ascending), seeking over long gaps. One Frame per time.
 
     Frame.index counts the times. Times past the end give the last frame. Raises MediaError where there is no picture.

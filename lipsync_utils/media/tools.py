@@ -1,4 +1,5 @@
 """The ffmpeg program and the opening of media files: every way to fail ends in a MediaError with advice."""
+
 import os
 import subprocess
 from pathlib import Path
@@ -66,8 +67,10 @@ def open_media(path: Path) -> av.container.InputContainer:
         return av.open(file_url(path), metadata_errors="ignore", options={"protocol_whitelist": ONLY_FILES})
     except (av.error.FFmpegError, ValueError) as error:
         words = getattr(error, "strerror", None) or error
-        raise MediaError(f"{path}: not a video, picture or sound file, or one that is cut off or damaged ({words}); "
-                         "open it in a player, then export or download it again") from error
+        raise MediaError(
+            f"{path}: not a video, picture or sound file, or one that is cut off or damaged ({words}); "
+            "open it in a player, then export or download it again"
+        ) from error
 
 
 def extract_sound(path: Path, output: Path, sample_rate_hz: int = 16000) -> Path:
@@ -81,7 +84,27 @@ def extract_sound(path: Path, output: Path, sample_rate_hz: int = 16000) -> Path
         if not container.streams.audio:
             raise MediaError(f"{path}: has no sound; give a video with speech in it")
     with atomic_file(output) as temporary:
-        ffmpeg(["-v", "error", "-protocol_whitelist", ONLY_FILES, "-i", file_url(path), "-map", "0:a:0", "-vn",
-                "-ac", "1", "-af", "aresample=async=1:first_pts=0", "-ar", str(sample_rate_hz), "-c:a", "pcm_s16le",
-                "-bitexact", file_url(temporary)])
+        ffmpeg(
+            [
+                "-v",
+                "error",
+                "-protocol_whitelist",
+                ONLY_FILES,
+                "-i",
+                file_url(path),
+                "-map",
+                "0:a:0",
+                "-vn",
+                "-ac",
+                "1",
+                "-af",
+                "aresample=async=1:first_pts=0",
+                "-ar",
+                str(sample_rate_hz),
+                "-c:a",
+                "pcm_s16le",
+                "-bitexact",
+                file_url(temporary),
+            ]
+        )
     return Path(output)

@@ -1,4 +1,5 @@
 """Writing mp4: h264 and AAC, constant rate, playable everywhere, complete or not there at all."""
+
 import contextlib
 import logging
 from fractions import Fraction
@@ -14,11 +15,11 @@ from .tools import file_url
 log = logging.getLogger(__name__)
 
 BT709, LIMITED_RANGE = 1, 1  # ITU-T H.273 code points
-EXACT_BICUBIC = 4 | 0x40000   # of libswscale: SWS_BICUBIC | SWS_ACCURATE_RND; without it pictures come a level too dark
+EXACT_BICUBIC = 4 | 0x40000  # of libswscale: SWS_BICUBIC | SWS_ACCURATE_RND; without it pictures come a level too dark
 # x264's look-ahead gives flat blocks now and then another quantiser for the same pictures, even on one thread (seen in
 # one clip of fifty with the build inside PyAV 18): the pictures stay equal, the bytes do not.
 NO_LOOKAHEAD = "mbtree=0:rc-lookahead=0:scenecut=0:bframes=0:weightp=0"
-AAC_BLOCK = 1024             # samples
+AAC_BLOCK = 1024  # samples
 
 
 class VideoWriter:
@@ -30,9 +31,21 @@ class VideoWriter:
     repeatable: equal pictures give equal bytes, in a somewhat larger file; for stages that promise equal files.
     """
 
-    def __init__(self, path: Path, *, fps: float = 25.0, size: tuple[int, int], sound: np.ndarray | None = None,
-                 sample_rate_hz: int = 16000, crf: int = 18, speed: str = "veryfast", metadata: dict | None = None,
-                 threads: int = 0, repeatable: bool = False, audio_bit_rate: int = 96_000):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float = 25.0,
+        size: tuple[int, int],
+        sound: np.ndarray | None = None,
+        sample_rate_hz: int = 16000,
+        crf: int = 18,
+        speed: str = "veryfast",
+        metadata: dict | None = None,
+        threads: int = 0,
+        repeatable: bool = False,
+        audio_bit_rate: int = 96_000,
+    ):
         self.path, self.fps = Path(path), Fraction(fps).limit_denominator(1001)
         self.width, self.height = size[0] // 2 * 2, size[1] // 2 * 2
         if self.width < 2 or self.height < 2 or self.fps <= 0:
@@ -47,8 +60,9 @@ class VideoWriter:
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_file(self.path))
-            self._container = stack.enter_context(av.open(file_url(temporary), "w", format="mp4",
-                                                          options={"movflags": "+faststart"}))
+            self._container = stack.enter_context(
+                av.open(file_url(temporary), "w", format="mp4", options={"movflags": "+faststart"})
+            )
             self._container.metadata.update({k: str(v) for k, v in self.metadata.items()})
             self._video = self._add_video()
             self._audio = None if self._sound is None else self._add_audio()
@@ -87,11 +101,14 @@ class VideoWriter:
         """Append one picture: uint8 (height, width, 3) BGR of the size given before."""
         height, width = image_bgr.shape[:2]
         if not (0 <= height - self.height <= 1 and 0 <= width - self.width <= 1 and image_bgr.dtype == np.uint8):
-            raise MediaError(f"{self.path.name}: a frame of {width}x{height} {image_bgr.dtype} in a video of "
-                             f"{self.width}x{self.height} uint8")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image_bgr[:self.height, :self.width]), format="bgr24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE,
-                               interpolation=EXACT_BICUBIC)
+            raise MediaError(
+                f"{self.path.name}: a frame of {width}x{height} {image_bgr.dtype} in a video of "
+                f"{self.width}x{self.height} uint8"
+            )
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image_bgr[: self.height, : self.width]), format="bgr24")
+        frame = frame.reformat(
+            format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE, interpolation=EXACT_BICUBIC
+        )
         frame.colorspace = frame.color_primaries = frame.color_trc = BT709
         self.write_frame(frame)
 
@@ -115,7 +132,7 @@ class VideoWriter:
         if self._audio is None:
             return
         while self._heard < until:
-            block = self._sound[:, self._heard:min(self._heard + AAC_BLOCK, until)]
+            block = self._sound[:, self._heard : min(self._heard + AAC_BLOCK, until)]
             missing = min(AAC_BLOCK, until - self._heard) - block.shape[1]
             block = np.ascontiguousarray(np.pad(np.clip(block, -1, 1), ((0, 0), (0, missing))))
             frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._audio.layout.name)

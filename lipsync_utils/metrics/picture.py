@@ -33,8 +33,17 @@ def ssim(generated, truth) -> float:
     from skimage.metrics import structural_similarity
 
     generated, truth = _same_shape(generated, truth)
-    return float(structural_similarity(generated, truth, channel_axis=-1, data_range=255, gaussian_weights=True,
-                                       sigma=1.5, use_sample_covariance=False))  # fmt: skip
+    return float(
+        structural_similarity(
+            generated,
+            truth,
+            channel_axis=-1,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
 
 
 def mouth_region(face) -> np.ndarray:

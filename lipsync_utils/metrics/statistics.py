@@ -54,8 +54,9 @@ def bootstrap(values, videos, *, samples: int = 10_000, level: float = 0.95, see
     return Interval(float(mean), float(low), float(high), n)
 
 
-def paired_difference(ours, theirs, videos, *, samples: int = 10_000, level: float = 0.95,
-                      seed: int = 1) -> PairedDifference:  # fmt: skip
+def paired_difference(
+    ours, theirs, videos, *, samples: int = 10_000, level: float = 0.95, seed: int = 1
+) -> PairedDifference:
     """Compare two models on the same clips: mean difference, interval over videos, two-sided p.
 
     ours, theirs: (n,), clip by clip; a clip that is NaN in one is left out of both.  p is that of the test that flips

@@ -86,9 +86,11 @@ def at_25_fps(path: Path, folder: Path) -> Path:
 def track_runs(table, min_frames: int = MIN_FRAMES, min_side_px: float = MIN_SIDE_PX) -> list[TrackRun]:
     """Cut the tracks of a FaceTable where the face is away for over a second or jumps; drop short and small runs."""
     return [
-        run for track in table.track_ids for run, n_seen in split_track(track, table.track_boxes(track))
+        run
+        for track in table.track_ids
+        for run, n_seen in split_track(track, table.track_boxes(track))
         if n_seen > min_frames and _sides(run.boxes).mean() > min_side_px
-    ]  # fmt: skip
+    ]
 
 
 def split_track(track_id: int, boxes) -> list[tuple[TrackRun, int]]:
@@ -97,9 +99,10 @@ def split_track(track_id: int, boxes) -> list[tuple[TrackRun, int]]:
     if not len(frames):
         return []
     jumps = [
-        k for k in range(1, len(frames))
+        k
+        for k in range(1, len(frames))
         if frames[k] - frames[k - 1] > MAX_GAP_FRAMES or _iou(boxes[frames[k - 1]], boxes[frames[k]]) <= MIN_IOU
-    ]  # fmt: skip
+    ]
     runs = []
     for seen in np.split(frames, jumps):
         every = np.arange(seen[0], seen[-1] + 1)

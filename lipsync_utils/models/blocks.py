@@ -74,12 +74,17 @@ def audio_encoder(width, last_repeats):
     """Make the mel tower: (B, 1, 80, 16) -> (B, 512 * width, 1, 1).  last_repeats: residual blocks at 256 channels."""
     c32, c64, c128, c256, c512 = (channels(c, width) for c in (32, 64, 128, 256, 512))
     return nn.Sequential(
-        Conv(1, c32), *residuals(c32, 2),
-        Conv(c32, c64, stride=(3, 1)), *residuals(c64, 2),
-        Conv(c64, c128, stride=3), *residuals(c128, 2),
-        Conv(c128, c256, stride=(3, 2)), *residuals(c256, last_repeats),
-        Conv(c256, c512, padding=0), Conv(c512, c512, kernel=1, padding=0),
-    )  # fmt: skip
+        Conv(1, c32),
+        *residuals(c32, 2),
+        Conv(c32, c64, stride=(3, 1)),
+        *residuals(c64, 2),
+        Conv(c64, c128, stride=3),
+        *residuals(c128, 2),
+        Conv(c128, c256, stride=(3, 2)),
+        *residuals(c256, last_repeats),
+        Conv(c256, c512, padding=0),
+        Conv(c512, c512, kernel=1, padding=0),
+    )
 
 
 def merge_time(x):

@@ -27,15 +27,17 @@ class VisualQualityDiscriminator(nn.Module):
             pad = kernel // 2
             return nn.Sequential(Plain(n_in, n_out, kernel, stride, pad), Plain(n_out, n_out, kernel, 1, pad))
 
-        self.face_encoder_blocks = nn.ModuleList([
-            nn.Sequential(Plain(3, c32, 7, padding=3)),  # 48 x 96
-            pair(c32, c64, 5, (1, 2)),  # 48 x 48
-            pair(c64, c128, 5, 2),  # 24
-            pair(c128, c256, 5, 2),  # 12
-            pair(c256, c512, 3, 2),  # 6
-            pair(c512, c512, 3, 2),  # 3
-            nn.Sequential(Plain(c512, c512, 3, padding=0), Plain(c512, c512, 1, padding=0)),  # 1
-        ])  # fmt: skip
+        self.face_encoder_blocks = nn.ModuleList(
+            [
+                nn.Sequential(Plain(3, c32, 7, padding=3)),  # 48 x 96
+                pair(c32, c64, 5, (1, 2)),  # 48 x 48
+                pair(c64, c128, 5, 2),  # 24
+                pair(c128, c256, 5, 2),  # 12
+                pair(c256, c512, 3, 2),  # 6
+                pair(c512, c512, 3, 2),  # 3
+                nn.Sequential(Plain(c512, c512, 3, padding=0), Plain(c512, c512, 1, padding=0)),  # 1
+            ]
+        )
         self.binary_pred = nn.Sequential(nn.Conv2d(c512, 1, kernel_size=1), nn.Sigmoid())
 
     def forward(self, faces):

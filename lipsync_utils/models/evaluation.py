@@ -32,19 +32,29 @@ class EvaluationSyncNet(nn.Module):
             return nn.Sequential(nn.Linear(c512, c512), nn.BatchNorm1d(c512), nn.ReLU(), nn.Linear(c512, c1024))
 
         self.netcnnaud = nn.Sequential(
-            *flat(1, c64), nn.Identity(),  # 13 x 20
-            *flat(c64, c192), nn.MaxPool2d(3, (1, 2)),  # 11 x 9
-            *flat(c192, c384), *flat(c384, c256), *flat(c256, c256), nn.MaxPool2d(3, 2),  # 5 x 4
+            *flat(1, c64),
+            nn.Identity(),  # 13 x 20
+            *flat(c64, c192),
+            nn.MaxPool2d(3, (1, 2)),  # 11 x 9
+            *flat(c192, c384),
+            *flat(c384, c256),
+            *flat(c256, c256),
+            nn.MaxPool2d(3, 2),  # 5 x 4
             *flat(c256, c512, kernel=(5, 4), padding=0),  # 1 x 1
-        )  # fmt: skip
+        )
         self.netfcaud = head()
         self.netfclip = head()
         self.netcnnlip = nn.Sequential(
-            *deep(3, c96, (5, 7, 7), (1, 2, 2), 0), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),  # 109, 54
-            *deep(c96, c256, (1, 5, 5), (1, 2, 2)), nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),  # 26, 13
-            *deep(c256, c256), *deep(c256, c256), *deep(c256, c256), nn.MaxPool3d((1, 3, 3), (1, 2, 2)),  # 6
+            *deep(3, c96, (5, 7, 7), (1, 2, 2), 0),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2)),  # 109, 54
+            *deep(c96, c256, (1, 5, 5), (1, 2, 2)),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),  # 26, 13
+            *deep(c256, c256),
+            *deep(c256, c256),
+            *deep(c256, c256),
+            nn.MaxPool3d((1, 3, 3), (1, 2, 2)),  # 6
             *deep(c256, c512, (1, 6, 6), padding=0),  # 1
-        )  # fmt: skip
+        )
 
     def embed_audio(self, mfcc):
         """Embed (B, 1, 13, 20) MFCC columns (0.2 s) as (B, 1024)."""

@@ -24,12 +24,18 @@ class SyncNet(nn.Module):
         c32, c64, c128, c256, c512 = (channels(c, width) for c in (32, 64, 128, 256, 512))
         self.face_encoder = nn.Sequential(
             Conv(15, c32, kernel=7, padding=3),  # 48 x 96
-            Conv(c32, c64, kernel=5, stride=(1, 2)), *residuals(c64, 2),  # 46 x 47
-            Conv(c64, c128, stride=2), *residuals(c128, 3),  # 23 x 24
-            Conv(c128, c256, stride=2), *residuals(c256, 2),  # 12 x 12
-            Conv(c256, c512, stride=2), *residuals(c512, 2),  # 6 x 6
-            Conv(c512, c512, stride=2), Conv(c512, c512, padding=0), Conv(c512, c512, kernel=1, padding=0),  # 3, 1, 1
-        )  # fmt: skip
+            Conv(c32, c64, kernel=5, stride=(1, 2)),
+            *residuals(c64, 2),  # 46 x 47
+            Conv(c64, c128, stride=2),
+            *residuals(c128, 3),  # 23 x 24
+            Conv(c128, c256, stride=2),
+            *residuals(c256, 2),  # 12 x 12
+            Conv(c256, c512, stride=2),
+            *residuals(c512, 2),  # 6 x 6
+            Conv(c512, c512, stride=2),
+            Conv(c512, c512, padding=0),
+            Conv(c512, c512, kernel=1, padding=0),  # 3, 1, 1
+        )
         self.audio_encoder = audio_encoder(width, last_repeats=2)
 
     def embed_audio(self, mel):

@@ -38,25 +38,29 @@ class Wav2Lip(nn.Module):
         def up(n_in, n_skip, n_out, repeats=2, stride=2):
             return nn.Sequential(Up(n_in + n_skip, n_out, stride), *residuals(n_out, repeats))
 
-        self.face_encoder_blocks = nn.ModuleList([
-            nn.Sequential(Conv(6, c16, kernel=7, padding=3)),  # 96
-            down(c16, c32, 2),  # 48
-            down(c32, c64, 3),  # 24
-            down(c64, c128, 2),  # 12
-            down(c128, c256, 2),  # 6
-            down(c256, c512, 1),  # 3
-            nn.Sequential(Conv(c512, c512, padding=0), Conv(c512, c512, kernel=1, padding=0)),  # 1
-        ])  # fmt: skip
+        self.face_encoder_blocks = nn.ModuleList(
+            [
+                nn.Sequential(Conv(6, c16, kernel=7, padding=3)),  # 96
+                down(c16, c32, 2),  # 48
+                down(c32, c64, 3),  # 24
+                down(c64, c128, 2),  # 12
+                down(c128, c256, 2),  # 6
+                down(c256, c512, 1),  # 3
+                nn.Sequential(Conv(c512, c512, padding=0), Conv(c512, c512, kernel=1, padding=0)),  # 1
+            ]
+        )
         self.audio_encoder = audio_encoder(width, last_repeats=1)
-        self.face_decoder_blocks = nn.ModuleList([
-            nn.Sequential(Conv(c512, c512, kernel=1, padding=0)),  # 1
-            up(c512, c512, c512, repeats=1, stride=1),  # 3
-            up(c512, c512, c512),  # 6
-            up(c512, c256, c384),  # 12
-            up(c384, c128, c256),  # 24
-            up(c256, c64, c128),  # 48
-            up(c128, c32, c64),  # 96
-        ])  # fmt: skip
+        self.face_decoder_blocks = nn.ModuleList(
+            [
+                nn.Sequential(Conv(c512, c512, kernel=1, padding=0)),  # 1
+                up(c512, c512, c512, repeats=1, stride=1),  # 3
+                up(c512, c512, c512),  # 6
+                up(c512, c256, c384),  # 12
+                up(c384, c128, c256),  # 24
+                up(c256, c64, c128),  # 48
+                up(c128, c32, c64),  # 96
+            ]
+        )
         self.output_block = nn.Sequential(Conv(c64 + c16, c32), nn.Conv2d(c32, 3, kernel_size=1), nn.Sigmoid())
 
     def forward(self, mel, faces):

@@ -2,6 +2,7 @@
 
 Importing this imports no widget; FacePicker and App do when they are first named.
 """
+
 from .choice import Candidate, FaceChoice
 from .session import Limits, Session
 
@@ -11,8 +12,10 @@ __all__ = ["App", "Candidate", "FaceChoice", "FacePicker", "Limits", "Session"]
 def __getattr__(name: str):
     if name == "FacePicker":
         from .view import FacePicker
+
         return FacePicker
     if name == "App":
         from .app import App
+
         return App
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

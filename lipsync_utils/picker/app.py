@@ -1,4 +1,5 @@
 """The web app: the picker with a heading, limits from the environment, and files that go away with the visit."""
+
 from __future__ import annotations
 
 import atexit
@@ -20,9 +21,11 @@ def limits_from_environment() -> Limits:
     """LIPSYNC_APP_UPLOAD_MB, LIPSYNC_APP_SECONDS and LIPSYNC_APP_PARALLEL, which serve.py sets."""
     known = Limits()
     try:
-        return Limits(float(os.environ.get("LIPSYNC_APP_UPLOAD_MB", known.upload_mb)),
-                      float(os.environ.get("LIPSYNC_APP_SECONDS", known.seconds)),
-                      int(os.environ.get("LIPSYNC_APP_PARALLEL", known.parallel)))
+        return Limits(
+            float(os.environ.get("LIPSYNC_APP_UPLOAD_MB", known.upload_mb)),
+            float(os.environ.get("LIPSYNC_APP_SECONDS", known.seconds)),
+            int(os.environ.get("LIPSYNC_APP_PARALLEL", known.parallel)),
+        )
     except ValueError as error:
         raise SettingError(f"a LIPSYNC_APP_... variable is not a number: {error}") from error
 

@@ -1,4 +1,5 @@
 """FaceChoice: who was found, who was chosen, and what each of them says. Plain data, no widgets; JSON in and out."""
+
 from __future__ import annotations
 
 import base64
@@ -45,16 +46,28 @@ class FaceChoice:
     speech: dict[int, Path | None] = field(default_factory=dict)  # chosen tracks, in the order of choosing
 
     @classmethod
-    def of(cls, media, *, person: int | str | None = None, reference=None, speech=None, choice=None,
-           faces: FaceTable | None = None, cache_dir: Path | None = None) -> FaceChoice:
+    def of(
+        cls,
+        media,
+        *,
+        person: int | str | None = None,
+        reference=None,
+        speech=None,
+        choice=None,
+        faces: FaceTable | None = None,
+        cache_dir: Path | None = None,
+    ) -> FaceChoice:
         """Find everybody in a picture or video, and choose as told; without being told, nobody is chosen.
 
         person: a number from left to right, "left", "middle", "right", "largest" or a place "x,y".  reference: a
         picture of the person.  choice: a JSON file that save() wrote.  speech: what the chosen person says.  faces: a
         FaceTable from elsewhere.  Raises FaceError where that person is not there, or the file is of other content.
         """
-        given = [name for name, value in (("person", person), ("reference", reference), ("choice", choice))
-                 if value not in (None, "")]
+        given = [
+            name
+            for name, value in (("person", person), ("reference", reference), ("choice", choice))
+            if value not in (None, "")
+        ]
         if len(given) > 1:
             raise SettingError(f"choose in one way: {' and '.join(given)} were given")
         media = Path(media)
@@ -102,8 +115,10 @@ class FaceChoice:
         Raises FaceError for other content, or where a chosen person is not found again.
         """
         if content_hash(Path(media)) != self.media_sha256:
-            raise FaceError(f"the choice was made in {self.media_name!r}, and {Path(media).name!r} has other content: "
-                            "choose again in this file, or give the file that the choice belongs to")
+            raise FaceError(
+                f"the choice was made in {self.media_name!r}, and {Path(media).name!r} has other content: "
+                "choose again in this file, or give the file that the choice belongs to"
+            )
         return {self._found_again(table, t): speech for t, speech in self.speech.items()}
 
     def _found_again(self, table: FaceTable, track_id: int) -> int:
@@ -118,12 +133,32 @@ class FaceChoice:
         """Write as JSON; speech beside or below the file is noted relative to it. Returns the path."""
         path = Path(path)
         chosen = [{"track_id": t, "speech": _relative(s, path.parent)} for t, s in self.speech.items()]
-        people = [{"number": p.number, "track_id": p.track_id, "frame": p.frame, "frames_seen": p.frames_seen,
-                   "box": asdict(p.box), "thumbnail_jpeg": base64.b64encode(p.thumbnail_jpeg).decode()}
-                  for p in self.people]
-        write_json(path, {"format": FORMAT, "media": {"name": self.media_name, "sha256": self.media_sha256,
-                          "size": list(self.size), "n_frames": self.n_frames, "fps": self.fps},
-                          "people": people, "chosen": chosen})
+        people = [
+            {
+                "number": p.number,
+                "track_id": p.track_id,
+                "frame": p.frame,
+                "frames_seen": p.frames_seen,
+                "box": asdict(p.box),
+                "thumbnail_jpeg": base64.b64encode(p.thumbnail_jpeg).decode(),
+            }
+            for p in self.people
+        ]
+        write_json(
+            path,
+            {
+                "format": FORMAT,
+                "media": {
+                    "name": self.media_name,
+                    "sha256": self.media_sha256,
+                    "size": list(self.size),
+                    "n_frames": self.n_frames,
+                    "fps": self.fps,
+                },
+                "people": people,
+                "chosen": chosen,
+            },
+        )
         return path
 
     @classmethod
@@ -135,10 +170,25 @@ class FaceChoice:
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r} is not {FORMAT}")
             media = data["media"]
-            people = [Candidate(int(p["number"]), int(p["track_id"]), int(p["frame"]), FaceBox(**p["box"]),
-                                int(p["frames_seen"]), base64.b64decode(p["thumbnail_jpeg"])) for p in data["people"]]
-            made = cls(str(media["name"]), str(media["sha256"]), tuple(media["size"]), int(media["n_frames"]),
-                       float(media["fps"]), people)
+            people = [
+                Candidate(
+                    int(p["number"]),
+                    int(p["track_id"]),
+                    int(p["frame"]),
+                    FaceBox(**p["box"]),
+                    int(p["frames_seen"]),
+                    base64.b64decode(p["thumbnail_jpeg"]),
+                )
+                for p in data["people"]
+            ]
+            made = cls(
+                str(media["name"]),
+                str(media["sha256"]),
+                tuple(media["size"]),
+                int(media["n_frames"]),
+                float(media["fps"]),
+                people,
+            )
             for row in data["chosen"]:
                 made.pick(int(row["track_id"]), path.parent / row["speech"] if row["speech"] else None)
         except OSError as error:
@@ -159,8 +209,10 @@ def _candidates(media: Path, table: FaceTable) -> list[Candidate]:
     """Everybody with a small picture, read in one pass over the medium."""
     people = sorted(people_in(table), key=lambda p: p.frame)
     pictures = Source(media).pictures([p.frame for p in people])
-    made = [Candidate(p.number, p.track_id, p.frame, p.box, p.frames_seen, thumbnail(image, p.box))
-            for p, image in zip(people, pictures)]
+    made = [
+        Candidate(p.number, p.track_id, p.frame, p.box, p.frames_seen, thumbnail(image, p.box))
+        for p, image in zip(people, pictures)
+    ]
     return sorted(made, key=lambda c: c.number)
 
 

@@ -1,4 +1,5 @@
 """The widgets that FacePicker is made of: upload, picture with faces, finished video. They decide nothing."""
+
 from __future__ import annotations
 
 import os

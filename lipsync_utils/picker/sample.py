@@ -1,4 +1,5 @@
 """What notebook 08 works on where the reader brings nothing: a group picture, a group video, two voices."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from .. import talkshow
 from ..media import extract_sound
 
 SIZE = (640, 480)
-SENTENCES = {"nl": ("Bij laag water wandelen we over het wad.", "De avond begint met een kop warme thee."),
-             "en": ("My neighbour keeps bees on the roof.", "We open the window when the rain is over.")}
+SENTENCES = {
+    "nl": ("Bij laag water wandelen we over het wad.", "De avond begint met een kop warme thee."),
+    "en": ("My neighbour keeps bees on the roof.", "We open the window when the rain is over."),
+}
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,8 @@ class Material:
 
     picture: Path
     video: Path
-    portrait: Path               # of the person in the middle
-    speech: tuple[Path, ...]     # from left to right, each in that person's voice
+    portrait: Path  # of the person in the middle
+    speech: tuple[Path, ...]  # from left to right, each in that person's voice
     true: tuple[Path, ...]
 
 

@@ -2,6 +2,7 @@
 
 Listens on localhost only. To let others in, put it behind a proxy that asks for a login; the README says how.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -14,10 +15,14 @@ from .parts import FAST
 from .session import Limits
 
 SOCKET_BYTES = 16 << 20  # the largest message of the browser; uploads come in pieces of 1 MiB
-EXTENSIONS = ("@voila-dashboards/widgets-manager8", "@voila-dashboards/widgets-manager7",
-              "@jupyter-widgets/jupyterlab-manager", "anywidget")  # others, made for JupyterLab, fail in this page
+EXTENSIONS = (
+    "@voila-dashboards/widgets-manager8",
+    "@voila-dashboards/widgets-manager7",
+    "@jupyter-widgets/jupyterlab-manager",
+    "anywidget",
+)  # others, made for JupyterLab, fail in this page
 SHARE = Path(__file__).parent / "share"  # holds the page's template
-IDLE_S = 1800            # a visit without a sign of life ends after this
+IDLE_S = 1800  # a visit without a sign of life ends after this
 
 
 def options(arguments: list[str]) -> argparse.Namespace:
@@ -38,14 +43,19 @@ def options(arguments: list[str]) -> argparse.Namespace:
 def voila_arguments(chosen: argparse.Namespace, notebook: Path) -> list[str]:
     """The same for Voila: no source code shown, no rate limit on results, visits that end."""
     return [
-        str(notebook), f"--Voila.ip={chosen.ip}", f"--port={chosen.port}", f"--base_url={chosen.base_url}",
+        str(notebook),
+        f"--Voila.ip={chosen.ip}",
+        f"--port={chosen.port}",
+        f"--base_url={chosen.base_url}",
         *([] if chosen.browser else ["--no-browser"]),
         "--template=lipsync",
         *(f"--VoilaConfiguration.extension_allowlist={name}" for name in EXTENSIONS),
         "--ZMQChannelsWebsocketConnection.limit_rate=False",
-        "--VoilaConfiguration.strip_sources=True", "--VoilaConfiguration.show_tracebacks=False",
+        "--VoilaConfiguration.strip_sources=True",
+        "--VoilaConfiguration.show_tracebacks=False",
         "--VoilaConfiguration.file_denylist=.*",  # nothing of the disk is served as a file
-        f"--MappingKernelManager.cull_idle_timeout={IDLE_S}", "--MappingKernelManager.cull_interval=60",
+        f"--MappingKernelManager.cull_idle_timeout={IDLE_S}",
+        "--MappingKernelManager.cull_interval=60",
         "--MappingKernelManager.cull_connected=False",
     ]
 
@@ -55,8 +65,14 @@ def main(arguments: list[str] | None = None) -> None:
     from voila.app import Voila
 
     chosen = options(sys.argv[1:] if arguments is None else arguments)
-    os.environ.update({FAST: "1", "LIPSYNC_APP_UPLOAD_MB": str(chosen.max_upload_mb),
-                       "LIPSYNC_APP_SECONDS": str(chosen.max_seconds), "LIPSYNC_APP_PARALLEL": str(chosen.parallel)})
+    os.environ.update(
+        {
+            FAST: "1",
+            "LIPSYNC_APP_UPLOAD_MB": str(chosen.max_upload_mb),
+            "LIPSYNC_APP_SECONDS": str(chosen.max_seconds),
+            "LIPSYNC_APP_PARALLEL": str(chosen.parallel),
+        }
+    )
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")]))
     if chosen.generator:
         os.environ["LIPSYNC_GENERATOR"] = str(Path(chosen.generator).resolve())

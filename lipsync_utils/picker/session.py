@@ -1,4 +1,5 @@
 """One person's visit: their files, what was found in them, what they chose, the result. No widgets."""
+
 from __future__ import annotations
 
 import logging
@@ -40,8 +41,8 @@ class Limits:
     """What one visitor may ask for."""
 
     upload_mb: float = 100.0
-    seconds: float = 120.0       # of video and of speech
-    parallel: int = 2            # runs at the same time on this machine
+    seconds: float = 120.0  # of video and of speech
+    parallel: int = 2  # runs at the same time on this machine
 
     def check_length(self, path: Path, name: str, what: str) -> None:
         """Raise MediaError for a file that is too long or not what it should be."""
@@ -96,8 +97,10 @@ class Session:
             self.limits.check_length(path, name, "media")
             faces = find_faces(path, None, self.cache_dir)
             if not faces.track_ids:
-                raise FaceError(f"{name}: no face was found; use a picture in which a face looks towards the camera, "
-                                f"well lit, and at least {self.settings.min_face_px} px wide")
+                raise FaceError(
+                    f"{name}: no face was found; use a picture in which a face looks towards the camera, "
+                    f"well lit, and at least {self.settings.min_face_px} px wide"
+                )
             choice = FaceChoice.of(path, faces=faces)
         choice.media_name = name
         self.media, self.faces, self.choice, self.result = path, faces, choice, None
@@ -164,8 +167,12 @@ class Session:
         job = prepare(self.media, speech, generator=self.load_generator(), settings=self.settings, faces=self.faces)
         return preview(job, frame)
 
-    def run(self, on_progress: Callable[[int, int], None], on_wait: Callable[[], None] = lambda: None,
-            output: Path | None = None) -> LipSyncResult:
+    def run(
+        self,
+        on_progress: Callable[[int, int], None],
+        on_wait: Callable[[], None] = lambda: None,
+        output: Path | None = None,
+    ) -> LipSyncResult:
         """Make the video; waits for its turn where others are at work. Raises Cancelled when cancel() was called."""
         speech = self._ready()
         self.cancelled.clear()
@@ -177,8 +184,15 @@ class Session:
 
         with turn(self.limits.parallel, on_wait, self.cancelled):
             output = output or self.folder / f"{uuid.uuid4().hex}.mp4"
-            self.result = lip_sync(self.media, speech, output, generator=self.load_generator(), settings=self.settings,
-                                   faces=self.faces, on_progress=step)
+            self.result = lip_sync(
+                self.media,
+                speech,
+                output,
+                generator=self.load_generator(),
+                settings=self.settings,
+                faces=self.faces,
+                on_progress=step,
+            )
         return self.result
 
     def cancel(self) -> None:
@@ -194,8 +208,10 @@ class Session:
 @contextmanager
 def turn(parallel: int, on_wait: Callable[[], None], cancelled: threading.Event):
     """Hold one of `parallel` places on this machine, across processes; waits for one where all are taken."""
-    places = [filelock.FileLock(Path(tempfile.gettempdir()) / f"lipsync-place-{_user()}-{n}.lock", thread_local=False)
-              for n in range(max(1, parallel))]
+    places = [
+        filelock.FileLock(Path(tempfile.gettempdir()) / f"lipsync-place-{_user()}-{n}.lock", thread_local=False)
+        for n in range(max(1, parallel))
+    ]
     told = False
     while True:
         for place in places:

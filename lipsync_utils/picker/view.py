@@ -1,4 +1,5 @@
 """FacePicker: see everybody in a picture or video, press a face, give speech, get the video. State lives in Session."""
+
 from __future__ import annotations
 
 import html
@@ -34,8 +35,18 @@ class FacePicker(widgets.VBox):
     stage.press(2), preview_button.click(), run_button.click(), then wait().
     """
 
-    def __init__(self, media=None, speech=None, *, generator, choice: FaceChoice | str | Path | None = None,
-                 settings=None, limits: Limits | None = None, cache_dir: Path | None = None, output=None):
+    def __init__(
+        self,
+        media=None,
+        speech=None,
+        *,
+        generator,
+        choice: FaceChoice | str | Path | None = None,
+        settings=None,
+        limits: Limits | None = None,
+        cache_dir: Path | None = None,
+        output=None,
+    ):
         more = {"settings": settings} if settings else {}
         self.session = Session(generator, limits=limits or Limits(), cache_dir=cache_dir, **more)
         self.speech, self.output = Path(speech) if speech else None, output
@@ -60,35 +71,54 @@ class FacePicker(widgets.VBox):
 
     def _build(self, with_upload: bool) -> None:
         limit = self.session.limits
-        self.media_upload = Upload(self.session.new_file, self.open_media, accept=MEDIA_TYPES, label="Picture or video",
-                                   limit_bytes=int(limit.upload_mb * 1e6),
-                                   state=f"At most {megabytes(limit.upload_mb * 1e6)} and {limit.seconds:.0f} s.")
+        self.media_upload = Upload(
+            self.session.new_file,
+            self.open_media,
+            accept=MEDIA_TYPES,
+            label="Picture or video",
+            limit_bytes=int(limit.upload_mb * 1e6),
+            state=f"At most {megabytes(limit.upload_mb * 1e6)} and {limit.seconds:.0f} s.",
+        )
         self.stage = Stage(self._press, self._show_frame)
         self.speeches = widgets.VBox([], layout=WIDE)
         self.alert = widgets.HTML("", layout=WIDE)
-        self.preview_button = widgets.Button(description="Preview one frame", disabled=True,
-                                             tooltip="Draw the chosen mouths at their widest in this frame")
-        self.run_button = widgets.Button(description="Make the video", button_style="primary",
-                                         disabled=True, tooltip="Make the chosen people speak")
+        self.preview_button = widgets.Button(
+            description="Preview one frame",
+            disabled=True,
+            tooltip="Draw the chosen mouths at their widest in this frame",
+        )
+        self.run_button = widgets.Button(
+            description="Make the video", button_style="primary", disabled=True, tooltip="Make the chosen people speak"
+        )
         self.cancel_button = widgets.Button(description="Cancel", disabled=True, tooltip="Stop the run")
         self.bar = widgets.IntProgress(0, 0, 1)
         self.bar.layout.width, self.bar.layout.max_width, self.bar.layout.visibility = "100%", "960px", "hidden"
         self.result_view = Result()
-        actions = widgets.Box([self.preview_button, self.run_button, self.cancel_button],
-                              layout=widgets.Layout(flex_flow="row wrap", width="100%", max_width="960px"))
+        actions = widgets.Box(
+            [self.preview_button, self.run_button, self.cancel_button],
+            layout=widgets.Layout(flex_flow="row wrap", width="100%", max_width="960px"),
+        )
         for button in (self.preview_button, self.run_button, self.cancel_button):
             button.layout.width, button.layout.height, button.layout.min_height = "auto", "40px", "40px"
         self.preview_button.on_click(lambda _: self._start(self._preview))
         self.run_button.on_click(lambda _: self._start(self._run))
         self.cancel_button.on_click(lambda _: self.session.cancel())
         self._rows: dict[int, Upload] = {}
-        self._parts = [*([self.media_upload] if with_upload else []), self.stage, self.speeches, actions, self.alert,
-                       self.bar, self.result_view]
+        self._parts = [
+            *([self.media_upload] if with_upload else []),
+            self.stage,
+            self.speeches,
+            actions,
+            self.alert,
+            self.bar,
+            self.result_view,
+        ]
 
     # What happens
 
     def open_media(self, path: Path, name: str | None = None, wait: bool = False) -> None:
         """Take a picture or video and show everybody in it. wait: come back when that is done."""
+
         def work() -> None:
             self.media_upload.state = f"{name or path.name}: looking for faces"
             try:
@@ -104,6 +134,7 @@ class FacePicker(widgets.VBox):
                     self.session.take_speech(track, self.speech)
             self._rows.clear()
             self._show_frame(self._fullest_frame())
+
         self._start(work)
         if wait:
             self.wait()
@@ -138,6 +169,7 @@ class FacePicker(widgets.VBox):
                 self._rows[track].state = f"{name} was not taken."
                 raise
             self._show_choice()
+
         self._start(work)
 
     def _preview(self) -> None:
@@ -165,8 +197,10 @@ class FacePicker(widgets.VBox):
         finally:
             self.bar.layout.visibility = "hidden"
             self.cancel_button.disabled = True
-        words = [f"{result.duration_s:.1f} s made in {result.seconds['total']:.1f} s. It is labelled as AI-generated.",
-                 *map(self.session.in_visitors_words, result.notes)]
+        words = [
+            f"{result.duration_s:.1f} s made in {result.seconds['total']:.1f} s. It is labelled as AI-generated.",
+            *map(self.session.in_visitors_words, result.notes),
+        ]
         self._say(" ".join(words))
         name = safe_name(Path(self.choice.media_name).stem) + "_lipsync.mp4"
         self.result_view.show(result.output, name, "The video is ready.")
@@ -202,9 +236,17 @@ class FacePicker(widgets.VBox):
         for track, box in sorted(self.session.faces.at(frame).items(), key=lambda item: numbers[item[0]]):
             left, top = max(box.left, 0), max(box.top, 0)
             right, bottom = min(box.right, width), min(box.bottom, height)
-            faces.append({"track": track, "number": numbers[track], "chosen": track in choice.speech,
-                          "left": 100 * left / width, "top": 100 * top / height,
-                          "width": 100 * (right - left) / width, "height": 100 * (bottom - top) / height})
+            faces.append(
+                {
+                    "track": track,
+                    "number": numbers[track],
+                    "chosen": track in choice.speech,
+                    "left": 100 * left / width,
+                    "top": 100 * top / height,
+                    "width": 100 * (right - left) / width,
+                    "height": 100 * (bottom - top) / height,
+                }
+            )
         with self.stage.hold_sync():
             self.stage.faces, self.stage.message = faces, self._words(numbers, {f["track"] for f in faces})
         self._show_rows(numbers)
@@ -224,9 +266,13 @@ class FacePicker(widgets.VBox):
     def _show_rows(self, numbers: dict[int, int]) -> None:
         for track, speech in self.choice.speech.items():
             if track not in self._rows:
-                self._rows[track] = Upload(self.session.new_file, partial(self._take_speech, track),
-                                           accept=SPEECH_TYPES, label=f"Speech of person {numbers[track]}",
-                                           limit_bytes=int(self.session.limits.upload_mb * 1e6))
+                self._rows[track] = Upload(
+                    self.session.new_file,
+                    partial(self._take_speech, track),
+                    accept=SPEECH_TYPES,
+                    label=f"Speech of person {numbers[track]}",
+                    limit_bytes=int(self.session.limits.upload_mb * 1e6),
+                )
             row = self._rows[track]
             row.state = f"Says: {self.session.name_of(speech)}" if speech else "A sound file, or a video with speech."
         self.speeches.children = [self._rows[t] for t in self.choice.speech]
@@ -265,8 +311,10 @@ class FacePicker(widgets.VBox):
             self._say(self.session.in_visitors_words(str(error)), wrong=True)
         except Exception as error:  # the visitor must hear of it; the log has the rest
             log.exception("the picker failed")
-            self._say(f"Something went wrong here ({type(error).__name__}). Try another file, and tell who runs this.",
-                      wrong=True)
+            self._say(
+                f"Something went wrong here ({type(error).__name__}). Try another file, and tell who runs this.",
+                wrong=True,
+            )
         finally:
             self._enable(True)
 

@@ -1,4 +1,5 @@
 """Figures of the evaluation: forest plot, means with intervals, strips at the same frames, traps, learning curve."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -27,13 +28,16 @@ def forest(differences: Sequence, spread: Mapping[str, float], title: str = "Dif
             axis.plot([scale * row.low, scale * row.high], [-place] * 2, color=COLOURS[row.verdict], linewidth=2.4)
         axis.plot(scale * row.mean, -place, MARKERS[row.verdict], color=COLOURS[row.verdict], markersize=8)
     axis.axvline(0, color="black", linewidth=1)
-    axis.set_yticks([-p for p in range(len(differences))],
-                    [f"{MEASURES[row.measure].title} · {row.model}" for row in differences])
+    axis.set_yticks(
+        [-p for p in range(len(differences))], [f"{MEASURES[row.measure].title} · {row.model}" for row in differences]
+    )
     axis.set_xlabel("← worse     difference / spread over clips     better →")
     axis.set_title(title)
     axis.grid(axis="x", alpha=0.3)
-    handles = [plt.Line2D([], [], color=COLOURS[k], marker=MARKERS[k], linewidth=2.4, label=words)
-               for k, words in (("better", "better"), ("worse", "worse"), ("unclear", "unclear"))]
+    handles = [
+        plt.Line2D([], [], color=COLOURS[k], marker=MARKERS[k], linewidth=2.4, label=words)
+        for k, words in (("better", "better"), ("worse", "worse"), ("unclear", "unclear"))
+    ]
     axis.legend(handles=handles, loc="best", fontsize=9)
     return figure
 
@@ -42,8 +46,9 @@ def model_strips(rows: Mapping[str, np.ndarray], frames: Sequence[int], title: s
     """One row of pictures per model. rows: caption -> uint8 (h, w, 3) BGR, all of one size.  frames: their numbers."""
     height, width = next(iter(rows.values())).shape[:2]
     wide = 11.0
-    figure, axes = plt.subplots(len(rows), 1, figsize=(wide, wide * height / width * len(rows) + 0.6), squeeze=False,
-                                layout="constrained")
+    figure, axes = plt.subplots(
+        len(rows), 1, figsize=(wide, wide * height / width * len(rows) + 0.6), squeeze=False, layout="constrained"
+    )
     for axis, (name, picture) in zip(axes[:, 0], rows.items()):
         axis.imshow(picture[..., ::-1])
         axis.set_ylabel(name, fontsize=10)
@@ -55,8 +60,9 @@ def model_strips(rows: Mapping[str, np.ndarray], frames: Sequence[int], title: s
     return figure
 
 
-def offset_curves(curves: Mapping[str, np.ndarray],
-                  title: str = "The judge's distance when the sound is moved") -> Figure:
+def offset_curves(
+    curves: Mapping[str, np.ndarray], title: str = "The judge's distance when the sound is moved"
+) -> Figure:
     """Mean distance against the shift of the sound. curves: name -> (2 k + 1,), for shifts -k .. k frames."""
     figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
     for (name, curve), style in zip(curves.items(), ("-", "--", ":", "-.") * 3, strict=False):
@@ -87,8 +93,9 @@ def case_bars(cases: Sequence, label: str, *, reference: str | None = None, titl
     return figure
 
 
-def learning_curve(points: Sequence, label: str, *, before=None,
-                   title: str = "How much of the speaker is needed") -> Figure:
+def learning_curve(
+    points: Sequence, label: str, *, before=None, title: str = "How much of the speaker is needed"
+) -> Figure:
     """A measure against the seconds of speaker data, with intervals.
 
     points: evaluation's CaseResult records.  before: that of the base, drawn as a band.

@@ -11,14 +11,20 @@ from matplotlib.figure import Figure
 DARK, MIDDLE, LIGHT = "#08519c", "#d95f0e", "#bdbdbd"
 
 
-def contact_sheet(pictures_bgr: Sequence[np.ndarray], labels: Sequence[str], title: str = "",
-                  columns: int = 6) -> Figure:
+def contact_sheet(
+    pictures_bgr: Sequence[np.ndarray], labels: Sequence[str], title: str = "", columns: int = 6
+) -> Figure:
     """Small pictures (h, w, 3) uint8 BGR with a label each, in rows of `columns`; as wide as a page from 5 columns."""
     rows, wide = max(1, -(-len(pictures_bgr) // columns)), min(2.6, 11 / columns)
     tallest = max((np.shape(picture)[0] / np.shape(picture)[1] for picture in pictures_bgr), default=1.0)
     lines = max((label.count("\n") + 1 for label in labels), default=1)
-    figure, axes = plt.subplots(rows, columns, figsize=(wide * columns, rows * (wide * tallest + 0.17 * lines) + 0.4),
-                                squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(wide * columns, rows * (wide * tallest + 0.17 * lines) + 0.4),
+        squeeze=False,
+        layout="constrained",
+    )
     for axis in axes.flat:
         axis.axis("off")
     for axis, picture, label in zip(axes.flat, pictures_bgr, labels):
@@ -32,27 +38,49 @@ def distance_histogram(distances: Sequence[float], tolerance: float, suggested: 
     """How far all looked-at faces are from the reference pictures, with the tolerance drawn."""
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     values, edges = np.asarray(distances, float), np.arange(0, 1.025, 0.025)
-    axis.hist([values[values <= tolerance], values[values > tolerance]], edges, stacked=True, color=[DARK, LIGHT],
-              edgecolor="black", linewidth=0.4, label=["the speaker", "someone else"])
+    axis.hist(
+        [values[values <= tolerance], values[values > tolerance]],
+        edges,
+        stacked=True,
+        color=[DARK, LIGHT],
+        edgecolor="black",
+        linewidth=0.4,
+        label=["the speaker", "someone else"],
+    )
     axis.axvline(tolerance, color="black", linewidth=2, label=f"tolerance {tolerance:g}")
     if suggested is not None:
         axis.axvline(suggested, color=MIDDLE, linestyle="--", linewidth=2, label=f"suggested {suggested:g}")
-    axis.set(xlabel="distance to the nearest reference picture", ylabel="faces", xlim=(0, 1),
-             title="Faces in the looked-at frames")
+    axis.set(
+        xlabel="distance to the nearest reference picture",
+        ylabel="faces",
+        xlim=(0, 1),
+        title="Faces in the looked-at frames",
+    )
     axis.legend()
     return figure
 
 
 def faces_on_frames(frames_bgr: Sequence[np.ndarray], raw: Sequence, boxes: Sequence, labels: Sequence[str]) -> Figure:
     """Frames with the detector's own box (dashed) and the normalised one; raw and boxes: FaceBox or None each."""
-    figure, axes = plt.subplots(1, len(frames_bgr), figsize=(2.6 * len(frames_bgr), 2.6), squeeze=False,
-                                layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(frames_bgr), figsize=(2.6 * len(frames_bgr), 2.6), squeeze=False, layout="constrained"
+    )
     for axis, frame, first, second, label in zip(axes.flat, frames_bgr, raw, boxes, labels):
         axis.imshow(frame[..., ::-1])
         for box, colour, line, name in ((first, "white", "--", "detector"), (second, "#fdae61", "-", "normalised")):
             if box is not None:
-                axis.add_patch(plt.Rectangle((box.left, box.top), box.width, box.height, fill=False, edgecolor=colour,
-                                             linestyle=line, linewidth=1.6, label=name))
+                axis.add_patch(
+                    plt.Rectangle(
+                        (box.left, box.top),
+                        box.width,
+                        box.height,
+                        fill=False,
+                        edgecolor=colour,
+                        linestyle=line,
+                        linewidth=1.6,
+                        label=name,
+                    )
+                )
         axis.set_title(label, fontsize=9)
         axis.axis("off")
     handles, names = axes.flat[0].get_legend_handles_labels()

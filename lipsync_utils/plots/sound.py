@@ -17,8 +17,11 @@ from ..silence.parts import dbfs, energies, window_rms
 
 FLOOR_DBFS = -90.0
 # colour, hatch, words: darker is what is kept, hatching tells the rest apart without colour
-LOOKS = {None: ("#2171b5", "", "clip"), Reason.SILENCE: ("#f0f0f0", "", "silence"),
-         Reason.TOO_SHORT: ("#fdae6b", "///", "too short")}  # fmt: skip
+LOOKS = {
+    None: ("#2171b5", "", "clip"),
+    Reason.SILENCE: ("#f0f0f0", "", "silence"),
+    Reason.TOO_SHORT: ("#fdae6b", "///", "too short"),
+}
 OTHER = ("#bdbdbd", "xx", "left out for another reason")
 
 
@@ -27,8 +30,15 @@ def look_of(reason: Reason | None) -> tuple[str, str, str]:
     return LOOKS.get(reason, OTHER)
 
 
-def waveform(wav: np.ndarray, settings: SplitConfig | None = None, *, start_s: float = 0.0, end_s: float | None = None,
-             spoken: Sequence[tuple[float, float]] = (), title: str = "") -> Figure:
+def waveform(
+    wav: np.ndarray,
+    settings: SplitConfig | None = None,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    spoken: Sequence[tuple[float, float]] = (),
+    title: str = "",
+) -> Figure:
     """The sound from start_s to end_s, its level against the threshold, and the clips that the settings make of it.
 
     wav: float32 (n,), 16 kHz.  spoken: intervals in seconds that are known to be speech, drawn as a line on top.
@@ -58,9 +68,9 @@ def waveform(wav: np.ndarray, settings: SplitConfig | None = None, *, start_s: f
 
 def draw_wave(axis, wav: np.ndarray, start_s: float, end_s: float, columns: int = 1500) -> None:
     """The highest and lowest sample of each of some columns: the shape of a sound at any length."""
-    part = wav[int(start_s * SAMPLE_RATE_HZ):int(end_s * SAMPLE_RATE_HZ)]
+    part = wav[int(start_s * SAMPLE_RATE_HZ) : int(end_s * SAMPLE_RATE_HZ)]
     step = max(1, len(part) // columns)
-    part = part[:len(part) // step * step].reshape(-1, step)
+    part = part[: len(part) // step * step].reshape(-1, step)
     times = start_s + np.arange(len(part)) * step / SAMPLE_RATE_HZ
     axis.fill_between(times, part.min(axis=1), part.max(axis=1), color="#252525", linewidth=0.3)
 
@@ -74,8 +84,15 @@ def draw_level(axis, wav: np.ndarray, settings: SplitConfig, start_s: float, end
     limit = threshold_dbfs(wav, settings)
     axis.plot(times, levels, color="#08519c", linewidth=1)
     axis.axhline(limit, color="#d95f0e", linestyle="--", linewidth=1.5)
-    axis.text(end_s, limit + 1.5, f"threshold {limit:.0f} dBFS ", ha="right", color="#a63603", fontsize=9,
-              bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
+    axis.text(
+        end_s,
+        limit + 1.5,
+        f"threshold {limit:.0f} dBFS ",
+        ha="right",
+        color="#a63603",
+        fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+    )
     axis.set(ylim=(FLOOR_DBFS, 0), ylabel=f"level of {settings.min_silence_ms} ms, dBFS")
 
 
@@ -85,8 +102,16 @@ def timeline(rows: Sequence[Clip | Span], title: str = "What became of every sec
     figure, axis = plt.subplots(figsize=(11, 1.2 + 0.34 * len(videos)), layout="constrained")
     for row in rows:
         colour, hatch, _ = look_of(row.reason)
-        axis.barh(videos.index(row.video_id), row.end_s - row.start_s, left=row.start_s, height=0.7, facecolor=colour,
-                  hatch=hatch, edgecolor="black", linewidth=0.5)
+        axis.barh(
+            videos.index(row.video_id),
+            row.end_s - row.start_s,
+            left=row.start_s,
+            height=0.7,
+            facecolor=colour,
+            hatch=hatch,
+            edgecolor="black",
+            linewidth=0.5,
+        )
     looks = [look_of(reason) for reason in sorted({row.reason for row in rows}, key=str)]
     patches = [Patch(facecolor=colour, hatch=hatch, edgecolor="black", label=words) for colour, hatch, words in looks]
     axis.legend(handles=patches, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, fontsize=8, frameon=False)
@@ -125,8 +150,14 @@ def programme(truth: dict) -> Figure:
         words = f"{shot['kind']}: {', '.join(shot['people'])}" if shot["people"] else shot["kind"]
         axis.text(shot["start_s"] + width / 2, 0, words, ha="center", va="center", fontsize=8, clip_on=True)
     for spoken in truth["spoken"]:
-        axis.barh(1 + people.index(spoken["actor"]), spoken["end_s"] - spoken["start_s"], left=spoken["start_s"],
-                  facecolor="#2171b5", edgecolor="black", linewidth=0.5)
+        axis.barh(
+            1 + people.index(spoken["actor"]),
+            spoken["end_s"] - spoken["start_s"],
+            left=spoken["start_s"],
+            facecolor="#2171b5",
+            edgecolor="black",
+            linewidth=0.5,
+        )
     axis.set_yticks(range(len(people) + 1), ["picture", *(f"{name} speaks" for name in people)])
     axis.invert_yaxis()
     axis.set(xlim=(0, truth["duration_s"]), xlabel="seconds", title=f"{truth['video_id']}: {truth['title']}")

@@ -1,4 +1,5 @@
 """Cutting: one pass over a video writes all its clips, exact to the frame in picture and sound."""
+
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ class CutReport:
     """What cutting a video came to."""
 
     files: list[Path]
-    damaged: int      # pieces of the video that could not be decoded
-    repeated: int     # frames that stand in for those missing at the end
+    damaged: int  # pieces of the video that could not be decoded
+    repeated: int  # frames that stand in for those missing at the end
 
 
 def clip_name(video_id: str, span: Span) -> str:
@@ -27,8 +28,9 @@ def clip_name(video_id: str, span: Span) -> str:
     return f"{video_id}_{round(span.start_s * 1000):07d}_{round(span.end_s * 1000):07d}"
 
 
-def cut_clips(video: Path, wav: np.ndarray, clips: list[Span], folder: Path, video_id: str, settings: SplitConfig,
-              crop=None) -> CutReport:
+def cut_clips(
+    video: Path, wav: np.ndarray, clips: list[Span], folder: Path, video_id: str, settings: SplitConfig, crop=None
+) -> CutReport:
     """Write each clip as folder/<clip name>.mp4: constant fps, 16 kHz mono, picture and sound of one length.
 
     wav: float32 (n,), the video's sound from its start.  clips: in order of time; the video is decoded once.
@@ -45,9 +47,10 @@ def cut_clips(video: Path, wav: np.ndarray, clips: list[Span], folder: Path, vid
         for number, frame in enumerate(constant_rate(seen, settings.fps, end)):
             while waiting and waiting[0][0].first_frame <= number:
                 clip, file = waiting.pop(0)
-                sound = wav[round(clip.first_frame * per_frame):round(clip.end_frame * per_frame)]
-                writer = VideoWriter(file, fps=settings.fps, size=reader.size, sound=sound, crf=settings.crf,
-                                     repeatable=True)
+                sound = wav[round(clip.first_frame * per_frame) : round(clip.end_frame * per_frame)]
+                writer = VideoWriter(
+                    file, fps=settings.fps, size=reader.size, sound=sound, crf=settings.crf, repeatable=True
+                )
                 writing.append((clip, stack.enter_context(writer)))
             if writing:
                 picture = reader.convert(frame)

@@ -4,6 +4,7 @@ The rule is pydub's `detect_nonsilent` (and gives its numbers): a window of min_
 above the threshold is silent; what no silent window touches is a part. pydub looks at every window afresh; here the
 energy of every millisecond is summed once, which gives the same answer some hundred times faster.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..config import SplitConfig
 from ..records import Reason
 
 PER_MS = SAMPLE_RATE_HZ // 1000  # samples
-FULL_SCALE = 32768               # of 16-bit sound; dBFS count from it
+FULL_SCALE = 32768  # of 16-bit sound; dBFS count from it
 CHUNK_MS = 60_000
 
 
@@ -45,7 +46,7 @@ def energies(wav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sums, peaks = np.zeros(n_ms, np.int64), np.zeros(n_ms, np.int32)
     for first in range(0, n_ms, CHUNK_MS):
         last = min(first + CHUNK_MS, n_ms)
-        block = np.asarray(wav[first * PER_MS:last * PER_MS], np.float32) * FULL_SCALE
+        block = np.asarray(wav[first * PER_MS : last * PER_MS], np.float32) * FULL_SCALE
         samples = np.clip(np.rint(block), -FULL_SCALE, FULL_SCALE - 1).astype(np.int64)
         samples = np.pad(samples, (0, (last - first) * PER_MS - len(samples))).reshape(-1, PER_MS)
         sums[first:last] = (samples**2).sum(axis=1)
@@ -111,8 +112,9 @@ def joined(intervals: list[tuple[float, float]], pause_s: float) -> list[tuple[f
     return parts
 
 
-def plan_clips(parts: list[tuple[float, float]], duration_s: float,
-               settings: SplitConfig) -> tuple[list[Span], list[Span]]:
+def plan_clips(
+    parts: list[tuple[float, float]], duration_s: float, settings: SplitConfig
+) -> tuple[list[Span], list[Span]]:
     """Decide what becomes a clip: (clips, rejections), each in order; together they fill 0 .. duration_s exactly.
 
     Parts over max_part_s become pieces of piece_s and a remainder; what is shorter than min_clip_s is rejected as

@@ -1,4 +1,5 @@
 """Stage 02: every collected video becomes clips/<video_id>/<clip_id>.mp4 and rows in clips.csv."""
+
 import logging
 import os
 from functools import partial
@@ -17,12 +18,13 @@ from .parts import Span, find_parts, loudness_dbfs, plan_clips, threshold_dbfs
 
 log = logging.getLogger(__name__)
 
-VERSION = 1               # of what this stage makes; raised when the same settings give other clips
-NOTHING_DBFS = -75.0      # a video that never gets louder than this is silent rather than quiet
+VERSION = 1  # of what this stage makes; raised when the same settings give other clips
+NOTHING_DBFS = -75.0  # a video that never gets louder than this is silent rather than quiet
 
 
-def split_videos(data: DataSet, settings: SplitConfig | None = None, *, scheduler: str = "processes",
-                 workers: int | None = None) -> list[Clip]:
+def split_videos(
+    data: DataSet, settings: SplitConfig | None = None, *, scheduler: str = "processes", workers: int | None = None
+) -> list[Clip]:
     """Split all collected videos of a data set; writes clips.csv and returns its rows.
 
     What is done with these settings stays as it is. A video that cannot be split is a row with the reason.
@@ -32,9 +34,20 @@ def split_videos(data: DataSet, settings: SplitConfig | None = None, *, schedule
     videos = [video for video in read_csv(data.path("collected.csv"), Video) if video.reason is None]
     crops = {source.video_id: source.crop_box for source in read_csv(data.path("videos.csv"), Source)}
     items = [Item(video.video_id, (data.path(video.file),), {"crop": crops.get(video.video_id)}) for video in videos]
-    rows = run_stage("split", items, partial(split_one, root=data.root, settings=settings), row_type=Clip,
-                     journal=data.journal("split"), output=data.clips, settings=settings, version=VERSION,
-                     failed=partial(failed, root=data.root), scheduler=scheduler, workers=workers, unit="video")
+    rows = run_stage(
+        "split",
+        items,
+        partial(split_one, root=data.root, settings=settings),
+        row_type=Clip,
+        journal=data.journal("split"),
+        output=data.clips,
+        settings=settings,
+        version=VERSION,
+        failed=partial(failed, root=data.root),
+        scheduler=scheduler,
+        workers=workers,
+        unit="video",
+    )
     write_csv(data.path("clips.csv"), rows, Clip)
     return rows
 
@@ -72,16 +85,36 @@ def split_one(item: Item, root: Path, settings: SplitConfig) -> Done:
 
 def clip_row(video_id: str, span: Span, file: Path, root: Path, fps: float, note: str | None) -> Clip:
     """The row of a clip that was cut."""
-    return Clip(clip_id=clip_name(video_id, span), video_id=video_id, start_s=span.start_s, end_s=span.end_s,
-                cut_start_s=span.first_frame / fps, cut_end_s=span.end_frame / fps,
-                file=file.relative_to(root).as_posix(), frames=span.end_frame - span.first_frame,
-                sha256=content_hash(file), reason=None, note=note)
+    return Clip(
+        clip_id=clip_name(video_id, span),
+        video_id=video_id,
+        start_s=span.start_s,
+        end_s=span.end_s,
+        cut_start_s=span.first_frame / fps,
+        cut_end_s=span.end_frame / fps,
+        file=file.relative_to(root).as_posix(),
+        frames=span.end_frame - span.first_frame,
+        sha256=content_hash(file),
+        reason=None,
+        note=note,
+    )
 
 
 def rejected_row(video_id: str, span: Span, note: str | None = None) -> Clip:
     """The row of a silence or a part that did not become a clip."""
-    return Clip(clip_id=clip_name(video_id, span), video_id=video_id, start_s=span.start_s, end_s=span.end_s,
-                cut_start_s=None, cut_end_s=None, file=None, frames=None, sha256=None, reason=span.reason, note=note)
+    return Clip(
+        clip_id=clip_name(video_id, span),
+        video_id=video_id,
+        start_s=span.start_s,
+        end_s=span.end_s,
+        cut_start_s=None,
+        cut_end_s=None,
+        file=None,
+        frames=None,
+        sha256=None,
+        reason=span.reason,
+        note=note,
+    )
 
 
 def whole(video_id: str, length_s: float, reason: Reason, note: str | None) -> Clip:
@@ -94,9 +127,13 @@ def too_quiet(video_id: str, length_s: float, wav: np.ndarray, settings: SplitCo
     loud = loudness_dbfs(wav)
     if loud < NOTHING_DBFS:
         return whole(video_id, length_s, Reason.SILENCE, "nothing is heard in it")
-    return whole(video_id, length_s, Reason.TOO_QUIET,
-                 f"its loud moments have {loud:.0f} dBFS and {threshold_dbfs(wav, settings):.0f} counts as silence: "
-                 "use relative_to_loudness, or a lower silence_dbfs")
+    return whole(
+        video_id,
+        length_s,
+        Reason.TOO_QUIET,
+        f"its loud moments have {loud:.0f} dBFS and {threshold_dbfs(wav, settings):.0f} counts as silence: "
+        "use relative_to_loudness, or a lower silence_dbfs",
+    )
 
 
 def said(info: MediaInfo, report: CutReport) -> str | None:

@@ -1,4 +1,5 @@
 """Who is seen in a clip: the distance of every face in some of its frames to the speaker's reference pictures."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,9 @@ def measure_clip(item: Item, *, references: list, settings: SpeakerConfig, faces
     return Done(sorted(rows, key=lambda r: (r.frame, r.order or 0)))
 
 
-def faces_of_frame(ids: tuple[str, str], table: FaceTable, frame: media.Frame,
-                   references: np.ndarray) -> list[SpeakerFace]:
+def faces_of_frame(
+    ids: tuple[str, str], table: FaceTable, frame: media.Frame, references: np.ndarray
+) -> list[SpeakerFace]:
     """The rows of one frame, surest face first."""
     rows = np.flatnonzero((table.frame == frame.index) & table.seen)
     rgb = np.ascontiguousarray(frame.image_bgr[..., ::-1])

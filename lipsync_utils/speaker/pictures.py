@@ -1,4 +1,5 @@
 """Pictures of clips for contact sheets: what the filter looked at, and what it thought."""
+
 from collections.abc import Iterable
 
 import cv2
@@ -14,8 +15,9 @@ HEIGHT_PX = 180
 SPEAKER_BGR, OTHER_BGR = (80, 220, 80), (60, 60, 240)
 
 
-def sheet(data: DataSet, result: SpeakerResult, checks: Iterable[SpeakerCheck], tolerance: float,
-          most: int = 12) -> tuple[list[np.ndarray], list[str]]:
+def sheet(
+    data: DataSet, result: SpeakerResult, checks: Iterable[SpeakerCheck], tolerance: float, most: int = 12
+) -> tuple[list[np.ndarray], list[str]]:
     """Pictures (180, w, 3) BGR and labels of up to `most` of the given clips, evenly chosen.
 
     The frame in the middle of the looked-at ones; the speaker's face framed in green, a doubled line around others.

@@ -1,4 +1,5 @@
 """Reference pictures: who the speaker is. Candidates come from the clips; a human being chooses."""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from ..faces import FaceBox, encode, find_faces
 from ..project import DataSet
 from ..records import Clip
 
-AROUND = 0.6           # of the face's size, kept around it in a reference picture
-SAME = 0.5             # distance below which two candidates are one person
+AROUND = 0.6  # of the face's size, kept around it in a reference picture
+SAME = 0.5  # distance below which two candidates are one person
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Candidate:
     encoding: np.ndarray
 
 
-def find_candidates(data: DataSet, clips: list[Clip], n_clips: int = 8,
-                    faces: FacesConfig | None = None) -> list[Candidate]:
+def find_candidates(
+    data: DataSet, clips: list[Clip], n_clips: int = 8, faces: FacesConfig | None = None
+) -> list[Candidate]:
     """The people in `n_clips` of the clips, evenly chosen, who is seen in most clips first."""
     chosen = [c for c in clips if c.file]
     chosen = [chosen[i] for i in np.unique(np.linspace(0, len(chosen) - 1, min(n_clips, len(chosen))).astype(int))]
@@ -40,8 +42,10 @@ def find_candidates(data: DataSet, clips: list[Clip], n_clips: int = 8,
                 people.append(seen := {**track_face, "clip_id": clip.clip_id, "clips": set()})
             seen["clips"].add(clip.clip_id)
     people.sort(key=lambda p: -len(p["clips"]))
-    return [Candidate(n, p["clip_id"], p["frame"], len(p["clips"]) / len(chosen), p["picture"], p["encoding"])
-            for n, p in enumerate(people)]
+    return [
+        Candidate(n, p["clip_id"], p["frame"], len(p["clips"]) / len(chosen), p["picture"], p["encoding"])
+        for n, p in enumerate(people)
+    ]
 
 
 def best_faces(clip: Path, faces: FacesConfig | None, cache: Path) -> list[dict]:
@@ -53,8 +57,14 @@ def best_faces(clip: Path, faces: FacesConfig | None, cache: Path) -> list[dict]
         if frame.index in wanted:
             track = wanted[frame.index]
             box = table.box_of(track, frame.index)
-            found.append({"track": track, "frame": frame.index, "picture": cut_out(frame.image_bgr, box),
-                          "encoding": encode(np.ascontiguousarray(frame.image_bgr[..., ::-1]), box)})
+            found.append(
+                {
+                    "track": track,
+                    "frame": frame.index,
+                    "picture": cut_out(frame.image_bgr, box),
+                    "encoding": encode(np.ascontiguousarray(frame.image_bgr[..., ::-1]), box),
+                }
+            )
     return sorted(found, key=lambda f: f["track"])
 
 
@@ -70,8 +80,10 @@ def choose(data: DataSet, candidates: list[Candidate], numbers: str) -> list[Pat
         by_number = {person.number: person for person in candidates}
         chosen = [by_number[int(n)] for n in numbers.split(",")]
     except (ValueError, KeyError):
-        raise SettingError(f"candidates {numbers!r}: give numbers from 0 to {len(candidates) - 1}, for example '0' "
-                           "or '0, 3' for two pictures of the same person") from None
+        raise SettingError(
+            f"candidates {numbers!r}: give numbers from 0 to {len(candidates) - 1}, for example '0' "
+            "or '0, 3' for two pictures of the same person"
+        ) from None
     return [media.write_picture(data.path("references", f"{c.clip_id}-{c.frame}.png"), c.picture_bgr) for c in chosen]
 
 

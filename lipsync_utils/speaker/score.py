@@ -1,4 +1,5 @@
 """How good the filter is, where the truth is known: the talk show says who is seen in every frame."""
+
 from dataclasses import dataclass
 
 from ..config import SpeakerConfig
@@ -18,8 +19,9 @@ class Score:
     wrong: list[str]
 
 
-def score(data: DataSet, checks: list[SpeakerCheck], speaker: str,
-          settings: SpeakerConfig | None = None) -> Score | None:
+def score(
+    data: DataSet, checks: list[SpeakerCheck], speaker: str, settings: SpeakerConfig | None = None
+) -> Score | None:
     """Compare verdicts with the truth files beside the videos; None where a video has none (real videos).
 
     speaker: the actor's name.
@@ -40,8 +42,11 @@ def score(data: DataSet, checks: list[SpeakerCheck], speaker: str,
 
 def people_in_clips(data: DataSet) -> dict[str, list[set[str]]] | None:
     """Who is seen in every frame of every clip, from the truth files; None where a video has none."""
-    videos = {v.video_id: data.path(v.file).with_suffix(".truth.csv")
-              for v in read_csv(data.path("collected.csv"), Video) if v.file}
+    videos = {
+        v.video_id: data.path(v.file).with_suffix(".truth.csv")
+        for v in read_csv(data.path("collected.csv"), Video)
+        if v.file
+    }
     if not all(path.exists() for path in videos.values()):
         return None
     seen: dict[str, dict[float, set[str]]] = {}
@@ -49,15 +54,26 @@ def people_in_clips(data: DataSet) -> dict[str, list[set[str]]] | None:
         frames = seen.setdefault(video, {})
         for row in read_csv(path, FaceTruth):
             frames.setdefault(row.time_s, set()).update({row.actor} - {None})
-    return {clip.clip_id: [who for time_s, who in seen[clip.video_id].items()
-                           if clip.cut_start_s - 1e-6 <= time_s < clip.cut_end_s - 1e-6]
-            for clip in read_csv(data.path("clips.csv"), Clip) if clip.file}
+    return {
+        clip.clip_id: [
+            who
+            for time_s, who in seen[clip.video_id].items()
+            if clip.cut_start_s - 1e-6 <= time_s < clip.cut_end_s - 1e-6
+        ]
+        for clip in read_csv(data.path("clips.csv"), Clip)
+        if clip.file
+    }
 
 
 def true_verdict(frames: list[set[str]], speaker: str, settings: SpeakerConfig) -> Verdict:
     """The verdict on a clip if every frame was looked at and nobody was mistaken."""
-    return verdict_of(len(frames), sum(map(bool, frames)), sum(speaker in who for who in frames),
-                      sum(bool(who - {speaker}) for who in frames), settings)
+    return verdict_of(
+        len(frames),
+        sum(map(bool, frames)),
+        sum(speaker in who for who in frames),
+        sum(bool(who - {speaker}) for who in frames),
+        settings,
+    )
 
 
 def article_truth(frames: list[set[str]], speaker: str) -> bool | None:

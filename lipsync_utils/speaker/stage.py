@@ -1,4 +1,5 @@
 """Stage 03: a verdict on every clip. No file moves, nothing is deleted; what is kept is a column in speaker.csv."""
+
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,16 @@ class SpeakerResult:
         return [f.distance for f in self.faces if f.distance is not None]
 
 
-def filter_speaker(data: DataSet, references: list[Path], settings: SpeakerConfig | None = None,
-                   faces: FacesConfig | None = None, *, scheduler: str = "processes", workers: int | None = None,
-                   clips: list[Clip] | None = None) -> SpeakerResult:
+def filter_speaker(
+    data: DataSet,
+    references: list[Path],
+    settings: SpeakerConfig | None = None,
+    faces: FacesConfig | None = None,
+    *,
+    scheduler: str = "processes",
+    workers: int | None = None,
+    clips: list[Clip] | None = None,
+) -> SpeakerResult:
     """Give every clip of clips.csv a verdict; writes speaker.csv and speaker_faces.csv.
 
     references: pictures of the speaker. clips: only these. Looking is done once: other tolerances, shares and verdicts
@@ -45,9 +53,16 @@ def filter_speaker(data: DataSet, references: list[Path], settings: SpeakerConfi
     return result
 
 
-def judge_clips(data: DataSet, references: list[Path], settings: SpeakerConfig | None = None,
-                faces: FacesConfig | None = None, *, scheduler: str = "processes", workers: int | None = None,
-                clips: list[Clip] | None = None) -> SpeakerResult:
+def judge_clips(
+    data: DataSet,
+    references: list[Path],
+    settings: SpeakerConfig | None = None,
+    faces: FacesConfig | None = None,
+    *,
+    scheduler: str = "processes",
+    workers: int | None = None,
+    clips: list[Clip] | None = None,
+) -> SpeakerResult:
     """The same without writing speaker.csv: what another rule would say."""
     settings, faces = settings or SpeakerConfig(), faces or FacesConfig()
     clips = clips if clips is not None else read_csv(data.path("clips.csv"), Clip)
@@ -57,9 +72,20 @@ def judge_clips(data: DataSet, references: list[Path], settings: SpeakerConfig |
     work = functools.partial(measure_clip, references=encodings, settings=settings, faces=faces, cache=data.cache)
     looks = {"faces": faces, "rule": settings.rule, "samples_per_s": settings.samples_per_s}
     stage = "speaker" if settings.rule == "course" else f"speaker-{settings.rule}"
-    rows = run_stage(stage, items, work, row_type=SpeakerFace, journal=data.journal(stage), output=data.journal(stage),
-                     settings={name: str(value) for name, value in looks.items()}, version=VERSION, failed=failed_rows,
-                     scheduler=scheduler, workers=workers, unit="clip")
+    rows = run_stage(
+        stage,
+        items,
+        work,
+        row_type=SpeakerFace,
+        journal=data.journal(stage),
+        output=data.journal(stage),
+        settings={name: str(value) for name, value in looks.items()},
+        version=VERSION,
+        failed=failed_rows,
+        scheduler=scheduler,
+        workers=workers,
+        unit="clip",
+    )
     by_clip: dict[str, list[SpeakerFace]] = {}
     for row in rows:
         by_clip.setdefault(row.clip_id, []).append(row)

@@ -1,4 +1,5 @@
 """From distances to a verdict on a clip: pure functions of what was measured and of the settings."""
+
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -9,18 +10,23 @@ from ..records import Reason, SpeakerCheck, Verdict
 from .measure import SpeakerFace
 
 ARTICLE_TOLERANCE = 0.6
-DOUBT = 0.1            # a face this much over the tolerance still counts when the rest of its track is the speaker
+DOUBT = 0.1  # a face this much over the tolerance still counts when the rest of its track is the speaker
 SEARCHED = (0.35, 0.7)  # where a tolerance may lie
-REASONS = {Verdict.SPEAKER_AND_OTHERS: Reason.WITH_OTHERS, Verdict.SOMEONE_ELSE: Reason.SOMEONE_ELSE,
-           Verdict.NO_FACE: Reason.NO_FACE, Verdict.MIXED: Reason.MIXED}
+REASONS = {
+    Verdict.SPEAKER_AND_OTHERS: Reason.WITH_OTHERS,
+    Verdict.SOMEONE_ELSE: Reason.SOMEONE_ELSE,
+    Verdict.NO_FACE: Reason.NO_FACE,
+    Verdict.MIXED: Reason.MIXED,
+}
 
 
 def judge(rows: list[SpeakerFace], settings: SpeakerConfig) -> SpeakerCheck:
     """The verdict on one clip from its rows of speaker_faces.csv."""
     first = rows[0]
     if first.reason is not None:
-        return SpeakerCheck(first.clip_id, first.video_id, None, False, 0, 0, 0, 0, None, None, None,
-                            first.reason, first.note)
+        return SpeakerCheck(
+            first.clip_id, first.video_id, None, False, 0, 0, 0, 0, None, None, None, first.reason, first.note
+        )
     frames: dict[int, list[SpeakerFace]] = defaultdict(list)
     for row in rows:
         frames[row.frame].append(row)
@@ -37,8 +43,21 @@ def judge(rows: list[SpeakerFace], settings: SpeakerConfig) -> SpeakerCheck:
         reason, note = Reason.FAILED, "speaker_alone is not among the verdicts to keep"
     near = [min(face.distance for face in f) for f in with_face]
     best, middle, worst = (min(near), round(float(np.median(near)), 4), max(near)) if near else (None, None, None)
-    return SpeakerCheck(first.clip_id, first.video_id, verdict, kept, len(frames), with_speaker, with_others,
-                        len(frames) - len(with_face), best, middle, worst, reason, note)
+    return SpeakerCheck(
+        first.clip_id,
+        first.video_id,
+        verdict,
+        kept,
+        len(frames),
+        with_speaker,
+        with_others,
+        len(frames) - len(with_face),
+        best,
+        middle,
+        worst,
+        reason,
+        note,
+    )
 
 
 def speakers_faces(rows: list[SpeakerFace], settings: SpeakerConfig) -> set[SpeakerFace]:
@@ -50,8 +69,11 @@ def speakers_faces(rows: list[SpeakerFace], settings: SpeakerConfig) -> set[Spea
             by_track[row.track_id].append(row.distance)
     own = {track for track, values in by_track.items() if np.median(values) <= tolerance}
     doubt = 0.0 if settings.rule == "article" else DOUBT
-    return {row for row in rows if row.distance is not None
-            and row.distance <= tolerance + (doubt if row.track_id in own else 0.0)}
+    return {
+        row
+        for row in rows
+        if row.distance is not None and row.distance <= tolerance + (doubt if row.track_id in own else 0.0)
+    }
 
 
 def verdict_of(n: int, n_face: int, n_speaker: int, n_others: int, settings: SpeakerConfig) -> Verdict:
@@ -78,10 +100,15 @@ def tracks_of_speaker(rows: Iterable[SpeakerFace], settings: SpeakerConfig) -> d
     for row in rows:
         if row.distance is not None:
             near[row.clip_id][row.track_id].append(row.distance)
-    middle = {clip: sorted((float(np.median(values)), track) for track, values in tracks.items())
-              for clip, tracks in near.items()}
-    return {clip: found for clip, tracks in middle.items()
-            if (found := [track for distance, track in tracks if distance <= tolerance])}
+    middle = {
+        clip: sorted((float(np.median(values)), track) for track, values in tracks.items())
+        for clip, tracks in near.items()
+    }
+    return {
+        clip: found
+        for clip, tracks in middle.items()
+        if (found := [track for distance, track in tracks if distance <= tolerance])
+    }
 
 
 def suggest_tolerance(values: Iterable[float], otherwise: float = 0.5) -> float:

@@ -11,7 +11,31 @@ from .script import Camera, Line, Scene, Script, random_sentence, sentences
 from .show import course_scripts, held_out_scripts, render, render_pictures, render_sample, render_scripts
 from .truth import FaceTruth, mouth_curve
 
-__all__ = ["Actor", "Camera", "FaceTruth", "Film", "Line", "Scene", "Script", "Voice", "cast", "course_scripts", "film",
-           "group_picture", "guests", "held_out_scripts", "host", "mouth_curve", "portrait", "random_actor",
-           "random_sentence", "render", "render_clip", "render_pictures", "render_sample", "render_scripts",
-           "render_video", "sentences"]  # fmt: skip
+__all__ = [
+    "Actor",
+    "Camera",
+    "FaceTruth",
+    "Film",
+    "Line",
+    "Scene",
+    "Script",
+    "Voice",
+    "cast",
+    "course_scripts",
+    "film",
+    "group_picture",
+    "guests",
+    "held_out_scripts",
+    "host",
+    "mouth_curve",
+    "portrait",
+    "random_actor",
+    "random_sentence",
+    "render",
+    "render_clip",
+    "render_pictures",
+    "render_sample",
+    "render_scripts",
+    "render_video",
+    "sentences",
+]

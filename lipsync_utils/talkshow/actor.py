@@ -17,13 +17,28 @@ HAIR = ("short", "crop", "curly", "bun", "bob", "long", "bald")
 
 # Inside these a face looks like a person and its mouth can be read; from the measurements of the first prototype.
 LOOK_BOUNDS = {
-    "face_w": (0.92, 1.07), "jaw_w": (0.82, 1.14), "chin": (-0.06, 0.09), "forehead": (-0.06, 0.07),
-    "eye_dx": (0.385, 0.455), "eye_w": (0.19, 0.235), "eye_h": (0.062, 0.098), "eye_tilt": (-0.02, 0.045),
-    "brow_y": (-0.32, -0.25), "brow_th": (0.026, 0.060), "brow_arch": (0.02, 0.11),
-    "nose_w": (0.80, 1.25), "nose_len": (-0.07, 0.08), "nose_h": (0.7, 1.2),
-    "mouth_w": (0.35, 0.40), "mouth_y": (0.94, 1.02), "lip_up": (0.075, 0.11), "lip_lo": (0.10, 0.14),
-    "cheek": (0.1, 1.6), "blush": (0.0, 1.0), "age": (0.0, 1.0),
-}  # fmt: skip
+    "face_w": (0.92, 1.07),
+    "jaw_w": (0.82, 1.14),
+    "chin": (-0.06, 0.09),
+    "forehead": (-0.06, 0.07),
+    "eye_dx": (0.385, 0.455),
+    "eye_w": (0.19, 0.235),
+    "eye_h": (0.062, 0.098),
+    "eye_tilt": (-0.02, 0.045),
+    "brow_y": (-0.32, -0.25),
+    "brow_th": (0.026, 0.060),
+    "brow_arch": (0.02, 0.11),
+    "nose_w": (0.80, 1.25),
+    "nose_len": (-0.07, 0.08),
+    "nose_h": (0.7, 1.2),
+    "mouth_w": (0.35, 0.40),
+    "mouth_y": (0.94, 1.02),
+    "lip_up": (0.075, 0.11),
+    "lip_lo": (0.10, 0.14),
+    "cheek": (0.1, 1.6),
+    "blush": (0.0, 1.0),
+    "age": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,7 @@ class Voice:
 
     @property
     def language(self) -> str:
-        """"nl" or "en"."""
+        """ "nl" or "en"."""
         return self.name[:2]
 
 
@@ -130,8 +145,15 @@ def guests() -> tuple[Actor, ...]:
     return tuple(cast().values())[1:]
 
 
-SKINS = ((236, 192, 178), (242, 203, 170), (228, 184, 150), (205, 156, 122), (178, 126, 92), (142, 94, 66),
-         (108, 68, 50))  # fmt: skip
+SKINS = (
+    (236, 192, 178),
+    (242, 203, 170),
+    (228, 184, 150),
+    (205, 156, 122),
+    (178, 126, 92),
+    (142, 94, 66),
+    (108, 68, 50),
+)
 HAIR_COLOURS = ((22, 17, 15), (42, 28, 20), (74, 48, 30), (112, 74, 42), (176, 132, 78), (205, 168, 110), (172, 84, 36))
 GREYS = ((150, 148, 146), (196, 194, 192))
 IRISES = ((44, 28, 20), (70, 46, 28), (96, 84, 50), (90, 130, 100), (96, 126, 158))
@@ -175,14 +197,23 @@ def random_actor(seed: int, language: str | None = None) -> Actor:
     pitch = int(rng.integers(28, 55) if male else rng.integers(50, 76))
     voice = Voice(f"{language}+{variant}", int(rng.integers(135, 180)), pitch, int(rng.integers(40, 70)))
     actor = Actor(
-        name=f"actor{seed}", voice=voice, seed=int(rng.integers(1, 1_000_000)), skin=skin, hair=hair,
-        hair_col=_near(rng, hair_col), brow_col=brow_col, iris=_near(rng, IRISES[int(rng.integers(len(IRISES)))]),
+        name=f"actor{seed}",
+        voice=voice,
+        seed=int(rng.integers(1, 1_000_000)),
+        skin=skin,
+        hair=hair,
+        hair_col=_near(rng, hair_col),
+        brow_col=brow_col,
+        iris=_near(rng, IRISES[int(rng.integers(len(IRISES)))]),
         lip_col=(int(skin[0] * min(1.0, lips + 0.22)), int(skin[1] * lips * 0.8), int(skin[2] * lips * 0.85)),
-        freckles=float(rng.random() < 0.12) * float(depth < 3), shirt=_cloth(rng),
-        glasses=float(rng.choice((0.0, 0.0, 0.0, 0.8, 1.0))), hair_hl=round(float(rng.uniform(-0.88, -0.76)), 3),
+        freckles=float(rng.random() < 0.12) * float(depth < 3),
+        shirt=_cloth(rng),
+        glasses=float(rng.choice((0.0, 0.0, 0.0, 0.8, 1.0))),
+        hair_hl=round(float(rng.uniform(-0.88, -0.76)), 3),
         collar=str(rng.choice(("v", "crew", "shirt"))),
-        fringe=float(rng.choice((0, 0, 0, 0.55))) * (hair != "bald"), **values,
-    )  # fmt: skip
+        fringe=float(rng.choice((0, 0, 0, 0.55))) * (hair != "bald"),
+        **values,
+    )
     if male and rng.random() < 0.35:
         actor = replace(actor, beard=float(rng.choice((0.5, 0.75, 0.9))), beard_col=brow_col)
         actor = replace(actor, moustache=float(rng.choice((0.0, 0.7))))

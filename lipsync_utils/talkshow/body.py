@@ -57,8 +57,12 @@ def _paint_clothes(actor, canvas, picture, neck, rng):
     shoulder = 2.15 * (0.75 + 0.25 * actor.face_w)
     top = 2.02 + 0.62 * np.clip((ax - 0.45) / (shoulder - 0.45), 0, 2) ** 1.6
     top = top + 0.75 * np.clip(ax - shoulder * 0.86, 0, 9) ** 1.2
-    folds = cv2.GaussianBlur(rng.standard_normal(canvas.shape).astype(f32), (0, 0), sigmaX=0.10 * canvas.px_per_unit,
-                             sigmaY=0.5 * canvas.px_per_unit)  # fmt: skip
+    folds = cv2.GaussianBlur(
+        rng.standard_normal(canvas.shape).astype(f32),
+        (0, 0),
+        sigmaX=0.10 * canvas.px_per_unit,
+        sigmaY=0.5 * canvas.px_per_unit,
+    )
     folds /= folds.std() + 1e-6
     weave = 1 + 0.05 * rng.standard_normal(canvas.shape).astype(f32)
     form = 0.50 - 0.16 * x / shoulder + 0.22 * np.exp(-(((y - top) / 0.5) ** 2))

@@ -36,11 +36,22 @@ class HeadShape:
 def outline(actor: Actor):
     """Return the head's outline as a function: (x, y) -> radius in that direction."""
     c, top, jaw = actor.chin, actor.forehead, actor.jaw_w
-    points = np.array([
-        (0, -1.46 - top), (0.46, -1.36 - top), (0.78, -1.06 - top * 0.7), (0.93, -0.6), (0.965, -0.2), (0.945, 0.15),
-        (0.90, 0.45), (0.83 * (0.4 + 0.6 * jaw), 0.78), (0.69 * jaw, 1.08 + c * 0.5), (0.46 * jaw, 1.36 + c * 0.8),
-        (0.23 * (0.5 + 0.5 * jaw), 1.50 + c), (0, 1.535 + c),
-    ])  # fmt: skip
+    points = np.array(
+        [
+            (0, -1.46 - top),
+            (0.46, -1.36 - top),
+            (0.78, -1.06 - top * 0.7),
+            (0.93, -0.6),
+            (0.965, -0.2),
+            (0.945, 0.15),
+            (0.90, 0.45),
+            (0.83 * (0.4 + 0.6 * jaw), 0.78),
+            (0.69 * jaw, 1.08 + c * 0.5),
+            (0.46 * jaw, 1.36 + c * 0.8),
+            (0.23 * (0.5 + 0.5 * jaw), 1.50 + c),
+            (0, 1.535 + c),
+        ]
+    )
     points[:, 0] *= actor.face_w
     points[:, 1] -= CENTRE_Y
     angle, radius = np.arctan2(points[:, 1], points[:, 0]), np.hypot(points[:, 0], points[:, 1])

@@ -28,8 +28,16 @@ def play(actor: Actor, curves: dict[str, np.ndarray], fps: float, seed: int, str
     roll = strength * (sway(0.045, 0.09, 0.21) + talk * sway(0.03, 0.45, 0.7))
     brow = strength * (np.clip(sway(0.9, 0.17, 0.29, 0.61), -0.3, 1) * (0.35 + 0.65 * talk))
     blink, gaze = _blinks(t, rng), _glances(n, fps, rng)
-    tracks = {**curves, "yaw": yaw, "pitch": pitch, "roll": roll, "brow": brow, "blink": blink, "gaze_x": gaze[:, 0],
-              "gaze_y": gaze[:, 1]}  # fmt: skip
+    tracks = {
+        **curves,
+        "yaw": yaw,
+        "pitch": pitch,
+        "roll": roll,
+        "brow": brow,
+        "blink": blink,
+        "gaze_x": gaze[:, 0],
+        "gaze_y": gaze[:, 1],
+    }
     return [FaceState(**{k: float(v[i]) for k, v in tracks.items()}) for i in range(n)]
 
 

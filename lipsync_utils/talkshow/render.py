@@ -120,8 +120,15 @@ def render_video(script: Script, folder: Path) -> Path:
     rows, comment = [], "rendered talk show: no real person"
     cv2.setNumThreads(1)  # one video per process; every thread of OpenCV would fight for the same cores
     writer = VideoWriter(
-        path, fps=script.fps, size=script.size, sound=shot.wav, sample_rate_hz=shot.rate_hz, repeatable=True,
-        crf=script.camera.crf, metadata={"title": script.title, "comment": comment})  # fmt: skip
+        path,
+        fps=script.fps,
+        size=script.size,
+        sound=shot.wav,
+        sample_rate_hz=shot.rate_hz,
+        repeatable=True,
+        crf=script.camera.crf,
+        metadata={"title": script.title, "comment": comment},
+    )
     with writer:
         for picture, truth in shot.frames():
             writer.write(picture)
@@ -139,9 +146,22 @@ def is_rendered(path: Path, made_from: str) -> bool:
     return known == made_from and path.is_file() and path.with_suffix(".truth.csv").is_file()
 
 
-def render_clip(path: Path, actors: list[Actor], lines: list[tuple[int, str]], *, size=(256, 256), seconds=None,
-                pause_s=0.6, face=1.0, at=(0.5, 0.42), backdrop=None, motion=1.0, camera: Camera | None = None,
-                seed=0, fps=25.0) -> Path:  # fmt: skip
+def render_clip(
+    path: Path,
+    actors: list[Actor],
+    lines: list[tuple[int, str]],
+    *,
+    size=(256, 256),
+    seconds=None,
+    pause_s=0.6,
+    face=1.0,
+    at=(0.5, 0.42),
+    backdrop=None,
+    motion=1.0,
+    camera: Camera | None = None,
+    seed=0,
+    fps=25.0,
+) -> Path:
     """Render one shot of one actor, or of up to three at a desk, to an mp4 with its ground truth.
 
     lines: (index into actors, text), spoken one after the other, pause_s apart; seconds: length (lines that do not fit

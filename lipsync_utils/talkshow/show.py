@@ -22,8 +22,16 @@ QUIET = Camera(volume_db=-26.0, noise_dbfs=-78.0)  # speech near -46 dBFS: silen
 CHARS_PER_S = 13.5  # of espeak-ng at the speeds used here
 LONG_LINE_CHARS = 175  # speaks for more than 10 s without a pause
 MEAN_PAUSE_S = 1.0
-TITLES = ("De Praatshow", "Water en wind", "Aan tafel", "Op bezoek", "Zachtjes gezegd", "From abroad",
-          "Achter de schermen", "Met z'n drieen")  # fmt: skip
+TITLES = (
+    "De Praatshow",
+    "Water en wind",
+    "Aan tafel",
+    "Op bezoek",
+    "Zachtjes gezegd",
+    "From abroad",
+    "Achter de schermen",
+    "Met z'n drieen",
+)
 
 
 class Writer:
@@ -128,9 +136,16 @@ def course_scripts(settings: TalkshowConfig) -> list[Script]:
         scenes.append(replace(last, lines=goodbye))
         camera = QUIET if number % len(PROGRAMME) == QUIET_NUMBER else Camera()
         scripts.append(
-            Script(f"show{number + 1:02d}", tuple(scenes), settings.seconds, (settings.width_px, settings.height_px),
-                   seed=settings.seed * 1000 + number, camera=camera, title=TITLES[number % len(TITLES)])
-        )  # fmt: skip
+            Script(
+                f"show{number + 1:02d}",
+                tuple(scenes),
+                settings.seconds,
+                (settings.width_px, settings.height_px),
+                seed=settings.seed * 1000 + number,
+                camera=camera,
+                title=TITLES[number % len(TITLES)],
+            )
+        )
     return scripts
 
 
@@ -175,8 +190,16 @@ def _render(item):
     return render_video(*item)
 
 
-def render(n_videos: int, seconds: float, folder: Path, *, seed: int = 1, size=(640, 480), held_out: bool = False,
-           workers: int | None = None) -> list[Path]:  # fmt: skip
+def render(
+    n_videos: int,
+    seconds: float,
+    folder: Path,
+    *,
+    seed: int = 1,
+    size=(640, 480),
+    held_out: bool = False,
+    workers: int | None = None,
+) -> list[Path]:
     """Render any number of videos of any length into a folder, each with <video_id>.truth.csv and .truth.json.
 
     seconds: of each video (held_out: about); size: (width, height), even; held_out: the host alone with sentences of

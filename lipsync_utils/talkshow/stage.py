@@ -115,8 +115,15 @@ def lay_over(picture: np.ndarray, layer: np.ndarray, x: int, y: int) -> None:
     picture[y0:y1, x0:x1] = cv2.blendLinear(colour, np.ascontiguousarray(under), alpha, 1 - alpha)
 
 
-def single_shot(actor: Actor, size: tuple[int, int], seed: int, face: float = 1.0, at=(0.5, 0.42),
-                backdrop: str | None = None, grain: float = GRAIN) -> Shot:  # fmt: skip
+def single_shot(
+    actor: Actor,
+    size: tuple[int, int],
+    seed: int,
+    face: float = 1.0,
+    at=(0.5, 0.42),
+    backdrop: str | None = None,
+    grain: float = GRAIN,
+) -> Shot:
     """Return a shot of one actor. face: size of the head (1 fills the picture well); at: eyes, fractions of w and h."""
     w, h = size
     place = Place(0.192 * min(w, h) * face, at[0] * w, at[1] * h)

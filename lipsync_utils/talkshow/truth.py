@@ -50,37 +50,74 @@ def frame_rows(frame, fps, kind, members, states: list[FaceState], boxes, speake
     if not members:
         return [FaceTruth(frame, time_s, kind, None, None, None, None, None, None, False, speaker)]
     return [
-        FaceTruth(frame, time_s, kind, m.actor.name, b.left, b.top, b.right, b.bottom,
-                  round(mouth_opening(m.actor, s), 4), m.actor.name == speaker, speaker)
+        FaceTruth(
+            frame,
+            time_s,
+            kind,
+            m.actor.name,
+            b.left,
+            b.top,
+            b.right,
+            b.bottom,
+            round(mouth_opening(m.actor, s), 4),
+            m.actor.name == speaker,
+            speaker,
+        )
         for m, s, b in zip(members, states, boxes, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def describe(script: Script, timeline: Timeline, made_from: str) -> dict:
     """Return what the JSON file says: the video, its shots, who says what when, and every phoneme."""
     names = list(dict.fromkeys(p.name for t in timeline.takes for p in t.scene.people))
     shots = [
-        {"start_s": round(t.first / script.fps, 4), "end_s": round(t.end / script.fps, 4), "kind": t.scene.kind,
-         "people": [p.name for p in t.scene.people]}
+        {
+            "start_s": round(t.first / script.fps, 4),
+            "end_s": round(t.end / script.fps, 4),
+            "kind": t.scene.kind,
+            "people": [p.name for p in t.scene.people],
+        }
         for t in timeline.takes
-    ]  # fmt: skip
+    ]
     spoken = [
-        {"start_s": round(c.start_s, 4), "end_s": round(c.end_s, 4), "actor": c.actor.name,
-         "language": c.actor.voice.language, "text": c.speech.text}
+        {
+            "start_s": round(c.start_s, 4),
+            "end_s": round(c.end_s, 4),
+            "actor": c.actor.name,
+            "language": c.actor.voice.language,
+            "text": c.speech.text,
+        }
         for c in timeline.cues
-    ]  # fmt: skip
+    ]
     phonemes = [
-        {"start_s": round(c.start_s + p.start_s, 4), "end_s": round(c.start_s + p.end_s, 4), "actor": c.actor.name,
-         "symbol": p.symbol}
-        for c in timeline.cues for p in c.speech.phonemes if not is_pause(p.symbol)
-    ]  # fmt: skip
+        {
+            "start_s": round(c.start_s + p.start_s, 4),
+            "end_s": round(c.start_s + p.end_s, 4),
+            "actor": c.actor.name,
+            "symbol": p.symbol,
+        }
+        for c in timeline.cues
+        for p in c.speech.phonemes
+        if not is_pause(p.symbol)
+    ]
     languages = list(dict.fromkeys(s["language"] for s in spoken))
     return {
-        "video_id": script.video_id, "title": script.title, "languages": languages, "fps": script.fps,
-        "width_px": script.size[0], "height_px": script.size[1], "n_frames": timeline.n_frames,
-        "duration_s": round(timeline.n_frames / script.fps, 4), "seed": script.seed, "people": names,
-        "camera": asdict(script.camera), "shots": shots, "spoken": spoken, "phonemes": phonemes, "made_from": made_from,
-    }  # fmt: skip
+        "video_id": script.video_id,
+        "title": script.title,
+        "languages": languages,
+        "fps": script.fps,
+        "width_px": script.size[0],
+        "height_px": script.size[1],
+        "n_frames": timeline.n_frames,
+        "duration_s": round(timeline.n_frames / script.fps, 4),
+        "seed": script.seed,
+        "people": names,
+        "camera": asdict(script.camera),
+        "shots": shots,
+        "spoken": spoken,
+        "phonemes": phonemes,
+        "made_from": made_from,
+    }
 
 
 def write_truth(folder: Path, video_id: str, rows: list[FaceTruth], description: dict) -> None:

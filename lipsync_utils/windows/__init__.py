@@ -8,5 +8,19 @@ from .batches import StepBatches, Windows, order
 from .clips import FACE_PX, ClipFaces, load_clips
 from .index import MIN_FRAMES, WINDOW, WindowIndex, index_windows, some_clips, spread, summary, usable_windows
 
-__all__ = ["FACE_PX", "MIN_FRAMES", "WINDOW", "ClipFaces", "StepBatches", "WindowIndex", "Windows", "index_windows",
-           "load_clips", "order", "some_clips", "spread", "summary", "usable_windows"]
+__all__ = [
+    "FACE_PX",
+    "MIN_FRAMES",
+    "WINDOW",
+    "ClipFaces",
+    "StepBatches",
+    "WindowIndex",
+    "Windows",
+    "index_windows",
+    "load_clips",
+    "order",
+    "some_clips",
+    "spread",
+    "summary",
+    "usable_windows",
+]

@@ -2,6 +2,7 @@
 
 On the sample and, where they are, on the real clips: every n-th frame is searched afresh, as the article did.
 """
+
 import time
 
 import numpy as np
@@ -10,8 +11,12 @@ import pytest
 from lipsync_utils import faces, media
 from lipsync_utils.faces.detect import rescuer
 
-REAL = ("man_suit_700x700.mp4", "woman_blue_700x700_30fps.mp4", "woman_bench_1080x1920_hevc.mp4",
-        "man_kitchen_1080x1920_hevc.mp4")
+REAL = (
+    "man_suit_700x700.mp4",
+    "woman_blue_700x700_30fps.mp4",
+    "woman_bench_1080x1920_hevc.mp4",
+    "man_kitchen_1080x1920_hevc.mp4",
+)
 EVERY = 8  # the yardstick costs a second a frame
 
 

@@ -2,6 +2,7 @@
 
 Speed is measured as a ratio within one run, best of several rounds that alternate, so that a busy machine matters less.
 """
+
 import subprocess
 import sys
 import time
@@ -59,8 +60,13 @@ def bench_where_a_second_call_spends_its_time(network, record_property, tmp_path
     material = make_material(tmp_path / "material")
     for _ in range(2):
         table = find_faces(material.video, None, tmp_path / "cache")
-        result = lip_sync(material.video, {people_in(table)[1].track_id: material.speech[1]}, tmp_path / "out.mp4",
-                          generator=network, cache_dir=tmp_path / "cache")
+        result = lip_sync(
+            material.video,
+            {people_in(table)[1].track_id: material.speech[1]},
+            tmp_path / "out.mp4",
+            generator=network,
+            cache_dir=tmp_path / "cache",
+        )
     assert result.faces_from_cache
     for name, seconds in result.seconds.items():
         record_property(f"{name}_s", seconds)
@@ -92,8 +98,19 @@ def bench_memory_does_not_grow_with_length(record_property, tmp_path):
     peaks = {}
     for seconds in (10, 100):
         wav(tmp_path / f"{seconds}.wav", seconds)
-        done = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "v.mp4"), str(tmp_path / f"{seconds}.wav"),
-                               str(tmp_path / "o.mp4")], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                CHILD,
+                str(tmp_path / "v.mp4"),
+                str(tmp_path / f"{seconds}.wav"),
+                str(tmp_path / "o.mp4"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         peaks[seconds] = float(done.stdout.split()[-1])
         record_property(f"peak_mb_{seconds}_s", peaks[seconds])
     record_property("growth_mb", peaks[100] - peaks[10])
@@ -109,13 +126,24 @@ def bench_the_chosen_mouth_follows_and_no_other(name, record_property, tmp_path)
     table = find_faces(media)
     people = people_in(table)
     for place, person in enumerate(people):
-        result = lip_sync(media, {person.track_id: material.speech[place]}, tmp_path / "o.mp4", generator=generator,
-                          faces=table, settings=InferenceConfig(label="none"), on_progress=lambda *_: None)
+        result = lip_sync(
+            media,
+            {person.track_id: material.speech[place]},
+            tmp_path / "o.mp4",
+            generator=generator,
+            faces=table,
+            settings=InferenceConfig(label="none"),
+            on_progress=lambda *_: None,
+        )
         film, source = (pictures_of(path, result.n_frames) for path in (result.output, media))
         copy, key = encoded(source, tmp_path / "copy.mp4"), f"person_{person.number}"
         followed = follow(film, table, person.track_id, material.true[place], place)
-        for what, value in (("r", followed.r), ("r_of_true", followed.true_r), ("share", followed.share),
-                            ("range_share", followed.size)):
+        for what, value in (
+            ("r", followed.r),
+            ("r_of_true", followed.true_r),
+            ("share", followed.share),
+            ("range_share", followed.size),
+        ):
             record_property(f"{key}_{what}", value)
         for other in (p for p in people if p is not person):
             mouth = around_mouth(landmarks_of(source, table, other.track_id))

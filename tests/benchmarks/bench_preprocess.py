@@ -1,4 +1,5 @@
 """Stages 03 and 04 on one core, all included: frames per second of CPU time at 640x360."""
+
 import resource
 
 from face_data import cut
@@ -16,12 +17,25 @@ def cpu_s() -> float:
 
 def bench_preprocess_at_640x360(tmp_path, record_property):
     data = DataSet("bench", tmp_path)
-    video, = talkshow.render(1, 24.0, tmp_path / "show", size=(640, 360), workers=1)
+    (video,) = talkshow.render(1, 24.0, tmp_path / "show", size=(640, 360), workers=1)
     rows = []
     for number, first in enumerate(range(150, 550, 100)):
         file = cut(video, first, first + 100, data.clips / "show" / f"clip_{number}.mp4")
-        rows.append(Clip(file.stem, "show", first / 25, first / 25 + 4, first / 25, first / 25 + 4,
-                         file.relative_to(tmp_path).as_posix(), 100, None, None, None))
+        rows.append(
+            Clip(
+                file.stem,
+                "show",
+                first / 25,
+                first / 25 + 4,
+                first / 25,
+                first / 25 + 4,
+                file.relative_to(tmp_path).as_posix(),
+                100,
+                None,
+                None,
+                None,
+            )
+        )
     write_csv(data.path("clips.csv"), rows, Clip)
     reference = talkshow.portrait(tmp_path / "host.png", talkshow.host(), seed=3)
     speaker.encode_references([reference])  # load the models

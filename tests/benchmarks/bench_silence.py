@@ -1,4 +1,5 @@
 """How fast a video is split at 640x360: silences by pydub and by find_parts, cuts by MoviePy and directly."""
+
 import time
 import warnings
 
@@ -29,10 +30,12 @@ def bench_split(tmp_path, record_property):
     video, settings = video_of(tmp_path), SplitConfig()
     wav = load_wav(video)
     clips, _ = silence.plan_clips(silence.find_parts(wav, settings), SECONDS, settings)
-    for name, work in (("pydub_1_ms", lambda: by_pydub(wav, settings)),
-                       ("find_parts", lambda: silence.find_parts(wav, settings)),
-                       ("moviepy", lambda: by_moviepy(video, clips, settings, tmp_path)),
-                       ("direct", lambda: cut_clips(video, wav, clips, tmp_path / "direct", "v", settings))):
+    for name, work in (
+        ("pydub_1_ms", lambda: by_pydub(wav, settings)),
+        ("find_parts", lambda: silence.find_parts(wav, settings)),
+        ("moviepy", lambda: by_moviepy(video, clips, settings, tmp_path)),
+        ("direct", lambda: cut_clips(video, wav, clips, tmp_path / "direct", "v", settings)),
+    ):
         began = time.perf_counter()
         work()
         record_property(f"{name}_times_real_time", round(SECONDS / (time.perf_counter() - began), 1))
@@ -56,5 +59,12 @@ def by_moviepy(video, clips, settings, folder):
     with VideoFileClip(str(video)) as film:
         for k, clip in enumerate(clips):
             film.subclipped(clip.first_frame / 25, clip.end_frame / 25).write_videofile(
-                str(folder / f"moviepy{k}.mp4"), fps=25, audio_fps=16000, codec="libx264", preset="veryfast",
-                ffmpeg_params=["-crf", str(settings.crf)], logger=None, temp_audiofile_path=str(folder))
+                str(folder / f"moviepy{k}.mp4"),
+                fps=25,
+                audio_fps=16000,
+                codec="libx264",
+                preset="veryfast",
+                ffmpeg_params=["-crf", str(settings.crf)],
+                logger=None,
+                temp_audiofile_path=str(folder),
+            )

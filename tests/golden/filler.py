@@ -1,4 +1,5 @@
 """Fill a network with weights that depend on the names of its tensors only; see README.md."""
+
 import math
 import zlib
 

@@ -1,4 +1,5 @@
 """Inputs of the golden cases: each starts a fresh generator and draws in the order written here."""
+
 import numpy as np
 
 SEED = 1234
