@@ -83,6 +83,17 @@ def test_frames_come_in_order_with_times_and_can_start_anywhere(tmp_path):
     assert [f.index for f in media.frames(path, every=20)] == [0, 20, 40]
 
 
+def test_mpeg_program_streams_are_read_from_their_first_frame(tmp_path):
+    """Seeking in a container without an index lands on the next key frame: GRID's films lost half a second."""
+    colours = [(8 * i, 8 * i, 8 * i) for i in range(30)]
+    plain = colour_video(tmp_path / "a.mp4", colours)
+    media.ffmpeg(["-i", str(plain), "-c:v", "mpeg1video", "-q:v", "2", "-g", "12", str(tmp_path / "a.mpg")])
+    seen = list(media.frames(tmp_path / "a.mpg"))
+    assert len(seen) == 30 and seen[0].image_bgr.max() < 8 and seen[0].time_s == pytest.approx(0)
+    later = next(media.frames(tmp_path / "a.mpg", start_s=0.6))
+    assert later.time_s == pytest.approx(0.6) and later.image_bgr.mean() == pytest.approx(8 * 15, abs=4)
+
+
 def test_frames_at_gives_the_nearest_frame(tmp_path):
     path = colour_video(tmp_path / "a.mp4", [(2 * i, 2 * i, 2 * i) for i in range(120)], fps=10)
     found = list(media.frames_at(path, [0.0, 0.26, 0.28, 6.04, 11.0, 99.0]))

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 BT709, LIMITED_RANGE, FULL_RANGE = 1, 1, 2  # ITU-T H.273
 SEEK_AHEAD_S = 4.0  # frames_at() seeks rather than decodes where the next wanted frame is further away
+UNINDEXED = ("mpeg", "mpegts")  # containers without an index (GRID's are such)
 TURNS = {90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}
 
 
@@ -77,7 +78,10 @@ class VideoReader:
     def decoded(self, start_s: float = 0.0) -> Iterator[tuple[float, av.VideoFrame]]:
         """Yield (time_s, decoded frame) from `start_s` on, in order. Damaged pieces are skipped and counted."""
         # the frame on screen at start_s may begin before it: seek a little earlier
-        self.container.seek(int(max(0.0, start_s + self.origin_s) * av.time_base), backward=True)
+        place_s = max(0.0, start_s + self.origin_s)
+        if self.container.format.name in UNINDEXED:  # a seek there lands on the next key frame, not the one before
+            place_s -= 1.0
+        self.container.seek(int(place_s * av.time_base), backward=True)
         step = 1 / (self.info.fps or 25)
         time_s = -step
         try:
