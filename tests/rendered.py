@@ -114,7 +114,7 @@ def encoded(pictures: list[np.ndarray], output: Path, crf: int = 18) -> list[np.
 
 def around_mouth(points: np.ndarray, margin_px: int = 4) -> list[tuple[slice, slice]]:
     """The place of a mouth in each picture, as slices. points: (n, 68, 2)."""
-    mouths = points[:, metrics.face.MOUTH]
+    mouths = points[:, metrics.MOUTH]
     low = np.floor(mouths.min(axis=1)).astype(int) - margin_px
     high = np.ceil(mouths.max(axis=1)).astype(int) + margin_px
     return [(slice(a[1], b[1]), slice(a[0], b[0])) for a, b in zip(low, high)]

@@ -22,10 +22,10 @@ def test_every_measure_has_a_direction_and_a_unit():
         assert measure.name == name
         assert measure.unit
         assert measure.better in ("lower", "higher") or float(measure.better) >= 0
-        assert measure.label.endswith(measure.arrow)
+        assert measure.label.startswith(f"{measure.title} ({measure.unit}) ")
         assert measure.meaning
     offset = metrics.MEASURES["offset_frames"]
-    assert (offset.arrow, offset.badness(-2)) == ("→ 0", 2)
+    assert (offset.label[-3:], offset.badness(-2)) == ("→ 0", 2)
     assert metrics.MEASURES["ssim"].badness(0.9) < metrics.MEASURES["ssim"].badness(0.8)
 
 
@@ -77,9 +77,6 @@ def test_flicker_by_hand():
     lower = truth.copy()
     lower[1, 5:] += 100
     assert metrics.flicker(lower, truth) == 0
-    mask = np.zeros((10, 10), bool)
-    mask[:, :5] = True
-    assert metrics.flicker(lower, truth, mask) == 50
     with pytest.raises(DataError, match="two frames"):
         metrics.flicker(truth[:1], truth[:1])
 
@@ -132,17 +129,12 @@ def test_correlation_by_hand():
     assert np.isnan(metrics.correlation([1, 2], [1, 2]))
 
 
-def test_landmarks_and_identity_go_frame_by_frame(monkeypatch):
+def test_landmarks_go_frame_by_frame(monkeypatch):
     monkeypatch.setattr(faces, "landmarks", lambda frame, box: np.full((68, 2), frame[0, 0, 0] + box.left))
-    monkeypatch.setattr(faces, "encode", lambda frame, box: np.full(128, frame[0, 0, 0] / 128))
     frames = [np.full((4, 4, 3), v, np.uint8) for v in (1, 2, 3)]
-    boxes = np.array([[10, 0, 20, 10], [np.nan] * 4, [30, 0, 40, 10]])
-    track = metrics.landmark_track(iter(frames), boxes)
+    track = metrics.landmark_track(iter(frames), np.array([[10, 0, 20, 10], [np.nan] * 4, [30, 0, 40, 10]]))
     assert (track[0, 0, 0], track[2, 5, 1]) == (11, 33)
     assert np.isnan(track[1]).all()
-    others = [np.full((4, 4, 3), v, np.uint8) for v in (1, 200, 11)]
-    assert metrics.identity_distance(frames, others, boxes) == pytest.approx(np.sqrt(128) * 8 / 128 / 2)
-    assert np.isnan(metrics.identity_distance(frames[:1], others[:1], boxes[1:2]))
 
 
 def test_frechet_distance_by_hand():
@@ -234,7 +226,7 @@ def test_paired_difference_by_hand():
 def test_darwins_maize_gives_fishers_published_p():
     """Fisher 1935: 15 pairs of plants (eighths of an inch); of 32768 sign patterns 1726 are as extreme: p = 0.0527."""
     differences = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
-    found = metrics.paired_difference(differences, np.zeros(15), np.arange(15))
+    found = metrics.paired_difference(differences, np.zeros(15), np.arange(15), samples=2**15)
     assert found.mean == pytest.approx(314 / 15)
     assert found.p == pytest.approx(1726 / 32768, abs=1e-9)
 
@@ -255,7 +247,7 @@ def test_many_videos_are_flipped_at_random():
 
 
 def test_the_meter_follows_the_mouths_of_the_talk_show(sample_show):
-    """Landmarks on the rendered host against the opening he was rendered with, and his face against a guest's."""
+    """Landmarks on the rendered host against the opening that was rendered."""
     rows = [row for row in sample_show.rows("talk") if row.actor]
     host = rows[0].actor
     boxes = np.full((1 + max(row.frame for row in rows), 4), np.nan)
@@ -270,6 +262,3 @@ def test_the_meter_follows_the_mouths_of_the_talk_show(sample_show):
         if row.actor == host:
             truth[row.frame] = row.mouth_open
     assert metrics.correlation(measured, truth) > 0.8
-    seen = np.flatnonzero(np.isfinite(boxes[:n, 0]))[:3]
-    same = metrics.identity_distance([pictures[i] for i in seen], [pictures[i] for i in seen], boxes[seen])
-    assert same == pytest.approx(0, abs=1e-6)

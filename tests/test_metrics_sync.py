@@ -9,7 +9,7 @@ from golden import filler, inputs
 
 from lipsync_utils import audio, faces, media, metrics, models
 from lipsync_utils.errors import DataError, SettingError
-from lipsync_utils.metrics import tracks
+from lipsync_utils.metrics import sync
 
 
 def slow_mfcc(wav, column):
@@ -119,30 +119,26 @@ def test_lse_leaves_the_network_in_its_mode_and_refuses_what_is_too_short(syncne
 def test_crop_rules_by_hand():
     """A box 100 wide and 80 high: half side 50; 50 up, 90 down, 70 to both sides of the centre; grey outside."""
     boxes = np.tile([[100.0, 110.0, 200.0, 190.0]], (20, 1))
-    half, x, y = tracks.crop_track(boxes)
-    assert (half[0], x[10], y[10]) == (50, 150, 150)
+    assert sync.crop_track(boxes)[10].tolist() == [50, 150, 150]
     frame = np.zeros((400, 400, 3), np.uint8)
     frame[100:240, 80:220] = 255
-    assert (tracks.crop_frame(frame, 50, 150, 150) == 255).all()
-    edge = tracks.crop_frame(np.zeros((400, 400, 3), np.uint8), 50, 10, 200)
+    assert (sync.crop(frame, 50, 150, 150) == 255).all()
+    edge = sync.crop(np.zeros((400, 400, 3), np.uint8), 50, 10, 200)
     assert (edge[:, :90] == 110).all()
     assert (edge[:, 120:] == 0).all()
 
 
-def test_tracks_are_cut_at_long_gaps_and_jumps_and_short_ones_left_out():
+def test_tracks_are_cut_at_long_gaps_and_jumps():
     boxes = np.full((400, 4), np.nan, np.float32)
     boxes[0:120] = (10, 10, 130, 130)
     boxes[60:80] = np.nan  # short gap: filled
     boxes[130:180] = (10, 10, 130, 130)
     boxes[180:300] = (200, 10, 320, 130)  # a cut
-    boxes[340:400] = (200, 10, 320, 130)  # after a long gap, and too short
-    runs = tracks.split_track(5, boxes)
-    assert [(r.start, len(r.boxes), n) for r, n in runs] == [(0, 180, 150), (180, 120, 120), (340, 60, 60)]
-    np.testing.assert_allclose(runs[0][0].boxes[70], (10, 10, 130, 130))
-    given = [None if np.isnan(b[0]) else faces.FaceBox(*map(float, b)) for b in boxes]
-    table = faces.FaceTable.from_boxes(given, (400, 200))
-    assert [r.start for r in tracks.track_runs(table)] == [0, 180]
-    assert tracks.track_runs(table, min_side_px=121) == []
+    boxes[340:400] = (200, 10, 320, 130)  # after a long gap
+    runs = sync.track_runs(boxes)
+    assert [(start, len(found), n) for start, found, n in runs] == [(0, 180, 150), (180, 120, 120), (340, 60, 60)]
+    np.testing.assert_allclose(runs[0][1][70], (10, 10, 130, 130))
+    assert sync.track_runs(boxes * np.nan) == []
 
 
 @pytest.mark.parametrize("fps", [25, 30])
@@ -163,12 +159,13 @@ def test_lse_of_a_video_is_that_of_its_tracks_crops(tmp_path, monkeypatch, syncn
 
     monkeypatch.setattr(faces, "find_faces", find)
     assert metrics.lse_of_video(path, syncnet) == []  # shorter than the protocol wants
+    assert metrics.lse_of_video(path, syncnet, min_frames=30, min_side_px=121) == []  # the face is smaller
     (row,) = metrics.lse_of_video(path, syncnet, min_frames=30)
     assert (row.track_id, row.start, row.end) == (0, 10, 50)
     sound = metrics.to_int16(audio.load_wav(path))[6400:32000]
     if fps == 25:
         frames = [f.image_bgr for f in media.frames(path)][10:50]
-        crops = [tracks.crop_frame(f, 60, 160, 120) for f in frames]
+        crops = [sync.crop(f, 60, 160, 120) for f in frames]
         expected = metrics.lse(np.stack(crops), sound, syncnet)
         assert row.lse.distance == pytest.approx(expected.distance, rel=1e-4)
         assert row.lse.offset == expected.offset
@@ -224,13 +221,3 @@ def test_judging_a_clip_is_judging_its_windows():
     assert metrics.judge_sync(list(crops), mel, judge) == metrics.judge_sync(crops, mel, judge)
     with pytest.raises(DataError):
         metrics.expert_features(crops[:4], mel, judge)
-
-
-def test_two_way_accuracy_by_hand():
-    eye = np.eye(8)
-    assert metrics.two_way_accuracy(eye, eye, min_gap=5) == 1
-    assert metrics.two_way_accuracy(np.roll(eye, 5, 0), eye, min_gap=5) == pytest.approx(3 / 12 * 0 + 9 / 12 * 0.5)
-    assert metrics.two_way_accuracy(eye, np.ones((8, 8)), min_gap=5) == 0.5
-    assert np.isnan(metrics.two_way_accuracy(eye[:3], eye[:3]))
-    speech = np.arange(8) < 6
-    assert metrics.two_way_accuracy(eye, eye, min_gap=5, speech=speech) == 1

@@ -108,7 +108,7 @@ def table_text(table: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def difference(after: list[ClipScore], before: list[ClipScore], name: str) -> metrics.PairedDifference:
+def difference(after: list[ClipScore], before: list[ClipScore], name: str) -> metrics.Interval:
     """after - before in one measure, with an interval over videos."""
     a, b = ([getattr(s, name) for s in scores] for scores in (after, before))
     return metrics.paired_difference(a, b, [s.video_id for s in after])

@@ -1,0 +1,182 @@
+"""How a face compares with the true one: likeness, sharpness, flicker, its mouth by landmarks, FID of many.
+
+Landmarks are (68, 2) points x, y in pixels in the iBUG order: 36-47 eyes, 48-59 outer lips, 60-67 inner lips.
+Sources: SSIM: Wang et al. 2004; variance of the Laplacian: Pech-Pacheco et al. 2000; landmark distance: Chen et al.,
+"Lip Movements Generation at a Glance", 2018; FID: Heusel et al. 2017.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from .. import faces
+from ..checkpoints.formats import read_payload
+from ..errors import DataError, SettingError
+
+RIGHT_EYE, LEFT_EYE, MOUTH = slice(36, 42), slice(42, 48), slice(48, 68)
+UPPER_LIP, LOWER_LIP = (61, 62, 63), (67, 66, 65)  # inner lips, facing each other
+
+
+def l1(generated, truth) -> float:
+    """Mean absolute difference of two uint8 arrays of one shape, 0 to 255; lower is better."""
+    generated, truth = _same_shape(generated, truth)
+    return float(np.abs(generated.astype(np.int16) - truth).mean())
+
+
+def psnr(generated, truth) -> float:
+    """Peak signal-to-noise ratio of uint8 pictures of one shape, in dB; higher is better, equal ones give infinity."""
+    generated, truth = _same_shape(generated, truth)
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(255**2 / np.square(generated.astype(np.float64) - truth).mean()))
+
+
+def ssim(generated, truth) -> float:
+    """Structural similarity of two (h, w, 3) uint8 pictures of at least 11 px, up to 1; higher is better.
+
+    Gaussian window of 1.5 px, mean over the colours, the settings of the original publication.
+    """
+    from skimage.metrics import structural_similarity
+
+    settings = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(*_same_shape(generated, truth), channel_axis=-1, **settings))
+
+
+def mouth_region(face) -> np.ndarray:
+    """Cut the mouth out of a face crop (..., h, w, 3): the lower half, less a fifth of the width at both sides."""
+    height, width = face.shape[-3:-1]
+    return face[..., height // 2 :, width // 5 : width - width // 5, :]
+
+
+def sharpness(picture_bgr) -> float:
+    """Variance of the Laplacian of a (h, w, 3) uint8 picture, in grey levels squared; blur lowers it."""
+    grey = cv2.cvtColor(np.ascontiguousarray(picture_bgr), cv2.COLOR_BGR2GRAY)
+    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
+
+
+def sharpness_ratio(generated, truth) -> float:
+    """Sharpness of the mouths of generated faces against that of the true ones, 1 is as sharp; means over frames.
+
+    generated, truth: (n, h, w, 3) uint8 face crops of one size.  NaN where the truth is one flat colour.
+    """
+    both = _same_shape(generated, truth)
+    ours, true = (np.mean([sharpness(mouth_region(face)) for face in crops]) for crops in both)
+    return float(ours / true) if true > 0 else float("nan")
+
+
+def flicker(generated, truth) -> float:
+    """Changes from frame to frame outside the mouth that the true video does not have, 0 to 255; lower is better.
+
+    generated, truth: (n, h, w, 3) uint8 face crops, whose lower half is left out.  A constant error does not flicker.
+    """
+    generated, truth = _same_shape(generated, truth)
+    if len(generated) < 2:
+        raise DataError("flicker needs at least two frames")
+    upper = slice(None), slice(0, generated.shape[1] // 2)
+    return float(np.abs(np.diff(generated[upper].astype(np.int16) - truth[upper], axis=0)).mean())
+
+
+def eye_distance(landmarks) -> np.ndarray:
+    """Distance of the eyes' centres in pixels: (..., 68, 2) -> (...)."""
+    landmarks = np.asarray(landmarks, float)
+    eyes = landmarks[..., LEFT_EYE, :].mean(axis=-2) - landmarks[..., RIGHT_EYE, :].mean(axis=-2)
+    return np.linalg.norm(eyes, axis=-1)
+
+
+def mouth_opening(landmarks) -> np.ndarray:
+    """Gap between the inner lips as a fraction of the eye distance: (n, 68, 2) -> (n,); NaN where unseen."""
+    landmarks = np.asarray(landmarks, float)
+    gaps = np.linalg.norm(landmarks[..., LOWER_LIP, :] - landmarks[..., UPPER_LIP, :], axis=-1)
+    return gaps.mean(axis=-1) / eye_distance(landmarks)
+
+
+def correlation(a, b) -> float:
+    """Pearson's r of two curves over the frames that both have; NaN with under three, or where one is constant."""
+    both = np.array(list(zip(a, b, strict=False)), float).reshape(-1, 2)
+    both = both[np.isfinite(both).all(axis=1)]
+    if len(both) < 3 or not np.ptp(both, axis=0).all():
+        return float("nan")
+    return float(np.corrcoef(both.T)[0, 1])
+
+
+def landmark_distance(generated, truth) -> float:
+    """LMD: mean distance of the 20 mouth points, in percent of the true eye distance; lower is better.
+
+    generated, truth: (n, 68, 2), NaN where unseen.  The mouths are laid over each other by their centres first, so the
+    shape counts and not the place.  NaN where no frame has both.
+    """
+    generated, truth = np.asarray(generated, float), np.asarray(truth, float)
+    if generated.shape != truth.shape:
+        raise DataError(f"need as many landmarks of both, got {generated.shape} and {truth.shape}")
+    known = np.isfinite(generated).all(axis=(1, 2)) & np.isfinite(truth).all(axis=(1, 2))
+    if not known.any():
+        return float("nan")
+    moved = generated[known, MOUTH] - truth[known, MOUTH]
+    moved -= moved.mean(axis=1, keepdims=True)
+    return float(100 * (np.linalg.norm(moved, axis=2).mean(axis=1) / eye_distance(truth[known])).mean())
+
+
+def landmark_track(frames_bgr, boxes) -> np.ndarray:
+    """Find the landmarks of one face in every frame: (n, 68, 2), NaN where its box is NaN.
+
+    frames_bgr: iterable of (h, w, 3) uint8, read one at a time.  boxes: (n, 4), see FaceTable.track_boxes.
+    """
+    found = np.full((len(boxes), 68, 2), np.nan)
+    for i, (frame, box) in enumerate(zip(frames_bgr, boxes, strict=False)):
+        if np.isfinite(box).all():
+            found[i] = faces.landmarks(frame, faces.FaceBox(*map(float, box)))
+    return found
+
+
+def frechet_distance(features_a, features_b) -> float:
+    """Distance of two normal distributions fitted to (n, d) features: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2)."""
+    a, b = (np.asarray(f, np.float64) for f in (features_a, features_b))
+    if min(len(a), len(b)) < 2:
+        raise DataError(f"FID needs at least two pictures on both sides, got {len(a)} and {len(b)}")
+    cov_a, cov_b = (np.atleast_2d(np.cov(f, rowvar=False)) for f in (a, b))
+    # the eigenvalues of C1 C2 are real and >= 0; rounding makes them slightly otherwise
+    roots = np.sqrt(np.maximum(np.linalg.eigvals(cov_a @ cov_b).real, 0))
+    shift = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
+    return float(max(0.0, shift + np.trace(cov_a) + np.trace(cov_b) - 2 * roots.sum()))
+
+
+def fid(generated_bgr: Iterable, truth_bgr: Iterable, extractor) -> float:
+    """FID of two collections of (h, w, 3) uint8 pictures of any size; lower is better.
+
+    extractor: takes (1, 3, h, w) uint8 RGB, gives (1, d) or a tuple of it; see load_inception.  Say with every number
+    what the pictures were (whole frames or faces) and how many, as few pictures make it too large.
+    """
+    return frechet_distance(*(_embedded(pictures, extractor) for pictures in (generated_bgr, truth_bgr)))
+
+
+@torch.inference_mode()
+def _embedded(pictures_bgr, extractor):
+    rows = []
+    for picture in pictures_bgr:
+        rgb = np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1))[None]
+        found = extractor(torch.from_numpy(rgb))
+        rows.append((found[0] if isinstance(found, tuple) else found).flatten().float().cpu().numpy())
+    return rows
+
+
+def load_inception(weights):
+    """Make the extractor from weights-inception-2015-12-05-6726825d.pth, which torch-fidelity publishes.
+
+    Raises SettingError where torch-fidelity is not installed, CheckpointError for a file that is no weight file.
+    """
+    read_payload(Path(weights))  # refuses code: the library itself would run it
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise SettingError("FID needs the library torch-fidelity: pip install torch-fidelity torchvision") from error
+    return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
+
+
+def _same_shape(generated, truth):
+    generated, truth = np.asarray(generated), np.asarray(truth)
+    if generated.shape != truth.shape or generated.dtype != np.uint8 or truth.dtype != np.uint8 or not truth.size:
+        got = f"{generated.dtype} {generated.shape} and {truth.dtype} {truth.shape}"
+        raise DataError(f"need two uint8 pictures of one shape, got {got}")
+    return generated, truth
