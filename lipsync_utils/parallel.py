@@ -8,19 +8,18 @@ import contextlib
 import json
 import logging
 import os
-import typing
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from . import records
 from .config import settings_hash
-from .errors import DiskFullError, LipsyncError, SettingError
+from .errors import DiskFullError, LipsyncError, ManifestError, SettingError
 from .project import content_hash, lock, progress, remove_leftovers, write_json
-from .records import cell_reader, format_cell
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +201,7 @@ def run_stage(
                 if isinstance(result, Failure):
                     log.warning("%s: %s left out: %s", stage, item.id, result.error)
                     result = Done(failed(item, result))
-                cells = [[format_cell(getattr(row, f.name)) for f in fields(row_type)] for row in result.rows]
+                cells = records.to_cells(result.rows, row_type)
                 if not again:
                     files = {
                         file.relative_to(output).as_posix(): -1 if file.is_dir() else file.stat().st_size
@@ -215,9 +214,7 @@ def run_stage(
 
 def parse_rows(cells: list[list[str]], row_type: type) -> list:
     """Records from formatted cells: what a manifest would give back, so a resumed run equals an undisturbed one."""
-    hints = typing.get_type_hints(row_type)
-    readers = [cell_reader(hints[f.name]) for f in fields(row_type)]
-    return [row_type(*(read(cell) for read, cell in zip(readers, row, strict=True))) for row in cells]
+    return records.rows(records.from_cells(cells, row_type, "journal"), row_type)
 
 
 def read_entry(path: Path, key: str, row_type: type, output: Path) -> list | None:
@@ -231,5 +228,5 @@ def read_entry(path: Path, key: str, row_type: type, output: Path) -> list | Non
             if not (file.is_dir() if size < 0 else file.is_file() and file.stat().st_size == size):
                 return None
         return parse_rows(entry["rows"], row_type)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ManifestError):
         return None

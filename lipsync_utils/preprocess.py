@@ -21,7 +21,7 @@ from .errors import MediaError
 from .faces import FaceBox, find_faces
 from .parallel import Done, Failure, Item, run_stage
 from .project import DataSet, atomic_folder, write_text
-from .records import Clip, FaceClip, Reason, SpeakerCheck, Video, read_csv, write_csv
+from .records import Clip, FaceClip, Reason, SpeakerCheck, Video, read_rows, write_csv
 from .speaker import SpeakerFace, tracks_of_speaker
 
 VERSION = 1
@@ -42,9 +42,9 @@ def preprocess_clips(
     Faces that stage 03 found are not searched again. Returns a row per kept clip, also for one that turned out useless.
     """
     settings, faces, speaker = settings or PreprocessConfig(), faces or FacesConfig(), speaker or SpeakerConfig()
-    files = {c.clip_id: c.file for c in read_csv(data.path("clips.csv"), Clip) if c.file}
-    kept = [c for c in read_csv(data.path("speaker.csv"), SpeakerCheck) if c.kept and c.clip_id in files]
-    tracks = tracks_of_speaker(read_csv(data.path("speaker_faces.csv"), SpeakerFace), speaker)
+    files = {c.clip_id: c.file for c in read_rows(data.path("clips.csv"), Clip) if c.file}
+    kept = [c for c in read_rows(data.path("speaker.csv"), SpeakerCheck) if c.kept and c.clip_id in files]
+    tracks = tracks_of_speaker(read_rows(data.path("speaker_faces.csv"), SpeakerFace), speaker)
     items = [
         Item(c.clip_id, (data.root / files[c.clip_id],), {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])})
         for c in kept
@@ -163,14 +163,14 @@ def failed_rows(item: Item, failure: Failure) -> list[FaceClip]:
 
 def funnel(data: DataSet) -> list[tuple[str, int, int]]:
     """What was left after each stage: (name, ours, the article's)."""
-    clips = read_csv(data.path("clips.csv"), Clip)
+    clips = read_rows(data.path("clips.csv"), Clip)
     videos = {clip.video_id for clip in clips}
     if data.path("collected.csv").exists():
-        videos = {video.video_id for video in read_csv(data.path("collected.csv"), Video) if video.file}
+        videos = {video.video_id for video in read_rows(data.path("collected.csv"), Video) if video.file}
     counts = {
         "videos": len(videos),
         "clips": sum(c.file is not None for c in clips),
-        "of the speaker": sum(c.kept for c in read_csv(data.path("speaker.csv"), SpeakerCheck)),
-        "with faces": sum(c.folder is not None for c in read_csv(data.path("faces.csv"), FaceClip)),
+        "of the speaker": sum(c.kept for c in read_rows(data.path("speaker.csv"), SpeakerCheck)),
+        "with faces": sum(c.folder is not None for c in read_rows(data.path("faces.csv"), FaceClip)),
     }
     return [(name, count, ARTICLE_FUNNEL[name]) for name, count in counts.items()]

@@ -1,8 +1,8 @@
 """The data contract: what a video, clip, verdict and face is, and how tables of them lie on disk as CSV.
 
-A manifest is a CSV with one column per field, in the order of the fields, units in the names, written atomically.
-Reading is strict: an unknown, missing or misordered column or a cell of the wrong type is a `ManifestError` that
-names file, row and column. Nothing in a cell is ever evaluated.
+In memory a table is a DataFrame, on disk a CSV with one column per field of a dataclass, in the order of the fields,
+units in the names, written atomically. Reading is strict: an unknown, missing or misordered column or a cell of the
+wrong type is a `ManifestError` that names file, row and column. Nothing in a cell is ever evaluated.
 """
 
 import csv
@@ -10,10 +10,11 @@ import dataclasses
 import enum
 import io
 import math
-import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+
+import pandas as pd
 
 from .errors import ManifestError
 from .project import write_text
@@ -159,109 +160,99 @@ class FaceClip:
 
 
 T = typing.TypeVar("T")
+DTYPES = {int: "int64", int | None: "Int64", float: "float64", float | None: "float64", bool: "bool"}  # text: object
 
 
-def write_csv(path: Path, rows: Iterable[T], row_type: type[T]) -> None:
-    """Write records as CSV, atomically: header from the field names, floats with 4 decimals, None as an empty cell."""
-    names = [f.name for f in dataclasses.fields(row_type)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([format_cell(getattr(row, name)) for name in names])
-    write_text(path, text.getvalue())
+def read_csv(path: Path, row_type: type) -> pd.DataFrame:
+    """A table as a DataFrame: a column per field of row_type, text as it is ("007"), an empty optional cell NA.
 
-
-def read_csv(path: Path, row_type: type[T]) -> list[T]:
-    """All records of a CSV file. Raises ManifestError naming file, row (1 = first after the header) and column."""
-    return list(iter_csv(path, row_type))
-
-
-def iter_csv(path: Path, row_type: type[T]) -> Iterator[T]:
-    """The records of a CSV file one by one, for tables that should not be held in memory."""
-    path = Path(path)
-    fields = dataclasses.fields(row_type)
-    names = [f.name for f in fields]
-    hints = typing.get_type_hints(row_type)
-    readers = [cell_reader(hints[name]) for name in names]
+    Raises ManifestError naming file, row (1 = first after the header) and column.
+    """
+    names, cells = list(typing.get_type_hints(row_type)), []
     try:
-        stream = path.open(newline="", encoding="utf-8-sig")
+        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
+            for line in csv.reader(stream, strict=True):
+                cells.append(line)
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}); run the stage that writes it") from error
-    with stream:
-        rows = csv.reader(stream, strict=True)
-        header = next(rows, [])
-        if header != names:
-            raise ManifestError(f"{path}: {header_fault(header, names)}; the columns are {','.join(names)}")
-        number = 0
-        try:
-            for number, cells in enumerate(rows, 1):
-                if len(cells) != len(names):
-                    raise ManifestError(f"{path}, row {number}: {len(cells)} cells where {len(names)} belong")
-                values = []
-                for name, cell, reader in zip(names, cells, readers):
-                    try:
-                        values.append(reader(cell))
-                    except ValueError as error:
-                        raise ManifestError(f"{path}, row {number}, column {name}: {cell!r} {error}") from None
-                yield row_type(*values)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ManifestError(f"{path}, row {number + 1}: not a CSV row ({error})") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path}, row {len(cells)}: not a CSV row in UTF-8 ({error})") from None
+    header = cells.pop(0) if cells else []
+    if header != names:
+        faults = [f"missing column {name!r}" for name in names if name not in header]
+        faults += [f"unknown column {name!r}" for name in header if name not in names]
+        fault = "; ".join(faults) or "the columns are in another order or doubled"
+        raise ManifestError(f"{path}: {fault}; the columns are {','.join(names)}, separated by commas")
+    return from_cells(cells, row_type, path)
 
 
-def header_fault(header: list[str], names: list[str]) -> str:
-    """What is wrong with a header line, in words."""
-    missing = [n for n in names if n not in header]
-    unknown = [n for n in header if n not in names]
-    if missing or unknown:
-        return "; ".join(
-            f"{what} column {', '.join(map(repr, which))}"
-            for what, which in (("missing", missing), ("unknown", unknown))
-            if which
-        )
-    return "the columns are in another order or doubled"
+def read_rows(path: Path, row_type: type[T]) -> list[T]:
+    """The same as dataclass rows."""
+    return rows(read_csv(path, row_type), row_type)
+
+
+def write_csv(path: Path, table: pd.DataFrame | Iterable, row_type: type) -> pd.DataFrame:
+    """Write a DataFrame or dataclass rows as CSV, atomically; returns the DataFrame that read_csv will give.
+
+    Equal tables are equal bytes. Raises ManifestError, and writes nothing, where a cell could not be read again.
+    """
+    cells, text = to_cells(table, row_type), io.StringIO()
+    frame = from_cells(cells, row_type, path)
+    csv.writer(text, lineterminator="\n").writerows([frame.columns, *cells])
+    write_text(path, text.getvalue())
+    return frame
+
+
+def rows(frame: pd.DataFrame, row_type: type[T]) -> list[T]:
+    """The rows of a table as dataclasses, NA as None, for code that works on one thing at a time."""
+    columns = [frame[field.name].tolist() for field in dataclasses.fields(row_type)]
+    return [row_type(*(None if pd.isna(cell) else cell for cell in cells)) for cells in zip(*columns)]
+
+
+def to_cells(table: pd.DataFrame | Iterable, row_type: type) -> list[list[str]]:
+    """The text of every cell. Floats: four decimals, below 0.1 four significant digits (a learning rate of 2e-05)."""
+    if isinstance(table, pd.DataFrame):
+        table = rows(table, row_type)
+    return [[format_cell(getattr(row, field.name)) for field in dataclasses.fields(row_type)] for row in table]
+
+
+def from_cells(cells: list[list[str]], row_type: type, where: Path | str) -> pd.DataFrame:
+    """A table from the text of its cells. Raises ManifestError naming `where`, row and column."""
+    hints = typing.get_type_hints(row_type)
+    columns = {name: [] for name in hints}
+    for number, line in enumerate(cells, 1):
+        if len(line) != len(hints):
+            raise ManifestError(f"{where}, row {number}: {len(line)} cells where {len(hints)} belong")
+        for cell, (name, hint) in zip(line, hints.items()):
+            try:
+                columns[name].append(parse_cell(cell, hint))
+            except ValueError as error:
+                raise ManifestError(f"{where}, row {number}, column {name}: {cell!r} {error}") from None
+    return pd.DataFrame({name: pd.Series(columns[name], dtype=DTYPES.get(hints[name], object)) for name in hints})
 
 
 def format_cell(value) -> str:
-    if value is None:
-        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4f}".rstrip("0").rstrip(".") if math.isfinite(value) else str(value)
-    return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) >= 0.1 else f"{value + 0.0:.4g}"
+    return "" if value is None else str(value)
 
 
-def cell_reader(hint) -> typing.Callable[[str], object]:
-    """A function that turns a cell into the hinted type, or raises ValueError with the rest of a sentence."""
-    optional = isinstance(hint, types.UnionType)
-    if optional:
-        hint = next(t for t in typing.get_args(hint) if t is not type(None))
-
-    def read(cell: str):
-        if cell == "":
-            if optional:
-                return None
-            if hint is str:
-                return ""
-            raise ValueError("is empty")
-        if hint is bool:
-            if cell not in ("yes", "no"):
-                raise ValueError("is neither yes nor no")
-            return cell == "yes"
-        if hint in (int, float):
-            try:
-                value = hint(cell)
-            except ValueError:
-                raise ValueError(f"is not {'a whole' if hint is int else 'a'} number") from None
-            if not math.isfinite(value):
-                raise ValueError("is not a finite number")
-            return value
-        if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
-            try:
-                return hint(cell)
-            except ValueError:
-                raise ValueError(f"is none of {', '.join(hint)}") from None
-        return cell
-
-    return read
+def parse_cell(cell: str, hint) -> object:
+    """A cell as the hinted type; never evaluated. Raises ValueError with the rest of a sentence."""
+    kind, *optional = typing.get_args(hint) or [hint]
+    if optional and not cell:
+        return None
+    if kind is bool:
+        if cell not in ("yes", "no"):
+            raise ValueError("is neither yes nor no")
+        return cell == "yes"
+    try:
+        value = kind(cell)
+    except ValueError:
+        names = {int: "not a whole number", float: "not a number"}
+        raise ValueError(f"is {names.get(kind) or 'none of ' + ', '.join(kind)}" if cell else "is empty") from None
+    if kind is float and not math.isfinite(value):
+        raise ValueError("is not a finite number")
+    return value

@@ -21,7 +21,7 @@ class SampleShow:
 
     def rows(self, name: str) -> list[talkshow.FaceTruth]:
         """The truth per frame and face."""
-        return records.read_csv(self.folder / f"{name}.truth.csv", talkshow.FaceTruth)
+        return records.read_rows(self.folder / f"{name}.truth.csv", talkshow.FaceTruth)
 
     def info(self, name: str) -> dict:
         """The truth per video: shots, spoken lines, phonemes."""

@@ -12,7 +12,7 @@ from lipsync_utils.faces import FaceTable, find_faces
 from lipsync_utils.inference import people_in
 from lipsync_utils.media import VideoWriter, extract_sound, frames
 from lipsync_utils.picker.sample import SENTENCES
-from lipsync_utils.records import read_csv
+from lipsync_utils.records import read_rows
 from lipsync_utils.talkshow.backdrop import paint_backdrop
 from lipsync_utils.talkshow.stage import DESK, Member, Place, Shot
 
@@ -73,7 +73,7 @@ def landmarks_of(pictures: list[np.ndarray], table: FaceTable, track: int) -> np
 
 def true_opening(said: Path, place: int) -> np.ndarray:
     """The mouth opening that belongs to a sentence, from its phonemes. place: of the speaker, from the left."""
-    rows = read_csv(said.with_suffix(".truth.csv"), talkshow.FaceTruth)
+    rows = read_rows(said.with_suffix(".truth.csv"), talkshow.FaceTruth)
     where = {r.actor: r.left_px for r in rows if r.frame == 0}
     return talkshow.mouth_curve(rows, sorted(where, key=where.get)[place])
 

@@ -17,7 +17,7 @@ from lipsync_utils.config import CollectConfig, TalkshowConfig
 from lipsync_utils.errors import ManifestError
 from lipsync_utils.media.tools import file_url
 from lipsync_utils.project import data_set
-from lipsync_utils.records import Reason, Source, Video, read_csv
+from lipsync_utils.records import Reason, Source, Video, read_rows
 
 FAST = CollectConfig(pause_s=0.0, retries=0, timeout_s=5.0)
 OURS = {"licence": "CC BY 4.0", "consent": "written, 2026-03-01"}
@@ -99,7 +99,7 @@ def test_local_files_are_copied_checked_and_described(data, tmp_path):
     assert rows[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (rows[0].width_px, rows[0].height_px, rows[0].fps, rows[0].audio_hz) == (64, 48, 25.0, 16000)
     assert rows[0].duration_s == pytest.approx(1.0) and rows[0].size_bytes == path.stat().st_size
-    assert read_csv(data.path("collected.csv"), Video) == rows
+    assert read_rows(data.path("collected.csv"), Video) == rows
 
 
 def test_a_link_costs_no_disk(data, tmp_path):
@@ -261,7 +261,7 @@ def test_a_wrong_manifest_names_row_and_column(data):
 def test_the_talk_show_is_a_source(data):
     show = TalkshowConfig(n_videos=1, seconds=4, n_held_out=1, held_out_seconds=2, width_px=160, height_px=120)
     sources = collect.sample(data, show)
-    assert sources[0].source == "talkshow:1" and read_csv(data.path("videos.csv"), Source) == sources
+    assert sources[0].source == "talkshow:1" and read_rows(data.path("videos.csv"), Source) == sources
     rows = collect.collect_videos(data, FAST, show=show, workers=1)
     assert rows[0].reason is None and rows[0].duration_s == pytest.approx(4.0)
     truth = json.loads(data.path(f"raw/{sources[0].video_id}.truth.json").read_text())

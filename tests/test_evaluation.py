@@ -15,7 +15,7 @@ from lipsync_utils.evaluation.clips import TestClip, spread
 from lipsync_utils.evaluation.judge import moved
 from lipsync_utils.evaluation.stage import cases
 from lipsync_utils.media import VideoWriter, frames, probe
-from lipsync_utils.records import read_csv, write_csv
+from lipsync_utils.records import read_rows, write_csv
 
 QUICK = EvaluationConfig(bootstrap=400)
 
@@ -62,7 +62,7 @@ def scores():
 
 def test_rows_survive_the_way_to_disk_and_back(tmp_path, scores):
     write_csv(tmp_path / "results.csv", scores, evaluation.Score)
-    again = read_csv(tmp_path / "results.csv", evaluation.Score)
+    again = read_rows(tmp_path / "results.csv", evaluation.Score)
     assert [r.clip_id for r in again] == [r.clip_id for r in scores]
     assert again[1].l1 == pytest.approx(scores[1].l1, abs=1e-4) and again[0].l1 is None
 

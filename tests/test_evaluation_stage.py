@@ -14,7 +14,7 @@ from lipsync_utils.evaluation import judge, look, stage, study, study_tables, tr
 from lipsync_utils.evaluation.clips import TestClip, held_out, rendered_clips, validation_clips
 from lipsync_utils.parallel import Done
 from lipsync_utils.project import DataSet
-from lipsync_utils.records import FaceClip, Reason, read_csv, write_csv
+from lipsync_utils.records import FaceClip, Reason, read_rows, write_csv
 from lipsync_utils.windows import ClipFaces
 
 QUICK = EvaluationConfig(bootstrap=200, guest_clips=0, identity_frames=1)
@@ -87,7 +87,7 @@ def run_of_all(tmp_path_factory, clips, faceless, weights):
 
 def test_every_model_and_clip_is_a_row_with_its_numbers(run_of_all, clips):
     folder, rows = run_of_all
-    assert rows == read_csv(folder / "results.csv", evaluation.Score)
+    assert rows == read_rows(folder / "results.csv", evaluation.Score)
     by = {(r.model, r.clip_id, r.speech): r for r in rows}
     assert len(by) == len(rows) == 2 + 2 * 2 + 2
     truth, own, other = (by[m, "held0", said] for m, said in (("truth", "own"), ("base", "own"), ("base", "other")))

@@ -14,7 +14,7 @@ from face_data import contents, copy, show_data
 from lipsync_utils import faces, media, preprocess, project, speaker
 from lipsync_utils.errors import DiskFullError, ManifestError
 from lipsync_utils.project import DataSet
-from lipsync_utils.records import Clip, FaceClip, Reason, SpeakerCheck, read_csv, write_csv
+from lipsync_utils.records import Clip, FaceClip, Reason, SpeakerCheck, read_rows, write_csv
 
 BOTH = """
 import sys
@@ -68,7 +68,7 @@ def test_killed_and_run_again_ends_the_same(show, tmp_path, scheduler, seed):
         time.sleep(rng.uniform(0.1, 0.9) * took_s)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        assert all((data.root / c.file).exists() for c in read_csv(data.path("clips.csv"), Clip))
+        assert all((data.root / c.file).exists() for c in read_rows(data.path("clips.csv"), Clip))
     run_both(data)
     assert contents(data.root) == wanted
     assert not list(data.faces.rglob(f"{project.TEMPORARY}*"))
@@ -101,13 +101,13 @@ def test_bad_clips_are_rows_and_the_others_go_on(show, tmp_path):
     names = [*sorted(p.name for p in bad.iterdir()), "missing.mp4"]
     ids = {name: f"bad_{k}" for k, name in enumerate(names)}
     rows = [Clip(ids[n], "bad", 0.0, 1.0, 0.0, 1.0, f"clips/bad/{n}", 25, None, None, None) for n in names]
-    write_csv(data.path("clips.csv"), [*read_csv(data.path("clips.csv"), Clip), *rows], Clip)
+    write_csv(data.path("clips.csv"), [*read_rows(data.path("clips.csv"), Clip), *rows], Clip)
     run_both(data)
-    checks = {c.clip_id: c for c in read_csv(data.path("speaker.csv"), SpeakerCheck)}
+    checks = {c.clip_id: c for c in read_rows(data.path("speaker.csv"), SpeakerCheck)}
     for name in ("empty.mp4", "truncated.mp4", "text.mp4", "folder.mp4", "sound_only.mp4", "missing.mp4"):
         check = checks[ids[name]]
         assert not check.kept and check.reason in (Reason.UNREADABLE, Reason.FAILED) and check.note, name
-    faces_rows = {r.clip_id: r for r in read_csv(data.path("faces.csv"), FaceClip)}
+    faces_rows = {r.clip_id: r for r in read_rows(data.path("faces.csv"), FaceClip)}
     assert faces_rows[ids["silent.mp4"]].reason is Reason.NO_SOUND
     assert faces_rows[ids[odd.name]].faces == 30
     assert faces_rows[ids["one_frame.mp4"]].faces == 1

@@ -8,7 +8,7 @@ from lipsync_utils.config import PreprocessConfig, SpeakerConfig
 from lipsync_utils.errors import ManifestError
 from lipsync_utils.faces import find_faces
 from lipsync_utils.preprocess import preprocess_clips, speaker_boxes, split_by_video, why_not
-from lipsync_utils.records import FaceClip, Reason, read_csv
+from lipsync_utils.records import FaceClip, Reason, read_rows
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def done(sample_show, tmp_path_factory):
 
 def test_layout_is_the_reference_s(done):
     data, rows = done
-    assert read_csv(data.path("faces.csv"), FaceClip) == rows
+    assert read_rows(data.path("faces.csv"), FaceClip) == rows
     row = next(r for r in rows if r.clip_id == "host_0")
     folder = data.faces / "talk" / "host_0"
     assert row.folder == "faces/talk/host_0" and row.reason is None

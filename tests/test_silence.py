@@ -12,7 +12,7 @@ from lipsync_utils.config import SplitConfig
 from lipsync_utils.errors import ManifestError
 from lipsync_utils.media.tools import file_url
 from lipsync_utils.project import data_set
-from lipsync_utils.records import Clip, Reason, Source, Video, read_csv, write_csv
+from lipsync_utils.records import Clip, Reason, Source, Video, read_rows, write_csv
 from lipsync_utils.silence.cut import clip_name, cut_clips
 from lipsync_utils.silence.parts import FULL_SCALE, pieces
 
@@ -252,7 +252,7 @@ def test_a_data_set_is_split_and_the_rows_add_up(tmp_path):
         assert row.frames == sum(1 for _ in media.frames(data.path(row.file)))
         assert row.cut_end_s - row.cut_start_s == pytest.approx(row.frames / 25)
         assert row.start_s - 0.191 <= row.cut_start_s <= row.start_s - 0.14
-    assert read_csv(data.path("clips.csv"), Clip) == rows
+    assert read_rows(data.path("clips.csv"), Clip) == rows
     before = {p: p.stat().st_mtime_ns for p in data.clips.rglob("*.mp4")}
     assert silence.split_videos(data, workers=1) == rows
     assert before == {p: p.stat().st_mtime_ns for p in data.clips.rglob("*.mp4")}

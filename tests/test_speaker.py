@@ -6,7 +6,7 @@ from lipsync_utils import collect, media, silence, speaker, talkshow
 from lipsync_utils.config import SpeakerConfig, TalkshowConfig
 from lipsync_utils.errors import FaceError, SettingError
 from lipsync_utils.project import DataSet
-from lipsync_utils.records import Reason, Source, SpeakerCheck, Verdict, read_csv
+from lipsync_utils.records import Reason, Source, SpeakerCheck, Verdict, read_rows
 from lipsync_utils.speaker import SpeakerFace, judge
 
 
@@ -100,7 +100,7 @@ def test_every_kind_of_clip_gets_its_verdict_and_nothing_is_deleted(filtered):
         "three": "speaker_and_others",
     }
     assert [c.clip_id for c in result.kept] == ["host_0", "host_1"]
-    assert read_csv(data.path("speaker.csv"), SpeakerCheck) == result.checks
+    assert read_rows(data.path("speaker.csv"), SpeakerCheck) == result.checks
     assert len(list(data.clips.rglob("*.mp4"))) == 6
     assert sum(row.clip_id == "three" and row.frame == 6 for row in result.faces) == 3
 
@@ -124,7 +124,7 @@ def test_candidates_become_references(filtered):
     from lipsync_utils.records import Clip
 
     data, _, _ = filtered
-    clips = read_csv(data.path("clips.csv"), Clip)
+    clips = read_rows(data.path("clips.csv"), Clip)
     candidates = speaker.find_candidates(data, clips)
     assert len(candidates) == 3 and candidates[0].share > 0.4
     (picture,) = speaker.choose(data, candidates, "0")

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import ManifestError
 from ..project import DataSet, safe_name
-from ..records import Reason, Source, read_csv, write_csv
+from ..records import Reason, Source, read_rows, write_csv
 
 NOT_GIVEN = {"", "-", "?", "no", "none", "unknown", "n/a", "na", "nee", "todo"}
 TALKSHOW = re.compile(r"talkshow:(\d+)")
@@ -17,7 +17,7 @@ TALKSHOW = re.compile(r"talkshow:(\d+)")
 def read_sources(data: DataSet) -> list[Source]:
     """The rows of videos.csv, checked. Raises ManifestError naming row and column."""
     path = data.path("videos.csv")
-    sources = list(read_csv(path, Source))
+    sources = read_rows(path, Source)
     times = Counter(source.video_id.lower() for source in sources)
     for number, source in enumerate(sources, 1):
         if safe_name(source.video_id) != source.video_id:

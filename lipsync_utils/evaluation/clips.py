@@ -9,7 +9,7 @@ import numpy as np
 from ..config import EvaluationConfig
 from ..errors import DataError
 from ..project import DataSet
-from ..records import FaceClip, read_csv
+from ..records import FaceClip, read_rows
 from ..talkshow import FaceTruth, guests, mouth_curve, random_sentence, render_clip
 
 SIZE_PX = (640, 480)
@@ -35,7 +35,7 @@ class TestClip:
 
     def true_opening(self) -> np.ndarray | None:
         """The mouth opening that the clip was rendered with, (frames,), NaN where unseen; None for a real video."""
-        return None if self.truth_csv is None else mouth_curve(read_csv(self.truth_csv, FaceTruth), self.actor)
+        return None if self.truth_csv is None else mouth_curve(read_rows(self.truth_csv, FaceTruth), self.actor)
 
 
 def rendered_clips(folder: Path, group: str = "speaker") -> list[TestClip]:
@@ -45,7 +45,7 @@ def rendered_clips(folder: Path, group: str = "speaker") -> list[TestClip]:
         truth = path.with_suffix(".truth.csv")
         if not truth.is_file():
             raise DataError(f"{path}: its ground truth {truth.name} is missing; run notebook 01 again")
-        names = [row.actor for row in read_csv(truth, FaceTruth) if row.actor]
+        names = [row.actor for row in read_rows(truth, FaceTruth) if row.actor]
         if names:
             clips.append(TestClip(path.stem, path.stem, group, path, max(set(names), key=names.count)))
     if not clips:
@@ -60,7 +60,7 @@ def validation_clips(data: DataSet, fewest_frames: int = 50) -> list[TestClip]:
     """
     table = data.path("faces.csv")
     clips = []
-    for row in read_csv(table, FaceClip):
+    for row in read_rows(table, FaceClip):
         path = data.clips / row.video_id / f"{row.clip_id}.mp4"
         if row.split == "val" and row.reason is None and (row.frames or 0) >= fewest_frames:
             if not path.is_file():

@@ -18,7 +18,7 @@ from ..config import EvaluationConfig, preset
 from ..errors import DataError
 from ..metrics import MEASURES
 from ..project import data_set, home, setup_logging, write_text
-from ..records import read_csv
+from ..records import read_rows
 from . import study_tables, words
 from .clips import held_out
 from .compare import differences, result_table, spread_of, summaries
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen, run = preset(given.preset), home() / "outputs" / given.run
     if not (run / "results.csv").is_file():
         raise DataError(f"{run / 'results.csv'} is missing: run notebook 09 first")
-    scores = [score for score in read_csv(run / "results.csv", Score) if score.reason is None]
+    scores = [score for score in read_rows(run / "results.csv", Score) if score.reason is None]
     when = time.strftime("%d %B %Y", time.gmtime((run / "results.csv").stat().st_mtime)).lstrip("0")
     about = made_from(scores, training_table(find_models(chosen, RUNS)[0]), when, given.preset)
     seen = {score.clip_id for score in scores}

@@ -24,7 +24,7 @@ from ..audio import load_wav, melspectrogram
 from ..config import STUDY_SIZES, EvaluationConfig, StudyConfig, preset
 from ..parallel import Failure, map_items
 from ..project import DataSet, atomic_file, content_hash, data_set, home, lock, run_folder, setup_logging
-from ..records import read_csv, write_csv
+from ..records import read_rows, write_csv
 from ..windows import ClipFaces, load_clips
 from .clips import TestClip, held_out, rendered_clips
 from .look import find_speaker, look_at
@@ -250,7 +250,7 @@ def run(settings: StudyConfig, *, output: Path | None = None, folder: Path | Non
         tables = ((TRAP_TABLE, trap_cases(settings)), (CURVE_TABLE, curve_cases(settings)))
         work = [(table, case) for table, cases in tables for case in cases]
         for table, case in sorted(work, key=lambda item: item[1].seed):  # both tables are whole after the first seed
-            rows = read_csv(output / table, StudyRow) if (output / table).is_file() else []
+            rows = read_rows(output / table, StudyRow) if (output / table).is_file() else []
             if is_done(case, settings, rows, tests):
                 log.info("%s: %s, seed %d: done before", table, case.title, case.seed)
                 continue

@@ -10,7 +10,7 @@ from ..config import EvaluationConfig
 from ..errors import DataError
 from ..metrics import MEASURES
 from ..project import home
-from ..records import read_csv
+from ..records import read_rows
 from .compare import Difference, difference, shown, summary
 from .study import CURVE_TABLE, TRAP_TABLE, StudyRow
 from .words import joined
@@ -35,7 +35,7 @@ class CaseResult:
 def read_study(table: str, folder: Path | None = None) -> tuple[list[StudyRow], str]:
     """The rows of a study table at the largest size that is there, and that size. ([], "") where nothing was run."""
     path = (folder or home() / "data" / "study") / table
-    rows = read_csv(path, StudyRow) if path.is_file() else []
+    rows = read_rows(path, StudyRow) if path.is_file() else []
     there = [row.size for row in rows]
     size = next((size for size in ("article", "full", "small", *there) if size in there), "")
     return [row for row in rows if row.size == size], size

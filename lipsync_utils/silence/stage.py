@@ -12,7 +12,7 @@ from ..config import SplitConfig
 from ..media import MediaInfo, picture_end_s, probe
 from ..parallel import Done, Failure, Item, run_stage
 from ..project import DataSet, content_hash
-from ..records import Clip, Reason, Source, Video, read_csv, write_csv
+from ..records import Clip, Reason, Source, Video, read_rows, write_csv
 from .cut import CutReport, clip_name, cut_clips
 from .parts import Span, find_parts, loudness_dbfs, plan_clips, threshold_dbfs
 
@@ -31,8 +31,8 @@ def split_videos(
     Raises ManifestError where collected.csv or videos.csv is missing or wrong.
     """
     settings = settings or SplitConfig()
-    videos = [video for video in read_csv(data.path("collected.csv"), Video) if video.reason is None]
-    crops = {source.video_id: source.crop_box for source in read_csv(data.path("videos.csv"), Source)}
+    videos = [video for video in read_rows(data.path("collected.csv"), Video) if video.reason is None]
+    crops = {source.video_id: source.crop_box for source in read_rows(data.path("videos.csv"), Source)}
     items = [Item(video.video_id, (data.path(video.file),), {"crop": crops.get(video.video_id)}) for video in videos]
     rows = run_stage(
         "split",
@@ -55,7 +55,7 @@ def split_videos(
 def quiet_videos(data: DataSet, settings: SplitConfig) -> list[str]:
     """The ids of collected videos in which something is heard, but nothing above the threshold."""
     quiet = []
-    for video in read_csv(data.path("collected.csv"), Video):
+    for video in read_rows(data.path("collected.csv"), Video):
         if video.reason is None:
             wav = load_wav(data.path(video.file))
             if not find_parts(wav, settings) and loudness_dbfs(wav) >= NOTHING_DBFS:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import media
 from ..project import DataSet
-from ..records import Clip, SpeakerCheck, read_csv
+from ..records import Clip, SpeakerCheck, read_rows
 from .measure import SpeakerFace
 from .stage import SpeakerResult
 
@@ -24,7 +24,7 @@ def sheet(
     """
     checks = list(checks)
     checks = [checks[i] for i in np.unique(np.linspace(0, len(checks) - 1, min(most, len(checks))).astype(int))]
-    files = {clip.clip_id: clip.file for clip in read_csv(data.path("clips.csv"), Clip)}
+    files = {clip.clip_id: clip.file for clip in read_rows(data.path("clips.csv"), Clip)}
     pictures, labels = [], []
     for check in checks:
         rows = [row for row in result.faces if row.clip_id == check.clip_id and row.frame is not None]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..config import SpeakerConfig
 from ..project import DataSet
-from ..records import Clip, SpeakerCheck, Verdict, Video, read_csv
+from ..records import Clip, SpeakerCheck, Verdict, Video, read_rows
 from ..talkshow import FaceTruth
 from .measure import ARTICLE_STEP
 from .verdict import verdict_of
@@ -44,7 +44,7 @@ def people_in_clips(data: DataSet) -> dict[str, list[set[str]]] | None:
     """Who is seen in every frame of every clip, from the truth files; None where a video has none."""
     videos = {
         v.video_id: data.path(v.file).with_suffix(".truth.csv")
-        for v in read_csv(data.path("collected.csv"), Video)
+        for v in read_rows(data.path("collected.csv"), Video)
         if v.file
     }
     if not all(path.exists() for path in videos.values()):
@@ -52,7 +52,7 @@ def people_in_clips(data: DataSet) -> dict[str, list[set[str]]] | None:
     seen: dict[str, dict[float, set[str]]] = {}
     for video, path in videos.items():
         frames = seen.setdefault(video, {})
-        for row in read_csv(path, FaceTruth):
+        for row in read_rows(path, FaceTruth):
             frames.setdefault(row.time_s, set()).update({row.actor} - {None})
     return {
         clip.clip_id: [
@@ -60,7 +60,7 @@ def people_in_clips(data: DataSet) -> dict[str, list[set[str]]] | None:
             for time_s, who in seen[clip.video_id].items()
             if clip.cut_start_s - 1e-6 <= time_s < clip.cut_end_s - 1e-6
         ]
-        for clip in read_csv(data.path("clips.csv"), Clip)
+        for clip in read_rows(data.path("clips.csv"), Clip)
         if clip.file
     }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..config import FacesConfig, SpeakerConfig
 from ..parallel import Failure, Item, run_stage
 from ..project import DataSet
-from ..records import Clip, Reason, SpeakerCheck, read_csv, write_csv
+from ..records import Clip, Reason, SpeakerCheck, read_rows, write_csv
 from .measure import SpeakerFace, measure_clip
 from .references import encode_references
 from .verdict import judge
@@ -65,7 +65,7 @@ def judge_clips(
 ) -> SpeakerResult:
     """The same without writing speaker.csv: what another rule would say."""
     settings, faces = settings or SpeakerConfig(), faces or FacesConfig()
-    clips = clips if clips is not None else read_csv(data.path("clips.csv"), Clip)
+    clips = clips if clips is not None else read_rows(data.path("clips.csv"), Clip)
     references = [Path(p) for p in references]
     encodings = encode_references(references, faces).tolist()
     items = [Item(c.clip_id, (data.root / c.file, *references), {"video_id": c.video_id}) for c in clips if c.file]

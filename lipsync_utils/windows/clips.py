@@ -13,7 +13,7 @@ from ..config import settings_hash
 from ..errors import DataError
 from ..parallel import Failure, map_items
 from ..project import DataSet, atomic_file
-from ..records import FaceClip, read_csv
+from ..records import FaceClip, read_rows
 
 FACE_PX = 96
 
@@ -42,7 +42,7 @@ def load_clips(data: DataSet, *, scheduler: str = "processes") -> list[ClipFaces
     The crops of a clip are shrunk to 96x96 once and kept in cache/crops/. Raises DataError naming the clips whose
     files are missing or damaged, or where there is no clip at all.
     """
-    rows = [row for row in read_csv(data.path("faces.csv"), FaceClip) if row.folder]
+    rows = [row for row in read_rows(data.path("faces.csv"), FaceClip) if row.folder]
     if not rows:
         raise DataError(
             f"{data.path('faces.csv')} has no clip with faces: run notebook 04, and look at its reasons there"
