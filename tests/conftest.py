@@ -1,12 +1,42 @@
 """Fixtures that several test files share."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, a core each; read when numpy is imported
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import filelock
 import pytest
 
 from lipsync_utils import records, talkshow
+
+# What begins first where tests run side by side, longest first; every other file follows in the usual order.
+LONG = ("test_notebooks.py", "test_app_browser.py", "test_inference.py", "test_training.py", "test_evaluation.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names of the tests
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file together, so that its fixtures are made once, and begin with the long files."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+def once(tmp_path_factory, name: str, make) -> Path:
+    """A folder that `make(folder)` fills once for all tests, those of the other processes of pytest-xdist included."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            working = folder.with_name(f"{name}.part")
+            working.mkdir()
+            make(working)
+            working.rename(folder)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -46,10 +76,12 @@ def sample_scripts() -> list[talkshow.Script]:
 @pytest.fixture(scope="session")
 def sample_show(tmp_path_factory) -> SampleShow:
     """Three short rendered videos with their truth, made once; nobody changes them."""
-    folder = tmp_path_factory.mktemp("sample_show")
-    for script in sample_scripts():
-        talkshow.render_video(script, folder)
-    return SampleShow(folder)
+
+    def render(folder):
+        for script in sample_scripts():
+            talkshow.render_video(script, folder)
+
+    return SampleShow(once(tmp_path_factory, "sample_show", render))
 
 
 @pytest.fixture(scope="session")
