@@ -38,7 +38,7 @@ def talking(path, seed):
     rng = np.random.default_rng(seed)
     wav = (rng.standard_normal(4 * 16000) * 0.1).astype(np.float32)
     wav[:8000] = wav[26000:36000] = wav[60000:] = 0
-    with media.VideoWriter(path, size=(320, 240), sound=wav, speed="ultrafast") as writer:
+    with media.VideoWriter(path, size=(320, 240), sound=wav) as writer:
         for k in range(100):
             picture = np.full((240, 320, 3), 2 * k, np.uint8)
             picture[60:180, 80:240] = rng.integers(0, 255, (120, 160, 3))

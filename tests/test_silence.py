@@ -226,7 +226,7 @@ def spoken_video(path, *levels, size=(64, 48), seed=0):
     """A video with this sound."""
     wav = sound_of(*levels)
     picture = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3)).astype(np.uint8)
-    with media.VideoWriter(path, size=size, sound=wav, speed="ultrafast") as writer:
+    with media.VideoWriter(path, size=size, sound=wav) as writer:
         for _ in range(round(len(wav) / 640)):
             writer.write(picture)
     return path

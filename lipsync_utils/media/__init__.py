@@ -9,8 +9,7 @@ extract_sound(path)      the sound of a video as 16 kHz mono WAV, on the picture
 """
 
 from .pictures import is_picture, read_picture, write_picture
-from .probe import MediaInfo, picture_end_s, probe
-from .reader import Frame, VideoReader, frames, frames_at
+from .reader import Frame, MediaInfo, VideoReader, constant_rate, frames, frames_at, picture_end_s, probe
 from .tools import extract_sound, ffmpeg, ffmpeg_program
 from .writer import VideoWriter
 
@@ -19,6 +18,7 @@ __all__ = [
     "MediaInfo",
     "VideoReader",
     "VideoWriter",
+    "constant_rate",
     "extract_sound",
     "ffmpeg",
     "ffmpeg_program",

@@ -40,29 +40,25 @@ def read_picture(path: Path, longest_px: int = LONGEST_PX) -> np.ndarray:
         with Image.open(path) as image:
             if image.width * image.height > LARGEST_PX:
                 raise MediaError(f"{path}: {image.width}x{image.height} pixels are too many; shrink the picture first")
-            image.draft("RGB", (longest_px, longest_px)) if image.mode == "RGB" else None
-            return _bgr(ImageOps.exif_transpose(image), path, longest_px)
+            if image.mode == "RGB":
+                image.draft("RGB", (longest_px, longest_px))
+            image = ImageOps.exif_transpose(image)
+            if max(image.size) > longest_px:
+                log.info("%s: shrunk from %dx%d to %d pixels on the longer side", path, *image.size, longest_px)
+                image.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
+            if image.mode.startswith(("I", "F")):  # 16 bits, or light in floating point
+                values = np.asarray(image, np.float64)
+                full = max(values.max(), 1e-9) if image.mode == "F" else 65535
+                image = Image.fromarray(np.clip(values * (255 / full), 0, 255).astype(np.uint8))
+            white = Image.new("RGBA", image.size, "white")
+            flat = Image.alpha_composite(white, image.convert("RGBA"))
+            return np.ascontiguousarray(np.asarray(flat)[..., 2::-1])
     except UnidentifiedImageError:
         raise MediaError(f"{path}: not a picture that Pillow can read; save it as JPEG or PNG") from None
     except (OSError, ValueError, SyntaxError) as error:
         raise MediaError(f"{path}: the picture is damaged ({error}); export or download it again") from error
     finally:
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _bgr(image: Image.Image, path: Path, longest_px: int) -> np.ndarray:
-    if max(image.size) > longest_px:
-        log.info("%s: shrunk from %dx%d to %d pixels on the longer side", path, *image.size, longest_px)
-        image.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
-    if image.mode.startswith(("I;16", "I", "F")):
-        values = np.asarray(image, np.float64)
-        scale = 255 / 65535 if image.mode != "F" else 255 / max(values.max(), 1e-9)
-        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
 
 
 def write_picture(path: Path, image_bgr: np.ndarray, quality: int = 95) -> Path:

@@ -1,25 +1,139 @@
-"""The pictures of a video, streamed: decoded on all cores, turned upright, cropped, tone-mapped, one at a time."""
+"""What is in a video, and its frames: streamed, decoded on all cores, upright, cropped, in the normal dynamic range.
 
+High dynamic range is mapped by a look-up table that ffmpeg's lut3d filter applies. Sources: SMPTE ST 2084 (PQ),
+ARIB STD-B67 / ITU-R BT.2100 (HLG), BT.2087 (BT.2020 to BT.709 primaries); white is 203 cd/m2 (BT.2408).
+"""
+
+import atexit
+import contextlib
+import itertools
 import logging
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import av
 import av.filter
+import av.stream
 import numpy as np
 
 from ..errors import MediaError, SettingError
-from .hdr import lut_file
-from .probe import HDR_TRANSFERS, clockwise, probe, video_stream
 from .tools import open_media
 
 log = logging.getLogger(__name__)
 
 BT709, LIMITED_RANGE, FULL_RANGE = 1, 1, 2  # ITU-T H.273
-SEEK_AHEAD_S = 4.0  # frames_at() seeks rather than decodes where the next wanted frame is further away
+HDR_TRANSFERS = {16: "pq", 18: "hlg"}  # ITU-T H.273: SMPTE ST 2084, ARIB STD-B67
+WHITE_NITS, PEAK_NITS = 203.0, 1000.0  # peak: of the display that HLG is meant for
+KNEE = 0.5  # of white, in light
+TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
+GRID = 33  # of the look-up table
+VFR_PACKETS = 400  # looked at to tell a variable frame rate
 UNINDEXED = ("mpeg", "mpegts")  # containers without an index (GRID's are such)
 TURNS = {90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What probe() found. Sizes are upright and with square pixels; what is not there is None."""
+
+    path: Path
+    is_picture: bool  # a picture file: one frame, no duration
+    duration_s: float
+    width_px: int | None = None
+    height_px: int | None = None
+    fps: float | None = None  # average
+    variable_rate: bool = False
+    rotation_deg: int = 0  # clockwise, what a player does: 0, 90, 180 or 270
+    video_codec: str | None = None
+    pixel_format: str | None = None
+    hdr: str | None = None  # "pq" or "hlg": high dynamic range
+    audio_codec: str | None = None
+    audio_hz: int | None = None
+    audio_channels: int | None = None
+
+    @property
+    def has_picture(self) -> bool:
+        """Is there a video (or a picture) in it?"""
+        return self.width_px is not None
+
+    @property
+    def has_sound(self) -> bool:
+        """Is there a sound track?"""
+        return self.audio_hz is not None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, upright. Raises MediaError without picture."""
+        if not self.has_picture:
+            raise MediaError(f"{self.path}: has no picture; give a picture, or a video with a picture track")
+        return self.width_px, self.height_px
+
+
+def probe(path: Path) -> MediaInfo:
+    """Look at a media file: sizes, rate, duration, codecs. Decodes one frame, so what it says can be read.
+
+    Raises MediaError for a file that is missing, a folder, empty, unreadable, or has neither picture nor sound.
+    """
+    facts, still = {}, False
+    with open_media(path) as container:
+        video = video_stream(container)
+        sound = next((s for s in container.streams.audio if s.codec_context), None)
+        if not (video or sound):
+            raise MediaError(f"{path}: has neither picture nor sound; give a video, picture or sound file")
+        if sound:
+            facts["audio_codec"], facts["audio_hz"] = sound.codec_context.name, sound.sample_rate or None
+            facts["audio_channels"] = sound.channels
+        if video:
+            try:
+                frame = next(container.decode(video))
+            except (StopIteration, av.error.FFmpegError) as error:
+                raise MediaError(f"{path}: its picture cannot be decoded ({error}); export it as PNG or mp4") from error
+            still = not sound and any(word in container.format.name for word in ("image2", "_pipe"))
+            turn, width = clockwise(frame), max(1, round(frame.width * float(video.sample_aspect_ratio or 1)))
+            facts["width_px"], facts["height_px"] = (frame.height, width) if turn % 180 else (width, frame.height)
+            facts["rotation_deg"], facts["hdr"] = turn, HDR_TRANSFERS.get(int(frame.color_trc))
+            facts["video_codec"], facts["pixel_format"] = video.codec_context.name, video.codec_context.pix_fmt
+        if video and not still:
+            facts["fps"] = float(video.average_rate or video.guessed_rate or 0) or None
+            container.seek(0)
+            facts["variable_rate"] = has_variable_rate(container, video)
+        return MediaInfo(Path(path), still, 0.0 if still else (container.duration or 0) / av.time_base, **facts)
+
+
+def video_stream(container) -> av.video.stream.VideoStream | None:
+    """The picture track of an open file; a cover picture in a sound file does not count."""
+    cover = av.stream.Disposition.attached_pic
+    return next((s for s in container.streams.video if s.codec_context and not s.disposition & cover), None)
+
+
+def clockwise(frame: av.VideoFrame) -> int:
+    """How far a player turns this frame clockwise: 0, 90, 180 or 270 degrees."""
+    return int(round(-frame.rotation / 90) * 90) % 360
+
+
+def has_variable_rate(container, stream) -> bool:
+    """Do the first packets come at uneven times (more than a quarter of a frame off)?"""
+    packets = itertools.islice(container.demux(stream), VFR_PACKETS)
+    times = np.sort([p.pts for p in packets if p.pts is not None])
+    times = times[:-16] if len(times) == VFR_PACKETS else times  # their neighbours may come later in the file
+    steps = np.diff(times) * float(stream.time_base)
+    return len(steps) > 2 and bool(np.any(abs(steps - np.median(steps)) > 0.25 * np.median(steps) + 0.002))
+
+
+def picture_end_s(path: Path) -> float:
+    """When the last picture that is really in the file ends, in seconds: what is left of a file that was cut off."""
+    with VideoReader(path) as reader:
+        stream, end = reader.stream, 0
+        step = round(1 / (stream.average_rate or 25) / stream.time_base)
+        with contextlib.suppress(av.error.FFmpegError):  # the end of what can be read
+            for packet in reader.container.demux(stream):
+                if packet.pts is not None and packet.size:
+                    end = max(end, packet.pts + (packet.duration or step))
+        return float(end * stream.time_base) - reader.origin_s
 
 
 @dataclass(frozen=True)
@@ -36,65 +150,54 @@ class VideoReader:
 
     crop: (left, top, right, bottom) in pixels of the upright picture.  size: (width, height) to scale to.
     pixel_format: of the frames that `convert` returns, ffmpeg's name; with "yuv420p" an odd last row or column is cut.
+    damaged: pieces that could not be decoded so far; time_s: of the last decoded frame.
     """
 
     def __init__(self, path: Path, crop=None, size: tuple[int, int] | None = None, pixel_format: str = "bgr24"):
         self.path, self.info = Path(path), probe(path)
-        left, top, right, bottom = self._checked_crop(crop)
-        if pixel_format == "yuv420p":
-            right, bottom = right - (right - left) % 2, bottom - (bottom - top) % 2
-        self.crop = left, top, right, bottom
-        self.size = size or (self.crop[2] - self.crop[0], self.crop[3] - self.crop[1])
-        self.pixel_format, self.damaged = pixel_format, 0
-        self.container = open_media(path)
-        self.stream = video_stream(self.container)
-        self.stream.thread_type = "AUTO"
-        self.origin_s = (self.container.start_time or 0) / av.time_base
-        self._graph, self._graph_for = None, None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._graph = None
-        self.container.close()
-
-    def _checked_crop(self, crop):
         width, height = self.info.size
-        if crop is None:
-            return 0, 0, width, height
-        left, top, right, bottom = (int(v) for v in crop)
+        left, top, right, bottom = (0, 0, width, height) if crop is None else (int(v) for v in crop)
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise SettingError(
                 f"{self.path.name}: the crop {left},{top},{right},{bottom} (left,top,right,bottom) is "
                 f"not inside the picture of {width}x{height} pixels"
             )
-        return left, top, right, bottom
+        if pixel_format == "yuv420p":
+            right, bottom = right - (right - left) % 2, bottom - (bottom - top) % 2
+        self.crop, self.size = (left, top, right, bottom), size or (right - left, bottom - top)
+        self.pixel_format, self.damaged, self.time_s = pixel_format, 0, 0.0
+        self.container = open_media(path)
+        self.stream = video_stream(self.container)
+        self.stream.thread_type = "AUTO"
+        self.origin_s = (self.container.start_time or 0) / av.time_base
+        self._graphs: dict = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._graphs.clear()
+        self.container.close()
 
     def decoded(self, start_s: float = 0.0) -> Iterator[tuple[float, av.VideoFrame]]:
         """Yield (time_s, decoded frame) from `start_s` on, in order. Damaged pieces are skipped and counted."""
-        # the frame on screen at start_s may begin before it: seek a little earlier
         place_s = max(0.0, start_s + self.origin_s)
         if self.container.format.name in UNINDEXED:  # a seek there lands on the next key frame, not the one before
             place_s -= 1.0
         self.container.seek(int(place_s * av.time_base), backward=True)
         step = 1 / (self.info.fps or 25)
-        time_s = -step
+        self.time_s = -step
         try:
             for packet in self.container.demux(self.stream):
                 try:
-                    decoded = packet.decode()
+                    frames_ = packet.decode()
                 except av.error.FFmpegError:
                     self.damaged += 1
                     continue
-                for frame in decoded:
-                    time_s = time_s + step if frame.time is None else frame.time - self.origin_s
-                    if time_s > start_s - 1e-6:
-                        yield time_s, frame
+                for frame in frames_:
+                    self.time_s = self.time_s + step if frame.time is None else frame.time - self.origin_s
+                    if self.time_s > start_s - 1e-6:
+                        yield self.time_s, frame
         except av.error.FFmpegError as error:  # the file ends in the middle
             self.damaged += 1
             log.debug("%s: reading ended: %s", self.path, error)
@@ -104,14 +207,13 @@ class VideoReader:
     def convert(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Turn a decoded frame upright, crop and scale it, map high dynamic range to normal; in pixel_format."""
         key = (frame.width, frame.height, frame.format.name, clockwise(frame))
-        if self._graph_for != key:
-            steps = self._steps(frame)
-            self._graph, self._graph_for = self._build(frame, steps) if steps else None, key
-        if self._graph is None:  # a copy would cost a little of the picture each time
+        if key not in self._graphs:
+            self._graphs = {key: self._graph(frame)}
+        if self._graphs[key] is None:
             return frame
         frame.pts = None
-        self._graph.push(frame)
-        converted = self._graph.pull()
+        self._graphs[key].push(frame)
+        converted = self._graphs[key].pull()
         if self.pixel_format == "yuv420p":
             mapped = int(frame.color_trc) in HDR_TRANSFERS
             for name in ("colorspace", "color_primaries", "color_trc"):
@@ -123,9 +225,8 @@ class VideoReader:
         """A decoded frame as uint8 (height, width, 3) BGR, upright."""
         return self.convert(frame).to_ndarray()
 
-    def _steps(self, frame: av.VideoFrame) -> list[str]:
-        """The filters between a decoded frame and what is asked for; none where it is that already."""
-        aspect = self.stream.sample_aspect_ratio or 1
+    def _graph(self, frame: av.VideoFrame) -> av.filter.Graph | None:
+        """The filters from such a frame to what is asked for; None where it is that already: copies lose a little."""
         steps = list(TURNS.get(clockwise(frame), []))
         transfer = HDR_TRANSFERS.get(int(frame.color_trc))
         if transfer:
@@ -136,7 +237,7 @@ class VideoReader:
                 f"lut3d=file={table}:interp=tetrahedral",
             ]
         width, height = self.info.size
-        if aspect != 1:
+        if (self.stream.sample_aspect_ratio or 1) != 1:
             steps += [f"scale={width}:{height}", "setsar=1"]
         left, top, right, bottom = self.crop
         if self.crop != (0, 0, width, height):
@@ -148,20 +249,15 @@ class VideoReader:
         elif transfer or full_range or frame.format.name != "yuv420p" or self.size != (right - left, bottom - top):
             matrix = ":out_color_matrix=bt709" if transfer else ""
             steps += [f"{wanted}+accurate_rnd:out_range=tv{matrix}", "format=yuv420p"]
-        return steps
-
-    def _build(self, frame: av.VideoFrame, steps: list[str]) -> av.filter.Graph:
+        if not steps:
+            return None
         graph = av.filter.Graph()
-        last = graph.add_buffer(
+        source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=self.stream.time_base
         )
-        for step in steps:
-            name, _, arguments = step.partition("=")
-            node = graph.add(name, arguments or None)
-            last.link_to(node)
-            last = node
-        last.link_to(graph.add("buffersink"))
-        graph.configure()
+        pairs = [step.partition("=") for step in steps]
+        filters = [graph.add(name, arguments or None) for name, _, arguments in pairs]
+        graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
         return graph
 
 
@@ -190,32 +286,20 @@ def frames(
                 yield Frame(first + number, time_s, reader.to_bgr(frame))
 
 
-def frames_at(
-    path: Path, times_s: Iterable[float], *, crop=None, size: tuple[int, int] | None = None
-) -> Iterator[Frame]:
-    """Yield the frame that is nearest to each time (ascending), seeking over long gaps. One Frame per time.
+def frames_at(path: Path, times_s: Iterable[float], **wanted) -> Iterator[Frame]:
+    """The frame that is nearest to each time, found by seeking; past the end the last one.
 
-    Frame.index counts the times. Times past the end give the last frame. Raises MediaError where there is no picture.
+    wanted: crop and size as for frames(). Raises MediaError where the file has no picture.
     """
-    with VideoReader(path, crop, size) as reader:
-        decoded, before, after = reader.decoded(), None, None
-        for number, wanted in enumerate(times_s):
-            if before is not None and wanted < before[0] - 1e-6:
-                raise SettingError("frames_at wants its times in ascending order")
-            if wanted - (before[0] if before else 0.0) > SEEK_AHEAD_S:
-                decoded, after = reader.decoded(max(0.0, wanted - 1.0)), None
-                found = next(decoded, None)
-                if found is None:  # past the end: go on from here instead
-                    decoded = reader.decoded(before[0] if before else 0.0)
-                before = found or before
-            if after is None:
-                after = next(decoded, None)
-            while after is not None and (before is None or after[0] <= wanted):
-                before, after = after, next(decoded, None)
-            if before is None:
-                raise MediaError(f"{reader.path}: no picture can be decoded")
-            nearest = after if after is not None and after[0] - wanted < wanted - before[0] else before
-            yield Frame(number, nearest[0], reader.to_bgr(nearest[1]))
+    return (_frame_at(path, time_s, wanted) for time_s in times_s)
+
+
+def _frame_at(path, time_s, wanted):
+    def off(frame):
+        return abs(frame.time_s - time_s)
+
+    around = frames(path, start_s=max(0.0, time_s - 1), end_s=time_s + 1, **wanted)
+    return min(around, key=off, default=None) or min(frames(path, **wanted), key=off)
 
 
 def constant_rate(decoded: Iterable[tuple[float, object]], fps: float, n_frames: int) -> Iterator[object]:
@@ -224,12 +308,43 @@ def constant_rate(decoded: Iterable[tuple[float, object]], fps: float, n_frames:
     decoded: (time_s, item) in ascending order. Yields nothing where there are no items.
     """
     source = iter(decoded)
-    before = next(source, None)
-    if before is None:
-        return
-    after = next(source, None)
-    for k in range(n_frames):
-        wanted = k / fps
-        while after is not None and after[0] <= wanted + 1e-9:
+    before = after = next(source, None)
+    for wanted in (np.arange(n_frames) / fps).tolist() if before else ():
+        while after and after[0] <= wanted + 1e-9:
             before, after = after, next(source, None)
-        yield after[1] if after is not None and after[0] - wanted < wanted - before[0] else before[1]
+        yield after[1] if after and after[0] - wanted < abs(wanted - before[0]) else before[1]
+
+
+def linear_light(signal: np.ndarray, transfer: str) -> np.ndarray:
+    """Signal in [0, 1] -> light, 1.0 = white of the normal range. transfer: "pq" or "hlg"."""
+    if transfer == "pq":
+        m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
+        root = signal ** (1 / m2)
+        return 10000 * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1) / WHITE_NITS
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
+    luma = scene @ np.array([0.2627, 0.6780, 0.0593])
+    return scene * np.maximum(luma, 1e-9)[..., None] ** 0.2 * PEAK_NITS / WHITE_NITS
+
+
+def to_normal_range(rgb: np.ndarray, transfer: str) -> np.ndarray:
+    """BT.2020 signal (..., 3) in [0, 1] -> BT.709 signal in [0, 1].
+
+    Light up to half of white stays as it is; brighter light bends towards white. Hues stay.
+    """
+    light = np.maximum(linear_light(rgb, transfer) @ TO_BT709.T, 0)
+    brightest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
+    bent = np.where(brightest <= KNEE, brightest, 1 - (1 - KNEE) * np.exp(-(brightest - KNEE) / (1 - KNEE)))
+    light = np.clip(light * bent / brightest, 0, 1)
+    return np.where(light < 0.018, 4.5 * light, 1.099 * light**0.45 - 0.099)
+
+
+@lru_cache
+def lut_file(transfer: str) -> Path:
+    """Path of the table as a .cube file, written once per process to the system's temporary folder."""
+    blue, green, red = np.indices((GRID,) * 3) / (GRID - 1)  # red changes fastest in a .cube file
+    table = to_normal_range(np.stack([red, green, blue], -1).reshape(-1, 3), transfer)
+    folder = tempfile.mkdtemp(prefix="lipsync-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    np.savetxt(path := Path(folder, "table.cube"), table, "%.6f", header=f"LUT_3D_SIZE {GRID}", comments="")
+    return path

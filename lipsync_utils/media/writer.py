@@ -1,7 +1,7 @@
 """Writing mp4: h264 and AAC, constant rate, playable everywhere, complete or not there at all."""
 
 import contextlib
-import logging
+from dataclasses import KW_ONLY, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,8 +12,6 @@ from ..errors import MediaError, SettingError
 from ..project import atomic_file
 from .tools import file_url
 
-log = logging.getLogger(__name__)
-
 BT709, LIMITED_RANGE = 1, 1  # ITU-T H.273 code points
 EXACT_BICUBIC = 4 | 0x40000  # of libswscale: SWS_BICUBIC | SWS_ACCURATE_RND; without it pictures come a level too dark
 # x264's look-ahead gives flat blocks now and then another quantiser for the same pictures, even on one thread (seen in
@@ -22,40 +20,35 @@ NO_LOOKAHEAD = "mbtree=0:rc-lookahead=0:scenecut=0:bframes=0:weightp=0"
 AAC_BLOCK = 1024  # samples
 
 
+@dataclass
 class VideoWriter:
     """Writes an mp4 (h264 yuv420p, AAC). Use as a context manager: the file appears under its name when all is well.
 
     fps: constant.  size: (width, height), made even by cutting the last column or row.  sound: float32 (n,) or
     (n, channels) in [-1, 1] at sample_rate_hz; it is cut, or padded with silence, to the length of the pictures.
-    crf: x264 quality, smaller is better.  metadata: tags such as {"comment": "..."}.  threads: 0 all cores.
-    repeatable: equal pictures give equal bytes, in a somewhat larger file; for stages that promise equal files.
+    crf: x264 quality, smaller is better.  metadata: tags such as {"comment": "..."}.  repeatable: equal pictures give
+    equal bytes, in a somewhat larger file and on one core; for stages that promise equal files.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        fps: float = 25.0,
-        size: tuple[int, int],
-        sound: np.ndarray | None = None,
-        sample_rate_hz: int = 16000,
-        crf: int = 18,
-        speed: str = "veryfast",
-        metadata: dict | None = None,
-        threads: int = 0,
-        repeatable: bool = False,
-        audio_bit_rate: int = 96_000,
-    ):
-        self.path, self.fps = Path(path), Fraction(fps).limit_denominator(1001)
-        self.width, self.height = size[0] // 2 * 2, size[1] // 2 * 2
-        if self.width < 2 or self.height < 2 or self.fps <= 0:
-            raise SettingError(f"a video needs at least 2x2 pixels and fps > 0, got {size}, {fps}")
-        self.n_frames, self.metadata = 0, metadata or {}
-        self.sample_rate_hz, self._heard = sample_rate_hz, 0
-        self._sound = None if sound is None else np.atleast_2d(np.asarray(sound, np.float32).T)  # (channels, n)
-        self._options = {"crf": str(crf), "preset": speed} | ({"x264-params": NO_LOOKAHEAD} if repeatable else {})
-        self._threads, self._audio_bit_rate = 1 if repeatable else threads, audio_bit_rate
-        self._open, self._closed = contextlib.ExitStack(), False
+    path: Path
+    _: KW_ONLY
+    size: tuple[int, int]
+    fps: float = 25.0
+    sound: np.ndarray | None = None
+    sample_rate_hz: int = 16000
+    crf: int = 18
+    metadata: dict = field(default_factory=dict)
+    repeatable: bool = False
+    audio_bit_rate: int = 96_000
+    n_frames: int = field(default=0, init=False)
+    n_heard: int = field(default=0, init=False)  # samples of the sound
+
+    def __post_init__(self):
+        self.path, self.fps = Path(self.path), Fraction(self.fps).limit_denominator(1001)
+        self.width, self.height = (side // 2 * 2 for side in self.size)
+        if min(self.width, self.height) < 2 or self.fps <= 0:
+            raise SettingError(f"a video needs at least 2x2 pixels and fps > 0, got {self.size}, {self.fps}")
+        self._open = contextlib.ExitStack()
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -64,38 +57,29 @@ class VideoWriter:
                 av.open(file_url(temporary), "w", format="mp4", options={"movflags": "+faststart"})
             )
             self._container.metadata.update({k: str(v) for k, v in self.metadata.items()})
-            self._video = self._add_video()
-            self._audio = None if self._sound is None else self._add_audio()
+            options = {"crf": str(self.crf), "preset": "veryfast"}
+            options |= {"x264-params": NO_LOOKAHEAD} if self.repeatable else {}
+            self._video = self._container.add_stream("libx264", rate=self.fps, options=options)
+            self._video.width, self._video.height, self._video.pix_fmt = self.width, self.height, "yuv420p"
+            self._video.codec_context.time_base = 1 / self.fps
+            self._video.codec_context.thread_count = int(self.repeatable)  # 0: all cores
+            if self.sound is not None:
+                self.sound = np.atleast_2d(np.asarray(self.sound, np.float32).T)  # (channels, n)
+                if len(self.sound) > 2:
+                    raise SettingError(f"sound wants shape (n,) or (n, 2), got {self.sound.T.shape}")
+                layout = ("mono", "stereo")[len(self.sound) - 1]
+                self._audio = self._container.add_stream("aac", rate=self.sample_rate_hz, layout=layout)
+                self._audio.bit_rate = self.audio_bit_rate
+            stack.push(self._finish)
             self._open = stack.pop_all()
         return self
 
+    def __exit__(self, *error):
+        return self._open.__exit__(*error)
+
     def close(self) -> None:
         """Finish the file and give it its name. Raises MediaError where no frame was written. Twice does nothing."""
-        with self._open.pop_all():
-            if not self._closed:
-                self._closed = True
-                self._finish()
-
-    def __exit__(self, kind, error, trace):
-        if kind is None:
-            self.close()
-        else:
-            self._open.__exit__(kind, error, trace)
-
-    def _add_video(self):
-        stream = self._container.add_stream("libx264", rate=self.fps, options=self._options)
-        stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
-        stream.codec_context.time_base = 1 / self.fps
-        stream.codec_context.thread_count = self._threads
-        return stream
-
-    def _add_audio(self):
-        layout = {1: "mono", 2: "stereo"}.get(len(self._sound))
-        if layout is None:
-            raise SettingError(f"sound wants shape (n,) or (n, 2), got {self._sound.T.shape}")
-        stream = self._container.add_stream("aac", rate=self.sample_rate_hz, layout=layout)
-        stream.bit_rate = self._audio_bit_rate
-        return stream
+        self._open.close()
 
     def write(self, image_bgr: np.ndarray) -> None:
         """Append one picture: uint8 (height, width, 3) BGR of the size given before."""
@@ -122,29 +106,29 @@ class VideoWriter:
         frame.pict_type = 0
         self._container.mux(self._video.encode(frame))
         self.n_frames += 1
-        self._hear(self._samples_until(self.n_frames) // AAC_BLOCK * AAC_BLOCK)
+        self._hear(AAC_BLOCK)
 
-    def _samples_until(self, frame: int) -> int:
-        return round(frame * self.sample_rate_hz / self.fps)
-
-    def _hear(self, until: int) -> None:
-        """Encode the sound up to this sample, silence where there is none."""
-        if self._audio is None:
-            return
-        while self._heard < until:
-            block = self._sound[:, self._heard : min(self._heard + AAC_BLOCK, until)]
-            missing = min(AAC_BLOCK, until - self._heard) - block.shape[1]
-            block = np.ascontiguousarray(np.pad(np.clip(block, -1, 1), ((0, 0), (0, missing))))
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._audio.layout.name)
-            frame.sample_rate, frame.pts = self.sample_rate_hz, self._heard
+    def _hear(self, block: int = 1) -> None:
+        """Encode the sound up to the last picture's end, in whole blocks; silence where there is none."""
+        until = round(self.n_frames * self.sample_rate_hz / self.fps) // block * block
+        while self.sound is not None and self.n_heard < until:
+            n = min(AAC_BLOCK, until - self.n_heard)
+            samples = np.clip(self.sound[:, self.n_heard : self.n_heard + n], -1, 1)
+            samples = np.pad(samples, ((0, 0), (0, n - samples.shape[1])))
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(samples), format="fltp", layout=self._audio.layout.name
+            )
+            frame.sample_rate, frame.pts = self.sample_rate_hz, self.n_heard
             frame.time_base = Fraction(1, self.sample_rate_hz)
             self._container.mux(self._audio.encode(frame))
-            self._heard += block.shape[1]
+            self.n_heard += n
 
-    def _finish(self) -> None:
+    def _finish(self, kind, *_) -> None:
+        """What is left to do before the file is closed, unless an error ended the writing."""
+        if kind is not None:
+            return
         if not self.n_frames:
             raise MediaError(f"{self.path}: no frame was written; a video needs at least one")
-        self._hear(self._samples_until(self.n_frames))
-        for stream in (self._video, self._audio):
-            if stream is not None:
-                self._container.mux(stream.encode(None))
+        self._hear()
+        for stream in self._container.streams:
+            self._container.mux(stream.encode(None))

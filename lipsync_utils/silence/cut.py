@@ -9,8 +9,7 @@ import numpy as np
 from ..audio import SAMPLE_RATE_HZ
 from ..config import SplitConfig
 from ..errors import MediaError
-from ..media import VideoReader, VideoWriter
-from ..media.reader import constant_rate
+from ..media import VideoReader, VideoWriter, constant_rate
 from .parts import Span
 
 
