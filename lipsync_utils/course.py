@@ -7,6 +7,7 @@ and summary.json go to outputs/executed/. This module imports none of the stages
 """
 
 import argparse
+import ast
 import contextlib
 import dataclasses
 import json
@@ -18,9 +19,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import pandas as pd
+
 from . import __version__, config, project
 from .errors import LipsyncError, NotebookError, SettingError
-from .notebooks import check, discover, execute, write_first_code_cells
 
 # Where the course is cloned from; `python -m lipsync_utils.course --write-setup-cells` brings it into the notebooks.
 REPOSITORY = "https://github.com/your-name/lipsync-course"
@@ -44,6 +47,10 @@ if drive:
     from lipsync_utils import colab
     print(colab.set_up(course, keep))'''
 
+TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
+# Minutes on two cores with preset="sample", from the first run of `make course`: what the time left is computed from.
+MINUTES = {"00": 0.4, "01": 2.5, "02": 0.3, "03": 0.8, "04": 0.5, "05": 0.8, "06": 1.6, "07": 2.6, "08": 1.0, "09": 4.5}
+
 
 @dataclasses.dataclass
 class Outcome:
@@ -64,145 +71,232 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-@contextlib.contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Environment variables for the kernels that are started inside, as before afterwards."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+def discover(folder: Path | str, only: Iterable[str] = ()) -> list[Path]:
+    """The course's notebooks NN_*.ipynb in order; `only`: their numbers ("02") or names. Raises SettingError."""
+    found = sorted(Path(folder).glob("*.ipynb"))
+    known = {name: path for path in found for name in (path.name, path.stem, path.stem.split("_")[0])}
+    wanted = list(only) or [path.stem for path in found if path.stem[:2].isdigit()]
+    for name in wanted or ["NN_*.ipynb"]:
+        if name not in known:
+            raise SettingError(f"no notebook {name!r} in {folder}; there are {[path.stem for path in found]}")
+    return sorted({known[name] for name in wanted})
+
+
+def declared(notebook: Path) -> dict[str, type]:
+    """The parameters of a notebook and their types, from the annotated literals of its cell tagged `parameters`.
+
+    Raises SettingError for anything else in that cell: `name: type = literal` is all there may be.
+    """
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        cells = nbformat.read(notebook, 4).cells
+        lines = ast.parse(
+            "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+        ).body
+        types = {line.target.id: TYPES[line.annotation.id] for line in lines}
+        for line in lines:
+            fitting(line.target.id, ast.literal_eval(line.value), types[line.target.id])
+    except (OSError, AttributeError, KeyError, ValueError, SyntaxError) as error:
+        raise SettingError(
+            f"{notebook}: parameters are `name: type = literal`, of {', '.join(TYPES)}: {error}"
+        ) from error
+    return types
+
+
+def fitting(name: str, value: Any, kind: type, text: bool = False) -> Any:
+    """`value` if it fits the parameter's type (None always does, a whole number fits float), else SettingError.
+
+    text: it was typed in a terminal: None, true or false, a number, a literal list or dict, or plain text.
+    """
+    read = value
+    if text and (kind is not str or value == "None"):
+        with contextlib.suppress(ValueError, SyntaxError):
+            read = ast.literal_eval(value.capitalize() if kind is bool else value)
+    if read is None or type(read) is kind or (kind is float and type(read) is int):
+        return read
+    raise SettingError(f"parameter {name} wants {kind.__name__}, got {value!r}")
+
+
+def check(notebooks: Iterable[Path], parameters: Mapping[str, Any], text: bool = False) -> dict[Path, dict[str, Any]]:
+    """What each notebook will be given: the parameters that it declares. Raises SettingError before anything runs.
+
+    A name that no notebook declares and a value of a wrong type are errors. text: values are words from a terminal.
+    """
+    known = {notebook: declared(notebook) for notebook in notebooks}
+    everything = set().union(*known.values())
+    for name in parameters:
+        if name not in everything:
+            there = ", ".join(sorted(everything))
+            raise SettingError(f"no notebook of this run has a parameter {name!r}; there are: {there}")
+    if isinstance(parameters.get("preset"), str):
+        config.preset(parameters["preset"])
+    return {
+        notebook: {name: fitting(name, parameters[name], types[name], text) for name in types if name in parameters}
+        for notebook, types in known.items()
+    }
 
 
 def run(
     notebooks: Path | str | Iterable[Path | str],
     parameters: Mapping[str, Any] | None = None,
     output_dir: Path | str | None = None,
+    text: bool = False,
 ) -> list[Outcome]:
     """Execute notebooks in the given order (a folder: all of the course in it) and return what became of each.
 
     parameters: a value for every notebook that declares the name; SettingError before anything runs where none does
     or a type is wrong.  output_dir: for executed notebooks, HTML and summary.json (default outputs/executed/).
-    Stops at the first notebook that fails and raises NotebookError, after the summary has been written.
+    text: values are words from a terminal.  Stops at the first notebook that fails and raises NotebookError, after
+    the summary has been written.
     """
     if isinstance(notebooks, (str, Path)):
-        notebooks = discover(Path(notebooks)) if Path(notebooks).is_dir() else [notebooks]
-    return run_plan(check([Path(n).resolve() for n in notebooks], parameters or {}), output_dir)
-
-
-def run_plan(plan: Mapping[Path, Mapping[str, Any]], output_dir: Path | str | None = None) -> list[Outcome]:
-    """Execute checked notebooks with their parameters; see `run`."""
-    home = project.home()
-    folder = Path(output_dir) if output_dir else home / "outputs" / "executed"
-    outcomes = [Outcome(notebook.stem, dict(given)) for notebook, given in plan.items()]
-    with project.lock(folder, what="the course"), environment(LIPSYNC_HOME=str(home)):
-        earlier = read_summary(folder)
-        for number, (notebook, outcome) in enumerate(zip(plan, outcomes, strict=True), 1):
-            say(f"[{number}/{len(outcomes)}] {outcome.notebook}{already(earlier.get(outcome.notebook), outcome)}")
-            run_one(notebook, outcome, folder / notebook.name)
-            earlier[outcome.notebook] = dataclasses.asdict(outcome)
-            write_summary(folder, earlier)
+        notebooks = discover(notebooks) if Path(notebooks).is_dir() else [notebooks]
+    plan = check([Path(notebook).resolve() for notebook in notebooks], parameters or {}, text)
+    folder = Path(output_dir or project.home() / "outputs" / "executed")
+    outcomes = [Outcome(notebook.stem, given) for notebook, given in plan.items()]
+    summary = folder / "summary.json"
+    with project.lock(folder, what="the course"):
+        rows = (
+            {row["notebook"]: row for row in json.loads(summary.read_text())["notebooks"]} if summary.exists() else {}
+        )
+        for number, (notebook, outcome) in enumerate(zip(plan, outcomes)):
+            before = rows.get(outcome.notebook, {})
+            again = f"; done {before['finished']}, its stages keep what is done" if before.get("ok") else ""
+            say(f"[{number + 1}/{len(outcomes)}] {outcome.notebook}{time_left(outcomes, number)}{again}")
+            execute(notebook, outcome, folder / notebook.name)
+            say(f"    {'ok' if outcome.ok else 'FAILED'} after {outcome.minutes:.1f} min")
+            rows[outcome.notebook] = dataclasses.asdict(outcome)
+            newest = [rows[name] for name in sorted(rows)]
+            facts = {"version": __version__, "cores": os.cpu_count(), "ok": all(row["ok"] for row in newest)}
+            project.write_json(summary, facts | {"notebooks": newest})
             if not outcome.ok:
                 break
-    say(table(outcomes))
-    if any(outcome.error for outcome in outcomes):
-        raise NotebookError(next(outcome.error for outcome in outcomes if outcome.error), outcomes)
+    say(table(outcomes).to_string(index=False, float_format="%.1f", formatters={"key_numbers": "{:<90.90}".format}))
+    if not outcome.ok:
+        raise NotebookError(outcome.error, outcomes)
     return outcomes
 
 
-def read_summary(folder: Path) -> dict[str, dict]:
-    """What earlier runs left in summary.json, by notebook; nothing where there is none or it is damaged."""
+def time_left(outcomes: list[Outcome], done: int) -> str:
+    """How long the notebooks after the first `done` take: as measured in MINUTES, at the pace of this run."""
+    minutes = [MINUTES.get(outcome.notebook[:2], 0) for outcome in outcomes]
+    pace = sum(outcome.minutes for outcome in outcomes) / (sum(minutes[:done]) or 1) if done else 1
+    return f", about {pace * sum(minutes[done:]):.0f} min left"
+
+
+@contextlib.contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables for the kernels that are started inside, as before afterwards."""
+    before = dict(os.environ)
+    os.environ.update(values)
     try:
-        rows = json.loads((folder / "summary.json").read_text())["notebooks"]
-        return {row["notebook"]: row for row in rows}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
-def write_summary(folder: Path, rows: Mapping[str, dict]) -> None:
-    """Write summary.json: one entry per notebook, the newest run of each."""
-    notebooks = [rows[name] for name in sorted(rows)]
-    everything = {"version": __version__, "cores": os.cpu_count(), "notebooks": notebooks}
-    project.write_json(folder / "summary.json", everything | {"ok": all(row["ok"] for row in notebooks)})
-
-
-def already(row: dict | None, outcome: Outcome) -> str:
-    """What to say of a notebook that an earlier run has executed."""
-    if not row or not row.get("ok"):
-        return ""
-    same = "" if row["parameters"] == outcome.parameters else " with other parameters"
-    when = f"{row['finished']}, {row['minutes']:.1f} min"
-    return f": done before{same} ({when}); runs again, its stages keep what is done"
-
-
-def run_one(notebook: Path, outcome: Outcome, output: Path) -> None:
+def execute(notebook: Path, outcome: Outcome, output: Path) -> None:
     """Run one notebook in its own folder; fills in `outcome` and writes `output` and the HTML beside it."""
-    start, since = time.perf_counter(), time.time()
-    with environment(PAPERMILL_OUTPUT_PATH=str(output)):
-        outcome.error = execute(notebook, output, outcome.parameters, sys.stderr.isatty(), say)
-    outcome.minutes = round((time.perf_counter() - start) / 60, 2)
-    outcome.ok, outcome.finished = not outcome.error, time.strftime("%Y-%m-%d %H:%M")
-    outcome.numbers = recorded(notebook.stem, since)
-    say(f"    {'ok' if outcome.ok else 'FAILED'} after {outcome.minutes:.1f} min")
+    import papermill  # a second to import, and not needed to check parameters
+
+    bar = {"file": sys.stdout, "desc": "    cells", "leave": False}
+    if not sys.stdout.isatty():  # for a log file: a line now and then
+        bar |= {"mininterval": 20, "delay": 20, "bar_format": "    cell {n_fmt} of {total_fmt}, {elapsed}\n"}
+    start = time.perf_counter()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with environment(LIPSYNC_HOME=str(project.home()), PAPERMILL_OUTPUT_PATH=str(output)):
+            papermill.execute_notebook(
+                notebook,
+                output,
+                outcome.parameters,
+                cwd=notebook.parent,
+                kernel_name="python3",
+                progress_bar=bar,
+                start_timeout=180,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # errors of cells stand in the notebook
+            )
+        files = (project.home() / "outputs" / "results").glob(f"{notebook.stem[:3]}*.json")
+        outcome.ok, outcome.numbers = True, {k: v for file in files for k, v in json.loads(file.read_text()).items()}
+    except Exception as error:  # whatever it is, it becomes this notebook's row and ends the run
+        outcome.ok, outcome.error = False, describe(error, output)
+    if output.exists():
+        project.write_text(output.with_suffix(".html"), as_html(nbformat.read(output, 4), output))
+    outcome.minutes, outcome.finished = (time.perf_counter() - start) / 60, time.strftime("%Y-%m-%d %H:%M")
 
 
-def recorded(notebook: str, since: float) -> dict[str, Any]:
-    """The key numbers that a notebook gave to project.record_results after `since` (seconds of the clock)."""
-    number = re.match(r"\d\d_", notebook)
-    files = (project.home() / "outputs" / "results").glob(f"{number[0] if number else notebook}*.json")
-    fresh = [file for file in files if file.stat().st_mtime >= since - 1]
-    return {name: value for file in sorted(fresh) for name, value in json.loads(file.read_text()).items()}
+def describe(error: Exception, output: Path) -> str:
+    """A failure in words: notebook, cell (its number and first line), error. output: the notebook as far as it ran."""
+    cells = nbformat.read(output, 4).cells if output.exists() else []
+    started = [cell for cell in cells if cell.metadata.get("papermill", {}).get("status", "pending") != "pending"]
+    first = re.findall(r"^[^#\s].*", started[-1].source if started else "", re.M)[:1]
+    words = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
+    return f"{output.stem}, cell {len(started)} (`{''.join(first)[:80]}`): {words}"
 
 
-def table(outcomes: Iterable[Outcome], longest: int = 90) -> str:
-    """The outcomes as lines of text: notebook, minutes, ok, key numbers."""
-    lines = [f"{'notebook':34}{'minutes':>8}  {'ok':9}key numbers"]
-    for outcome in outcomes:
-        words = {True: "ok", False: "FAILED", None: "not run"}[outcome.ok]
-        plain = {name: value for name, value in outcome.numbers.items() if not isinstance(value, (list, dict))}
-        shown = (f"{name}={v:.4g}" if isinstance(v, float) else f"{name}={v}" for name, v in plain.items())
-        numbers = outcome.error.splitlines()[0] if outcome.error else " ".join(shown)
-        numbers = numbers if len(numbers) <= longest else numbers[: longest - 3] + "..."
-        lines.append(f"{outcome.notebook:34}{outcome.minutes:8.1f}  {words:9}{numbers}".rstrip())
-    return "\n".join([*lines, f"{'all':34}{sum(o.minutes for o in outcomes):8.1f}"])
+def as_html(book: nbformat.NotebookNode, path: Path) -> str:
+    """A notebook as one HTML page that looks the same without a network: pictures and videos inside, no scripts.
+
+    path: its title is the file's name, its links to pictures begin in the file's folder.
+    """
+    from nbconvert import HTMLExporter
+
+    for output in (output for cell in book.cells for output in cell.get("outputs", [])):
+        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # leaves the widget's text
+    about = {"metadata": {"name": path.stem, "path": str(path.parent)}}
+    page, _ = HTMLExporter(embed_images=True).from_notebook_node(book, about)
+    return re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
+
+
+def table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
+    """The outcomes: notebook, minutes, whether it ran, and its key numbers or its error."""
+    rows = pd.DataFrame([vars(outcome) for outcome in outcomes])
+    words = (" ".join(f"{k}={v:.4g}" if type(v) is float else f"{k}={v}" for k, v in n.items()) for n in rows.numbers)
+    outcome = rows.ok.map({True: "ok", False: "FAILED", None: "not run"})
+    return rows[["notebook", "minutes"]].assign(
+        outcome=outcome, key_numbers=rows.error.mask(rows.error == "", list(words))
+    )
+
+
+def write_setup_cells(notebooks: Iterable[Path]) -> list[str]:
+    """Give every notebook the setup cell as its first code cell; returns the names of those that changed."""
+    changed = []
+    for path in notebooks:
+        book = nbformat.read(path, 4)
+        first = next(cell for cell in book.cells if cell.cell_type == "code")
+        if first.source != SETUP_CELL:
+            first.source = SETUP_CELL
+            nbformat.write(book, path)
+            changed.append(path.stem)
+    return changed
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status: 0 all ok, 1 a notebook failed, 2 a wrong parameter."""
-    home, checkout = project.home(), Path(__file__).resolve().parents[1]
-    folder = next(f for f in (home / "notebooks", checkout / "notebooks") if f.is_dir() or f.parent == checkout)
     parser = argparse.ArgumentParser(prog="python -m lipsync_utils.course", description=__doc__.splitlines()[0])
     parser.add_argument("--preset", help=f"settings of all stages: {' or '.join(config.PRESETS)}")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="these notebooks: numbers or names")
-    parser.add_argument("--notebooks", type=Path, default=folder, help="folder of the notebooks")
+    parser.add_argument(
+        "--notebooks", type=Path, default=Path(__file__).parents[1] / "notebooks", help="folder of the notebooks"
+    )
     parser.add_argument("--output", type=Path, help="for executed notebooks and HTML (default outputs/executed)")
     parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
     parser.add_argument("--write-setup-cells", action="store_true", help="bring the setup cell into the notebooks")
     options = parser.parse_args(arguments)
+    if options.write_setup_cells:
+        say(f"changed: {write_setup_cells(options.notebooks.glob('*.ipynb'))}")
+        return 0
     try:
-        if options.write_setup_cells:
-            changed = write_first_code_cells(sorted(options.notebooks.glob("*.ipynb")), SETUP_CELL)
-            say(f"changed: {', '.join(changed) or 'nothing'}")
-            return 0
-        given = {"preset": options.preset} if options.preset else {}
-        for pair in options.parameters:
-            name, equals, value = pair.partition("=")
-            if not equals:
-                raise SettingError(f"-p {pair}: write NAME=VALUE")
-            given[name.strip()] = value
-        chosen = [path.resolve() for path in discover(options.notebooks, options.only)]
-        run_plan(check(chosen, given, text=True), options.output)
-    except SettingError as error:
-        say(f"nothing was run: {error}")
-        return 2
+        if not all("=" in pair for pair in options.parameters):
+            raise SettingError("write -p NAME=VALUE")
+        given = dict(pair.split("=", 1) for pair in options.parameters)
+        if options.preset:
+            given["preset"] = options.preset
+        run(discover(options.notebooks, options.only), given, options.output, text=True)
     except LipsyncError as error:
-        say(f"\n{error}")
-        return 1
+        wrong = isinstance(error, SettingError)
+        say(f"nothing was run: {error}" if wrong else f"\n{error}")
+        return 2 if wrong else 1
     return 0
 
 

@@ -14,7 +14,7 @@ import pytest
 import stand_ins
 import torch
 
-from lipsync_utils import checkpoints, collect, config, course, notebooks, project, talkshow
+from lipsync_utils import checkpoints, collect, config, course, project, talkshow
 from lipsync_utils.records import Source
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,7 +112,7 @@ def test_stand_ins_have_the_published_layout(house, name, keys):
 @pytest.mark.xdist_group("article")
 @pytest.mark.parametrize("path", WALK, ids=lambda path: path.stem)
 def test_notebook_runs_with_the_article_preset(path, house):
-    given = {name: FEW[name] for name in notebooks.declared(path) if name in FEW}
+    given = {name: FEW[name] for name in course.declared(path) if name in FEW}
     if path.stem.startswith("09"):
         given["max_clips"] = 2  # each is dubbed with the other's sound
     if path.stem.startswith("08"):

@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from lipsync_utils import course, dev, notebooks
+from lipsync_utils import course
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lipsync_utils"
@@ -40,7 +40,7 @@ training
 inference
 evaluation
 picker
-kernel notebooks colab course book
+colab course book
 """
 ORDER = {name: (row, column) for row, line in enumerate(LAYERS.split("\n")) for column, name in enumerate(line.split())}
 UPWARD = {("faces", "models"), ("faces", "checkpoints")}  # the S3FD detector is a network with published weights
@@ -159,15 +159,6 @@ def test_no_file_names_a_registry_or_a_place_on_somebodys_machine():
             assert not found, f"{path.relative_to(ROOT)} names {found[0]}"
 
 
-def test_every_make_target_is_a_line_of_python_too():
-    makefile = (ROOT / "Makefile").read_text()
-    named = set(re.search(r"^TARGETS = (.+)$", makefile, re.M)[1].split())
-    assert named == {*dev.TARGETS, "clean"}
-    assert named == {"course", "test", "lint", "lab", "app", "book", "bench", "study", "clean"}
-    guide = (ROOT / "docs" / "guide.md").read_text()
-    assert not [target for target in named if f"python -m lipsync_utils.dev {target}" not in guide]
-
-
 def test_ci_runs_the_command_of_the_readme():
     script, workflow = (ROOT / ".ci" / "run"), (ROOT / ".github" / "workflows" / "test.yml").read_text()
     assert script.stat().st_mode & 0o100 and script.read_text().rstrip().endswith("make test")
@@ -198,8 +189,8 @@ def test_imports_go_downward_only():
     for path in MODULES:
         name = path.relative_to(PACKAGE).with_suffix("").parts[0]
         used = {other for other in imports(path) - {name} if (name, other) not in UPWARD}
-        if name in ("__init__", "dev"):
-            wrong += [f"{path}: imports {other}" for other in used]
+        if name == "__init__":
+            assert not used, "importing the package does nothing"
             continue
         assert name in ORDER, f"a new module: give {name} its place in LAYERS"
         for other in used:
@@ -211,8 +202,8 @@ def test_imports_go_downward_only():
 
 
 def test_the_runner_imports_none_of_the_stages():
-    used = set().union(*(imports(PACKAGE / f"{name}.py") for name in ("course", "notebooks", "kernel", "colab")))
-    assert used <= {"errors", "config", "project", "records", "notebooks", "kernel", "colab"}
+    used = set().union(*(imports(PACKAGE / f"{name}.py") for name in ("course", "colab")))
+    assert used <= {"errors", "config", "project", "records"}
 
 
 def test_the_core_is_light_and_importing_it_does_nothing(tmp_path):
@@ -258,7 +249,7 @@ def test_parameters_are_annotated_and_papermill_sees_them_all(path):
     book = nbformat.read(path, 4)
     cells = [cell for cell in book.cells if cell.cell_type == "code"]
     assert "parameters" in cells[1].metadata.get("tags", []), "setup, then parameters"
-    types = notebooks.declared(path)
+    types = course.declared(path)
     assert next(iter(types)) == "preset" and all(name == name.lower() for name in types)
     assert list(papermill.inspect_notebook(str(path))) == list(types), "one line each, no second = in its comment"
 
