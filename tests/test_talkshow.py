@@ -1,9 +1,11 @@
 """The talk show's files: what is promised about videos, sound and truth holds in what was really written."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +15,9 @@ from lipsync_utils.errors import MediaError, SettingError
 from lipsync_utils.project import content_hash
 from lipsync_utils.talkshow import script, show
 from lipsync_utils.talkshow.actor import LOOK_BOUNDS, actor_from_dict, actor_to_dict
+from lipsync_utils.talkshow.face_state import FaceState, mouth_opening
+from lipsync_utils.talkshow.mouth import warp_mouth
+from lipsync_utils.talkshow.stage import single_shot
 from lipsync_utils.talkshow.voice import speak
 
 
@@ -47,6 +52,44 @@ def test_random_actors_stay_in_bounds_and_differ():
     assert len({(a.hair, a.skin, a.eye_dx) for a in actors}) == 40
     assert talkshow.random_actor(7) == actors[7]
     assert talkshow.random_actor(7, "en").voice.language == "en"
+
+
+def test_random_actor_looks_the_same_in_both_languages():
+    for seed in range(10):
+        dutch, english = talkshow.random_actor(seed, "nl"), talkshow.random_actor(seed, "en")
+        assert (dutch.voice.language, english.voice.language) == ("nl", "en")
+        assert replace(english, voice=dutch.voice) == dutch
+
+
+def test_the_host_alone_has_a_habit_of_the_mouth():
+    others = [*talkshow.guests(), *(talkshow.random_actor(seed) for seed in range(30))]
+    assert {(a.habit_side, a.habit_round, a.habit_teeth) for a in others} == {(0, 0, 0)}
+    assert min(talkshow.host().habit_side, talkshow.host().habit_round, talkshow.host().habit_teeth) >= 0.5
+
+
+def test_habit_is_drawn_and_true():
+    """It shows in the picture while the mouth is open, more on her open side, and in the truth of the opening."""
+    with_it = replace(talkshow.random_actor(3), habit_side=0.8, habit_round=0.7, habit_teeth=0.9)
+    without, state = talkshow.random_actor(3), FaceState(jaw=0.5, teeth=0.2)
+    assert mouth_opening(with_it, state) != mouth_opening(without, state)
+    assert mouth_opening(with_it, FaceState()) == mouth_opening(without, FaceState()) == 0
+    shots = [single_shot(actor, (200, 220), seed=3) for actor in (with_it, without)]
+    rest, speaking = ([shot.render([s], 0).astype(int) for shot in shots] for s in (FaceState(), state))
+    assert np.array_equal(*rest)
+    assert np.abs(speaking[0] - speaking[1]).max() > 50
+    sides = warp_mouth(with_it, state, np.float32([-0.2, 0.2]), np.float32([1.0, 1.0]))
+    left, right = sides.bottom - sides.top
+    assert right > 2 * left
+
+
+def test_rendering_leaves_the_threads_of_opencv_as_they_were(tmp_path):
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        talkshow.render_clip(tmp_path / "x.mp4", [talkshow.host()], [(0, "Ja.")], size=(128, 128))
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_same_lines_give_the_same_samples_in_a_fresh_process():

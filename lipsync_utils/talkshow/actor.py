@@ -12,29 +12,33 @@ import numpy as np
 from ..errors import SettingError
 
 BREATHY = ("Alicia", "Demonic", "Reed", "Storm", "caleb", "f2", "f3", "f5", "sandro", "victor", "whisper", "whisperf")
+NOSE_TIP_Y = 0.42  # where nose_len is 0, head units
 LONG_HAIR = ("bob", "long")
 HAIR = ("short", "crop", "curly", "bun", "bob", "long", "bald")
 
-# Inside these a face looks like a person and its mouth can be read; from the measurements of the first prototype.
+# Inside these a face looks like a person; its rows and widths cover real ones (tests/tools/measure_proportions.py).
 LOOK_BOUNDS = {
     "face_w": (0.92, 1.07),
     "jaw_w": (0.82, 1.14),
-    "chin": (-0.06, 0.09),
+    "chin": (-0.06, 0.10),
+    "chin_w": (0.80, 1.35),
     "forehead": (-0.06, 0.07),
     "eye_dx": (0.385, 0.455),
     "eye_w": (0.19, 0.235),
     "eye_h": (0.062, 0.098),
     "eye_tilt": (-0.02, 0.045),
-    "brow_y": (-0.32, -0.25),
+    "brow_y": (-0.31, -0.20),
     "brow_th": (0.026, 0.060),
     "brow_arch": (0.02, 0.11),
-    "nose_w": (0.80, 1.25),
-    "nose_len": (-0.07, 0.08),
+    "nose_w": (0.85, 1.50),
+    "nose_len": (-0.10, 0.10),
     "nose_h": (0.7, 1.2),
-    "mouth_w": (0.35, 0.40),
-    "mouth_y": (0.94, 1.02),
-    "lip_up": (0.075, 0.11),
-    "lip_lo": (0.10, 0.14),
+    "mouth_w": (0.32, 0.48),
+    "mouth_y": (0.74, 0.94),
+    "lip_up": (0.065, 0.125),
+    "lip_lo": (0.09, 0.165),
+    "bow": (0.4, 2.0),
+    "smile": (-0.01, 0.035),
     "cheek": (0.1, 1.6),
     "blush": (0.0, 1.0),
     "age": (0.0, 1.0),
@@ -71,6 +75,7 @@ class Actor:
     face_w: float = 1.0
     jaw_w: float = 1.0
     chin: float = 0.0  # extra length
+    chin_w: float = 1.0
     forehead: float = 0.0  # extra height
     eye_dx: float = 0.42  # from the middle line to a pupil
     eye_w: float = 0.205
@@ -85,9 +90,11 @@ class Actor:
     nose_len: float = 0.0  # extra length
     nose_h: float = 1.0
     mouth_w: float = 0.36
-    mouth_y: float = 0.98
+    mouth_y: float = 0.86
     lip_up: float = 0.08
     lip_lo: float = 0.11
+    bow: float = 1.0  # how deep the dent of the upper lip is
+    smile: float = 0.016  # how far the lip line drops in the middle
     lip_col: tuple = (176, 96, 88)
     hair: str = "short"
     hair_col: tuple = (70, 48, 32)
@@ -96,14 +103,22 @@ class Actor:
     freckles: float = 0.0
     beard: float = 0.0
     moustache: float = 0.0
+    stubble: float = 0.0
     beard_col: tuple = (60, 42, 30)
     glasses: float = 0.0  # thickness of the frame, 0: none
     glass_col: tuple = (25, 25, 28)
+    tooth_h: float = 1.0
+    tooth_col: tuple = (219, 212, 194)
+    tongue_h: float = 1.0
     age: float = 0.2
     cheek: float = 1.0
     blush: float = 0.5
     shirt: tuple = (50, 70, 110)
     inner: tuple = (235, 235, 235)
+    habit_side: float = 0.0  # opens more to one side, -1..1: right in the picture where positive
+    habit_round: float = 0.0  # rounds the lips more, 0..1
+    habit_teeth: float = 0.0  # shows more teeth, 0..1
+    key_light: tuple = (-0.48, -0.62, 0.80)  # where the light comes from: x, y, towards the camera
     collar: str = "v"  # "v": jacket over a shirt, "crew": round neck, "shirt": shirt with a collar
 
     def __post_init__(self):
@@ -157,6 +172,10 @@ SKINS = (
 HAIR_COLOURS = ((22, 17, 15), (42, 28, 20), (74, 48, 30), (112, 74, 42), (176, 132, 78), (205, 168, 110), (172, 84, 36))
 GREYS = ((150, 148, 146), (196, 194, 192))
 IRISES = ((44, 28, 20), (70, 46, 28), (96, 84, 50), (90, 130, 100), (96, 126, 158))
+GLASSES = ((25, 25, 28), (70, 48, 30), (150, 130, 90), (120, 124, 130), (96, 30, 34))
+TEETH = ((219, 212, 194), (232, 228, 220), (205, 190, 156), (190, 182, 170))
+BEARDS = ((0, 0, 0), (0, 0, 0.6), (0.9, 0.8, 0), (0.6, 0, 0.3), (0, 0.8, 0), (0, 0.7, 0.4), (0.75, 0.6, 0))
+BEARD_SHARES = (0.4, 0.15, 0.12, 0.08, 0.1, 0.05, 0.1)
 MALE_VOICES = ("m1", "m2", "m3", "m4", "m5", "m6", "m7")
 FEMALE_VOICES = ("f1", "f4", "Annie", "anika", "belinda", "linda")
 
@@ -181,21 +200,21 @@ def random_actor(seed: int, language: str | None = None) -> Actor:
     """
     rng = np.random.default_rng((seed, 7309))
     values = {k: round(float(rng.uniform(lo, hi)), 4) for k, (lo, hi) in LOOK_BOUNDS.items()}
-    values["age"] = round(float(rng.beta(1.2, 2.2)), 4)
+    values["age"] = round(float(rng.beta(1.2, 2.0)), 4)
+    tip, bounds = NOSE_TIP_Y + values["nose_len"], LOOK_BOUNDS["mouth_y"]
+    values["mouth_y"] = round(float(np.clip(tip + values["lip_up"] + rng.uniform(0.26, 0.42), *bounds)), 4)
     male = bool(rng.random() < 0.5)
     depth = int(rng.integers(len(SKINS)))
     hair_col = HAIR_COLOURS[int(rng.integers(2 if depth >= 4 else len(HAIR_COLOURS)))]
     if values["age"] > 0.55 and rng.random() < 0.7:
         hair_col = GREYS[int(rng.integers(len(GREYS)))]
-    skin, lips = _near(rng, SKINS[depth], 6), rng.uniform(0.55, 0.75)
-    if depth >= 4:  # a wide dark nose is taken for a mouth by landmark finders
-        values["nose_w"] = min(values["nose_w"], 1.08)
+    skin, lips = _near(rng, SKINS[depth], 6), rng.uniform(0.55, 0.9)
     brow_col = tuple(int(c * 0.75) for c in hair_col)
     hair = str(rng.choice(("short", "crop", "curly", "bald") if male else ("bun", "bob", "long", "curly")))
-    language = language or str(rng.choice(("nl", "en")))
+    either = str(rng.choice(("nl", "en")))  # drawn in any case: the same person speaks both
     variant = str(rng.choice(MALE_VOICES if male else FEMALE_VOICES))
     pitch = int(rng.integers(28, 55) if male else rng.integers(50, 76))
-    voice = Voice(f"{language}+{variant}", int(rng.integers(135, 180)), pitch, int(rng.integers(40, 70)))
+    voice = Voice(f"{language or either}+{variant}", int(rng.integers(135, 180)), pitch, int(rng.integers(40, 70)))
     actor = Actor(
         name=f"actor{seed}",
         voice=voice,
@@ -206,15 +225,19 @@ def random_actor(seed: int, language: str | None = None) -> Actor:
         brow_col=brow_col,
         iris=_near(rng, IRISES[int(rng.integers(len(IRISES)))]),
         lip_col=(int(skin[0] * min(1.0, lips + 0.22)), int(skin[1] * lips * 0.8), int(skin[2] * lips * 0.85)),
-        freckles=float(rng.random() < 0.12) * float(depth < 3),
+        freckles=round(float(rng.uniform(0.4, 1.0) * (rng.random() < 0.2) * (depth < 3)), 2),
         shirt=_cloth(rng),
-        glasses=float(rng.choice((0.0, 0.0, 0.0, 0.8, 1.0))),
+        glasses=float(rng.choice((0.0, 0.35, 0.6, 1.0), p=(0.7, 0.1, 0.1, 0.1))),
+        glass_col=_near(rng, GLASSES[int(rng.integers(len(GLASSES)))]),
+        tooth_h=round(float(rng.uniform(0.6, 1.5)), 2),
+        tooth_col=_near(rng, TEETH[int(rng.integers(len(TEETH)))]),
+        tongue_h=round(float(rng.uniform(0.6, 1.3)), 2),
         hair_hl=round(float(rng.uniform(-0.88, -0.76)), 3),
         collar=str(rng.choice(("v", "crew", "shirt"))),
         fringe=float(rng.choice((0, 0, 0, 0.55))) * (hair != "bald"),
         **values,
     )
-    if male and rng.random() < 0.35:
-        actor = replace(actor, beard=float(rng.choice((0.5, 0.75, 0.9))), beard_col=brow_col)
-        actor = replace(actor, moustache=float(rng.choice((0.0, 0.7))))
-    return actor
+    if not male:
+        return actor
+    beard, moustache, stubble = BEARDS[int(rng.choice(len(BEARDS), p=BEARD_SHARES))]
+    return replace(actor, beard=beard, moustache=moustache, stubble=stubble, beard_col=brow_col)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .actor import Actor
 from .canvas import Canvas, bell, blur, display, f32, linear, smoothstep
-from .geometry import HeadShape, nose_tip_y, shape_head
+from .geometry import HeadShape, shape_head
 from .hair import Hair, grow_hair, shadow_on_head
 from .light import shade
 from .skin import paint_head
@@ -41,9 +41,8 @@ def bake(actor: Actor) -> BakedHead:
     canvas = Canvas.of_head()
     shape = shape_head(actor, canvas, rng)
     paint = paint_head(actor, canvas, shape, rng)
-    light = shade(shape.height + paint.relief, paint.albedo, canvas, paint.gloss)
-    under_nose = bell(canvas.x, canvas.y, 0.05, nose_tip_y(actor) + 0.19, 0.13 * actor.nose_w, 0.05)
-    light *= ((1 - 0.22 * under_nose) * (1 - 0.30 * smoothstep(0.90, 1.0, shape.rho)))[..., None]
+    light = shade(shape.height + paint.relief, paint.albedo, canvas, paint.gloss, actor.key_light)
+    light *= (1 - 0.30 * smoothstep(0.90, 1.0, shape.rho))[..., None]
     face = np.clip((0.992 - shape.rho) * shape.radius / (1.6 * canvas.pixel) + 0.5, 0, 1)
     ear_light, ears = _ears(actor, canvas)
     light = ear_light * (1 - face[..., None]) + light * face[..., None]
@@ -69,7 +68,7 @@ def _ears(actor, canvas):
     height = blur(height + 0.1 * bell(x, y, -0.02, 0.24, 0.06), 0.008 * canvas.px_per_unit)
     albedo = np.broadcast_to(linear(actor.skin) * np.array([1.02, 0.86, 0.83], f32), (*canvas.shape, 3))
     coverage = np.clip((1 - rho) * 0.14 / (1.6 * canvas.pixel) + 0.5, 0, 1)
-    return shade(height, albedo, canvas, 0.05) * f32(0.85), coverage
+    return shade(height, albedo, canvas, 0.05, actor.key_light) * f32(0.85), coverage
 
 
 def _put_hair(actor: Actor, canvas: Canvas, hair: Hair | None, light, coverage):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from .actor import Actor
+from .actor import NOSE_TIP_Y, Actor
 from .canvas import Canvas, bell, blur, f32, noise, ridge, smoothstep
 
 CENTRE_Y = 0.05  # the outline is polar around (0, CENTRE_Y)
-SMILE = 0.016  # how far the lip line drops in the middle, head units
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ def outline(actor: Actor):
             (0.90, 0.45),
             (0.83 * (0.4 + 0.6 * jaw), 0.78),
             (0.69 * jaw, 1.08 + c * 0.5),
-            (0.46 * jaw, 1.36 + c * 0.8),
-            (0.23 * (0.5 + 0.5 * jaw), 1.50 + c),
+            (0.46 * jaw * (0.6 + 0.4 * actor.chin_w), 1.36 + c * 0.8),
+            (0.23 * (0.5 + 0.5 * jaw) * actor.chin_w, 1.50 + c),
             (0, 1.535 + c),
         ]
     )
@@ -66,14 +65,14 @@ def outline(actor: Actor):
 def lip_line(actor: Actor, x):
     """Return y of the line where closed lips meet, at x."""
     t = np.clip(np.abs(x) / actor.mouth_w, 0, 1)
-    return actor.mouth_y + SMILE * np.cos(t * np.pi) + 0.006 * np.exp(-((x / 0.05) ** 2))
+    return actor.mouth_y + actor.smile * np.cos(t * np.pi) + 0.006 * np.exp(-((x / 0.05) ** 2))
 
 
 def lip_curves(actor: Actor, x):
     """Return y of the lip line, of the upper lip's top edge and of the lower lip's bottom edge, float32."""
     t = np.clip(np.abs(x) / actor.mouth_w, 0, 1)
     line = lip_line(actor, x)
-    bow = 1.0 - 0.22 * np.exp(-((x / 0.05) ** 2)) + 0.12 * np.exp(-(((np.abs(x) - 0.09) / 0.06) ** 2))
+    bow = 1.0 - 0.22 * actor.bow * np.exp(-((x / 0.05) ** 2)) + 0.12 * np.exp(-(((np.abs(x) - 0.09) / 0.06) ** 2))
     upper = actor.lip_up * np.sqrt(np.clip(1 - t**2.2, 0, 1)) * bow * (1 - 0.35 * t)
     lower = actor.lip_lo * np.clip(1 - t**2.4, 0, 1) ** 0.8
     return line.astype(f32), (line - upper).astype(f32), (line + lower).astype(f32)
@@ -81,7 +80,7 @@ def lip_curves(actor: Actor, x):
 
 def nose_tip_y(actor: Actor):
     """Return y of the tip of the nose."""
-    return 0.60 + actor.nose_len
+    return NOSE_TIP_Y + actor.nose_len
 
 
 def shape_head(actor: Actor, canvas: Canvas, rng) -> HeadShape:
@@ -122,7 +121,7 @@ def _eye_sockets(actor, x, y, ax):
 
 def _cheeks(actor, ax, y):
     w = actor.face_w
-    z = 0.085 * actor.cheek * bell(ax, y, 0.60 * w, 0.36, 0.20, 0.15, 0.5)
+    z = 0.085 * actor.cheek * bell(ax, y, 0.60 * w, 0.30, 0.20, 0.15, 0.5)
     return z - 0.05 * bell(ax, y, 0.70 * w, 0.82, 0.16, 0.25) - 0.04 * bell(ax, y, 0.88 * w, -0.35, 0.12, 0.25)
 
 
@@ -143,14 +142,15 @@ def _mouth(actor, canvas, line, top, bottom):
 
 
 def _chin_and_folds(actor, x, y, ax):
-    my, age = actor.mouth_y, actor.age
-    z = 0.095 * bell(x, y, 0, my + 0.37 + actor.chin * 0.7, 0.19, 0.12) - 0.055 * bell(x, y, 0, my + 0.19, 0.22, 0.055)
-    t = np.clip((y - 0.60) / 0.48, 0, 1)
+    my, age, tip = actor.mouth_y, actor.age, nose_tip_y(actor)
+    boss = my + 0.67 * (1.53 + actor.chin - my)
+    z = 0.095 * bell(x, y, 0, boss, 0.19 * actor.chin_w, 0.12)
+    z -= 0.055 * bell(x, y, 0, my + 0.08 + actor.lip_lo, 0.22, 0.055)
+    t = np.clip((y - tip) / (my + 0.10 - tip), 0, 1)
+    end = 1 - smoothstep(my - 0.05, my + 0.14, y)
     fold_x = 0.255 * actor.nose_w + 0.21 * t + 0.05 * np.sin(t * np.pi)
-    z -= (0.010 + 0.028 * age) * ridge(ax - fold_x, 0.022) * smoothstep(0.58, 0.68, y) * (1 - smoothstep(0.95, 1.12, y))
-    return z + (0.012 + 0.02 * age) * ridge(ax - fold_x - 0.06, 0.06) * smoothstep(0.55, 0.7, y) * (
-        1 - smoothstep(0.9, 1.12, y)
-    )
+    z -= (0.010 + 0.028 * age) * ridge(ax - fold_x, 0.022) * smoothstep(tip - 0.02, tip + 0.08, y) * end
+    return z + (0.012 + 0.02 * age) * ridge(ax - fold_x - 0.06, 0.06) * smoothstep(tip - 0.05, tip + 0.1, y) * end
 
 
 def _wrinkles(actor, x, y, ax):

@@ -13,12 +13,10 @@ import numpy as np
 from .actor import Actor
 from .canvas import f32, smoothstep
 from .face_state import FaceState
-from .geometry import SMILE
 
 REGION = (-1.1, 1.1, -0.62, 1.10)  # what the warp moves: left, right, above and below the mouth's middle
 INNER = (-0.65, 0.65, -0.25, 0.62)  # where the gap can be
 _T = np.linspace(0, 1, 512)
-_TEETH = np.array([0.86, 0.83, 0.76], f32)
 _DARK = np.array([0.20, 0.065, 0.06], f32)
 _TONGUE = np.array([0.66, 0.33, 0.31], f32)
 
@@ -40,9 +38,10 @@ def warp_mouth(actor: Actor, state: FaceState, x, y) -> Warp:
     stretch = 1 + 0.20 * state.width - 0.34 * state.rounding
     near = np.exp(-0.5 * ((x / 0.46) ** 2 + ((y - my - 0.03) / 0.24) ** 2))
     x = x * (1 + (1 / stretch - 1) * near)
-    line = my + SMILE * np.cos(np.clip(np.abs(x) / mw, 0, 1) * f32(np.pi)) + 0.006 * np.exp(-((x / 0.05) ** 2))
+    line = my + actor.smile * np.cos(np.clip(np.abs(x) / mw, 0, 1) * f32(np.pi)) + 0.006 * np.exp(-((x / 0.05) ** 2))
     profile = (np.clip(1 - _T**2.1, 0, 1) ** (0.75 - 0.2 * state.rounding)).astype(f32)
     open_ = profile[(np.clip(np.abs(x) / (mw * 0.94), 0, 1) * 511).astype(np.int32)]
+    open_ = open_ * (1 + f32(0.55 * actor.habit_side) * np.clip(x / (0.6 * mw), -1, 1))
     lift, drop = state.upper_lift * open_, state.lower_drop * open_
     below = y - line
     source_up = y + lift * np.exp(-np.clip(-below - lift, 0, 9) / 0.13)
@@ -83,27 +82,32 @@ def paint_gap(actor: Actor, state: FaceState, warp: Warp, pixel: float):
 
 def _tongue(actor, state, warp, pixel):
     bulge = np.clip(1 - (warp.x / (0.62 * actor.mouth_w)) ** 2, 0, 1)
-    depth = warp.below - (warp.bottom - (0.05 + 0.10 * state.jaw + 0.13 * state.tongue) * bulge)
+    depth = warp.below - (warp.bottom - actor.tongue_h * (0.05 + 0.10 * state.jaw + 0.13 * state.tongue) * bulge)
     where = smoothstep(-0.02, 0.02, depth) * (bulge > 0) * min(1, 0.35 + state.tongue + state.jaw * 0.5)
     light = 0.55 + 0.5 * np.clip(depth / 0.12, 0, 1) - 0.18 * np.exp(-((warp.x / 0.02) ** 2))
     return _TONGUE * light[..., None], where
 
 
 def _lower_teeth(actor, state, warp, pixel):
-    height = -0.02 + 0.055 * state.teeth + 0.02 * state.jaw
+    height = (-0.02 + 0.055 * state.teeth + 0.02 * state.jaw) * actor.tooth_h
     across = warp.x / (0.66 * actor.mouth_w)
     edge = warp.bottom - height * np.clip(1 - across**4, 0, 1)
     where = np.clip((warp.below - edge) / pixel, 0, 1) * (height > 0) * (np.abs(across) < 1)
     between = 1 - 0.18 * np.exp(-(((((warp.x + 0.019) / 0.038) % 1 - 0.5) / 0.09) ** 2))
-    return _TEETH * (0.72 * between * (1 - 0.5 * across**2))[..., None], where
+    return _enamel(actor) * (0.72 * between * (1 - 0.5 * across**2))[..., None], where
 
 
 def _upper_teeth(actor, state, warp, pixel):
-    height = 0.022 + 0.085 * max(state.teeth, 0.55 * min(state.jaw * 2, 1) * (1 - 0.75 * state.rounding))
+    shown = max(state.teeth, 0.55 * min(state.jaw * 2, 1) * (1 - 0.75 * state.rounding))
+    height = actor.tooth_h * (0.022 + 0.085 * shown)
     across = warp.x / (0.80 * actor.mouth_w)
     wave = 1 - 0.05 * np.cos(warp.x * (2 * np.pi / 0.058))
     edge = height * np.clip(1 - across**4, 0, 1) * wave - state.upper_lift
     where = np.clip((edge - warp.below) / pixel, 0, 1) * (np.abs(across) < 1)
     between = 1 - 0.16 * np.exp(-((((warp.x / 0.058 + 0.5) % 1 - 0.5) / 0.07) ** 2))
     light = 0.62 + 0.36 * np.clip((warp.below - warp.top) / 0.06, 0, 1)
-    return _TEETH * (between * (1 - 0.45 * across**2) * light)[..., None], where
+    return _enamel(actor) * (between * (1 - 0.45 * across**2) * light)[..., None], where
+
+
+def _enamel(actor):
+    return np.array(actor.tooth_col, f32) / 255

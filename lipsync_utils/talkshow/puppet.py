@@ -8,13 +8,15 @@ import numpy as np
 from .bake import BakedHead
 from .canvas import BAKE_PX, BOTTOM, LEFT, RIGHT, TOP, f32, to_uint8
 from .eyes import EyePatch, paint_eye, quantised
-from .face_state import FaceState
+from .face_state import FaceState, with_habit
 from .mouth import INNER, REGION, Warp, paint_gap, warp_mouth
 
 MARGIN = 0.22  # room round the baked head for motion, head units
 COARSE = 4  # the pose is smooth: it is computed on every fourth pixel and enlarged
 SUPERSAMPLE = 1.25
 NECK_Y = 1.0  # the head rolls about (0, NECK_Y)
+PITCH_Y = 0.6  # and nods about this height
+REPLICATE = cv2.BORDER_REPLICATE
 STILL_DEPTH = 0.35  # what has this relief stays in place when the head turns
 BROW_LIFT = 0.05  # how far fully raised brows move, head units
 
@@ -72,6 +74,7 @@ class Puppet:
 
     def render(self, state: FaceState):
         """Return (head, back hair or None), each uint8 RGBA of `size`, straight alpha."""
+        state = with_habit(self.actor, state)
         key = quantised(state.blink, state.gaze_x, state.gaze_y)
         for patch in self._patches:
             if (patch.side, key) not in self._eyes:
@@ -91,18 +94,35 @@ class Puppet:
         return c * dx + s * dy, -s * dx + c * dy + neck
 
     def _pose(self, state):
-        """Return where in the head each pixel looks: roll about the neck, turns as parallax, raised brows."""
-        x0, y0 = self._rolled(state, self._x, self._y)
-        x, y = x0, y0
-        for _ in range(2):
-            u, v = (x - f32(LEFT)) * self.kx - f32(0.5), (y - f32(TOP)) * self.ky - f32(0.5)
-            depth = cv2.remap(self._relief, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) - f32(STILL_DEPTH)
-            x, y = x0 - float(state.yaw) * depth, y0 - float(state.pitch) * depth
+        """Return where in the head each pixel looks: roll about the neck, turns, raised brows."""
+        x, y = self._rolled(state, self._x, self._y)
+        if state.yaw or state.pitch:
+            x, y = self._turned(state, x, y)
         if state.brow:
             a = self.actor
             off = ((np.abs(x) - a.eye_dx) / 0.30) ** 2 + ((y - a.brow_y + a.brow_arch * 0.6) / 0.15) ** 2
             y = y + float(BROW_LIFT * state.brow) * np.exp(-0.5 * off)
         return self._enlarge(x), self._enlarge(y)
+
+    def _turned(self, state, x, y):
+        """Undo yaw, then pitch: what a turn hides lies in the folds that `_unfold` skips."""
+        x1, y1 = self._x[0], self._y[:, 0]
+        u = np.broadcast_to((x1 - f32(LEFT)) * self.kx - f32(0.5), self._x.shape)
+        v = np.broadcast_to(((y1 - f32(TOP)) * self.ky - f32(0.5))[:, None], self._x.shape)
+        depth = cv2.remap(self._relief, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) - f32(STILL_DEPTH)
+        c, s = np.cos(state.yaw), np.sin(state.yaw)
+        across = np.stack([_unfold(c * x1 + s * row, x1, s) for row in depth])
+        rows = np.arange(len(y1))[:, None]
+        column = np.clip((across - x1[0]) / (x1[1] - x1[0]), 0, len(x1) - 1).astype(int)
+        behind = c * depth[rows, column] - s * across
+        c, s = np.cos(state.pitch), np.sin(state.pitch)
+        turned = PITCH_Y + c * (y1[:, None] - PITCH_Y) + s * behind
+        down = np.stack([_unfold(line, y1, s) for line in turned.T], axis=1).astype(f32)
+        step, corner = f32(COARSE / self.px_per_unit), (x1[0], y1[0])
+        grid = np.broadcast_to(np.arange(len(x1), dtype=f32), down.shape)
+        across = cv2.remap(across.astype(f32), grid, (down - corner[1]) / step, cv2.INTER_LINEAR, borderMode=REPLICATE)
+        at = (x - corner[0]) / step, (y - corner[1]) / step
+        return tuple(cv2.remap(field, *at, cv2.INTER_LINEAR, borderMode=REPLICATE) for field in (across, down))
 
     def _enlarge(self, field):
         return cv2.resize(field, self.size, interpolation=cv2.INTER_LINEAR)
@@ -145,9 +165,18 @@ class Puppet:
         h, w = self._relief.shape
         row, column = int((y - TOP) * self.ky), int((x - LEFT) * self.kx)
         depth = float(self._relief[min(max(row, 0), h - 1), min(max(column, 0), w - 1)]) - STILL_DEPTH
-        x, y = x + state.yaw * depth, y + state.pitch * depth - NECK_Y
+        c, s = np.cos(state.yaw), np.sin(state.yaw)
+        x, depth = c * x + s * depth, c * depth - s * x
+        y = PITCH_Y + np.cos(state.pitch) * (y - PITCH_Y) + np.sin(state.pitch) * depth - NECK_Y
         c, s = np.cos(state.roll), np.sin(state.roll)
         return float(c * x - s * y), float(s * x + c * y + NECK_Y)
+
+
+def _unfold(seen, at, turn):
+    """Return which of the places `at` (n,) is in front at each of them, where place k is seen at seen[k]."""
+    if turn < 0:
+        return -_unfold(-seen[::-1], -at[::-1], -turn)[::-1]
+    return np.interp(at, np.maximum.accumulate(seen), at)
 
 
 def _shrink(image, width, height):

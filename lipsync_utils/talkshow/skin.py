@@ -43,7 +43,7 @@ def paint_head(actor: Actor, canvas: Canvas, shape: HeadShape, rng) -> Paint:
     albedo = _mix(albedo, linear(actor.brow_col), brows)
     gloss = 1 + 1.3 * shape.lips + 0.8 * bell(x, y, 0, tip - 0.02, 0.08, 0.10) + 0.25 * bell(x, y, 0, -0.5, 0.4, 0.25)
     gloss *= 1 - 0.9 * brows
-    gloss *= 1 - 0.7 * actor.beard * smoothstep(0.8, 1.0, y) * (1 - shape.lips)
+    gloss *= 1 - 0.7 * actor.beard * smoothstep(0.7, 0.9, y) * (1 - shape.lips)
     return Paint(albedo.astype(f32), relief, (0.085 * gloss).astype(f32))
 
 
@@ -68,14 +68,18 @@ def _freckles(canvas, rng):
 
 def _beard(actor, canvas, shape, rng):
     """Return ((coverage, colour), relief); (None, zeros) for a shaven face."""
-    if not actor.beard and not actor.moustache:
+    if not (actor.beard or actor.moustache or actor.stubble):
         return None, np.zeros(canvas.shape, f32)
     x, y, ax = canvas.x, canvas.y, canvas.ax
-    cheek_line = 0.30 + 0.62 * np.exp(-((ax / 0.62) ** 4))
+    cheek_line = 0.22 + 0.60 * np.exp(-((ax / 0.62) ** 4))
     mouth = np.hypot(x / (actor.mouth_w * 1.12), (y - actor.mouth_y - 0.01) / 0.155)
     beard = smoothstep(cheek_line - 0.05, cheek_line + 0.13, y) * (shape.rho < 1.1) * smoothstep(0.95, 1.25, mouth)
-    moustache = np.clip(1.6 * bell(ax, y, 0.16, actor.mouth_y - 0.135, 0.17, 0.045), 0, 1) * (y < shape.lip_top - 0.004)
+    under_nose = 0.5 * (actor.mouth_y - actor.lip_up + nose_tip_y(actor) + 0.14)
+    moustache = np.clip(1.6 * bell(ax, y, 0.16, under_nose, 0.17, 0.05), 0, 1) * (y < shape.lip_top - 0.004)
     where = np.clip(np.maximum(beard * actor.beard, moustache * actor.moustache), 0, 1)
+    shadow = smoothstep(cheek_line - 0.1, cheek_line + 0.13, y) * (shape.rho < 1.1) * (1 - shape.lips)
+    shadow *= smoothstep(0.0, 0.06, y - nose_tip_y(actor) - 0.1)
+    where = np.maximum(where, 0.4 * actor.stubble * shadow)
     patches = noise(rng, canvas.shape, [1.6, 3.2], [0.5, 0.35])
     hairs = streaks(rng, canvas.shape, 0.8, 4.5, 2.0)
     coverage = np.clip(where * (1 + 0.3 * patches + 0.55 * hairs), 0, 1)

@@ -51,7 +51,7 @@ class Member:
         self.x = round(place.cx + self.puppet.left * place.px_per_unit)
         self.y = round(place.cy + self.puppet.top * place.px_per_unit)
         self._low_hair = actor.hair in LONG_HAIR
-        self._half_width = outline(actor)(np.array([1.0]), np.array([CENTRE_Y + 0.1]))[0]
+        self.half_width = float(outline(actor)(np.array([1.0]), np.array([CENTRE_Y + 0.1]))[0])
 
     def draw(self, picture: np.ndarray, state: FaceState) -> None:
         """Draw the head over a picture that already has the body, in place."""
@@ -66,7 +66,7 @@ class Member:
     def face_box(self, state: FaceState, size: tuple[int, int]) -> Box:
         """Return the box of the face as drawn, cut to the picture."""
         a, u = self.actor, self.place.px_per_unit
-        w = float(self._half_width)
+        w = self.half_width
         chin = 1.52 + a.chin + state.chin_drop
         edge = [(-w, 0.1), (w, 0.1), (-0.75 * w, 0.9), (0.75 * w, 0.9), (0, FOREHEAD_Y), (0, chin)]
         points = [self.puppet.locate(x, y, state) for x, y in edge]

@@ -7,7 +7,7 @@ compression, and boxes that are a little off. The course's cast is not among the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,7 +18,7 @@ from .. import audio
 from ..faces import extent
 from ..project import atomic_folder
 from ..talkshow import motion, viseme
-from ..talkshow.actor import random_actor
+from ..talkshow.actor import NOSE_TIP_Y, random_actor
 from ..talkshow.face_state import mouth_opening
 from ..talkshow.stage import single_shot
 from ..talkshow.voice import speak
@@ -26,7 +26,6 @@ from ..windows import FACE_PX, ClipFaces
 from .sentences import sentences
 
 FPS = 25
-HIGHER = 0.37  # the boxes of stage 04 begin so much above those of the talk show's ground truth, head units (measured)
 LINES_PER_CLIP = 2
 #: Seeds of the actors: the experts and the generator learn from different people than they are measured on.
 TRAIN_SEED, INDEPENDENT_SEED, TEST_SEED = 100_000, 200_000, 900_000
@@ -40,10 +39,13 @@ class ActorClip:
     opening: np.ndarray
 
 
-def actor_clips(seed: int, seconds: float) -> list[ActorClip]:
-    """Let one invented actor talk for about `seconds` seconds; the same seed gives the same clips."""
+def actor_clips(seed: int, seconds: float, language: str | None = None) -> list[ActorClip]:
+    """Let one invented actor talk for about `seconds` seconds; the same seed gives the same clips.
+
+    language: "nl" or "en", None: either. The actor looks the same in both.
+    """
     rng = np.random.default_rng((seed, 5150))
-    actor = random_actor(seed)
+    actor = random_actor(seed, language)
     lines = sentences(rng, actor.voice.language, LINES_PER_CLIP * (int(seconds / 6) + 2))
     spoken = speak([(line, actor.voice) for line in lines])
     clips, total_s = [], 0.0
@@ -51,9 +53,9 @@ def actor_clips(seed: int, seconds: float) -> list[ActorClip]:
         if total_s >= seconds:
             break
         wav, held, n = _talk(spoken[k : k + LINES_PER_CLIP], rng)
-        states = motion.play(
-            actor, viseme.mouth_curves(held, n), FPS, int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1)
-        )
+        curves = viseme.mouth_curves(held, n)
+        states = motion.play(actor, curves, FPS, int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1))
+        states = _turn_heads(states, rng)
         faces = _film(actor, states, rng)
         mel = audio.melspectrogram(wav)
         name = f"actor{seed}"
@@ -79,28 +81,60 @@ def _talk(lines, rng):
     return np.clip(sound, -1, 1).astype(np.float32), held, n
 
 
+def _turn_heads(states, rng):
+    """Turn a talking head for a while by up to 35 degrees, bend it by up to 20 and tilt it by up to 15."""
+    n = len(states)
+    at = np.linspace(0, n - 1, max(2, n // 60))
+    spread = np.array([0.22, 0.12, 0.09]) * rng.choice((0.3, 1.0, 1.8))
+    yaw, pitch, roll = (np.interp(range(n), at, rng.normal(rng.normal(0, s), s / 2, len(at))) for s in spread)
+    return [
+        replace(
+            state,
+            yaw=float(np.clip(state.yaw + yaw[k], -0.61, 0.61)),
+            pitch=float(np.clip(state.pitch + pitch[k], -0.2, 0.35)),
+            roll=float(np.clip(state.roll + roll[k], -0.26, 0.26)),
+        )
+        for k, state in enumerate(states)
+    ]
+
+
+def extent_of(member, state) -> np.ndarray:
+    """The box (4,) that stage 04 would find: as faces.extent makes it from landmarks, here from the true places."""
+    actor, place = member.actor, member.place
+    brow, half = actor.brow_y - 0.6 * actor.brow_arch - 0.045 * state.brow - 0.045, 0.96 * member.half_width
+    at = [(-half, 0.1), (half, 0.1), (-0.93 * half, 0.6), (0.93 * half, 0.6), (-0.6 * half, 1.1), (0.6 * half, 1.1)]
+    at += [(0, 1.39 + actor.chin + state.chin_drop), (0, NOSE_TIP_Y + actor.nose_len + 0.12)]
+    at += [(-actor.eye_dx, brow), (actor.eye_dx, brow)]
+    x, y = np.transpose([member.puppet.locate(*point, state) for point in at])
+    top = y[8:].mean() - extent.FOREHEAD * (y[7] - y[8:].mean())
+    bottom, beside = y[:7].max(), extent.BESIDE * np.ptp(x)
+    box = np.array([x.min() - beside, top, x.max() + beside, bottom + extent.BELOW_CHIN * (bottom - top)])
+    return box * place.px_per_unit + np.tile((place.cx, place.cy), 2)
+
+
 def _film(actor, states, rng):
     """Draw every frame, cut out the face with a slightly wrong box, spoil it a little; uint8 BGR (n, 96, 96, 3)."""
-    px_per_unit = rng.uniform(30, 95)
+    px_per_unit = rng.uniform(26, 90)
     side = int(3.4 * px_per_unit)
+    actor = replace(actor, key_light=(*rng.uniform((-1.3, -1.0), (1.3, 0.1)), rng.uniform(0.3, 1.0)))
     shot = single_shot(
         actor,
         (side, int(1.3 * side)),
         int(rng.integers(1 << 30)),
         face=px_per_unit / (0.192 * side),
         at=(0.5, 0.48),
-        grain=rng.uniform(0, 4),
+        grain=rng.uniform(0, 9) * rng.choice((0.3, 1.0)),
     )
-    look, wrong = _look(rng), _box_errors(rng, len(states))
+    look, wrong = Look.random(rng), _box_errors(rng, len(states))
     faces = np.empty((len(states), FACE_PX, FACE_PX, 3), np.uint8)
-    truth = [shot.boxes([state])[0] for state in states]
-    extents = np.array([[b.left, b.top - HIGHER * px_per_unit, b.right, b.bottom] for b in truth])
+    extents = np.array([extent_of(shot.members[0], state) for state in states])
     extents = extent.smooth(extents) + wrong * px_per_unit
+    covers = _occluder(rng, len(states))
     for i, state in enumerate(states):
         left, top, right, bottom = extents[i]
         picture = shot.render([state], i)
         crop = picture[max(0, round(top)) : round(bottom), max(0, round(left)) : round(right), ::-1]
-        faces[i] = _spoil(crop, *look)
+        faces[i] = look(covers(crop, i), i)
     return faces
 
 
@@ -111,23 +145,80 @@ def _box_errors(rng, n):
     return rng.normal(0, 0.05, 4) + smooth
 
 
-def _look(rng):
-    """A camera: tint, contrast, brightness, and the quality of its compression."""
-    return rng.uniform(0.94, 1.06, 3), rng.uniform(0.85, 1.15), rng.normal(0, 8), int(rng.integers(60, 97))
+def _occluder(rng, n):
+    """A hand, a microphone or a cup that now and then stands before a part of the face for a second or two."""
+    if rng.random() > 0.2:
+        return lambda crop, frame: crop
+    start, length = int(rng.integers(n)), int(rng.integers(20, 60))
+    colour = tuple(int(v) for v in rng.uniform(20, 220) * rng.uniform(0.6, 1.0, 3))
+    x, y = rng.choice((-0.05, 0.15, 0.85, 1.05)), rng.uniform(0.5, 1.0)
+    long, wide, angle = rng.uniform(0.15, 0.4), rng.uniform(0.06, 0.16), rng.uniform(0, 180)
+
+    def cover(crop, frame):
+        if not start <= frame < start + length:
+            return crop
+        h, w = crop.shape[:2]
+        x_now = x + 0.02 * np.sin(frame / 5)
+        crop = np.ascontiguousarray(crop)
+        return cv2.ellipse(
+            crop, (int(x_now * w), int(y * h)), (int(long * w), int(wide * h)), angle, 0, 360, colour, -1, cv2.LINE_AA
+        )
+
+    return cover
 
 
-def _spoil(crop_bgr, tint, contrast, brightness, quality):
-    crop = np.clip((crop_bgr.astype(np.float32) * tint - 128) * contrast + 128 + brightness, 0, 255).astype(np.uint8)
-    crop = cv2.imdecode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
-    return cv2.resize(crop, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LINEAR)
+@dataclass(frozen=True)
+class Look:
+    """A camera and its light: colour cast, gamma, contrast, brightness, how one side is darker, softness, motion blur,
+    and the quality of its compression."""
+
+    table: np.ndarray
+    shade: np.ndarray
+    soft: float
+    kernel: np.ndarray
+    blurred: float
+    quality: int
+
+    @classmethod
+    def random(cls, rng):
+        """Most cameras are good, some are bad in one way or another."""
+        bad = rng.random(4) < 0.4
+        cast = np.exp(rng.normal(0, 0.12 if bad[0] else 0.03, 3))
+        level = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.normal(0, 0.3 if bad[1] else 0.1))
+        level = (level * 255 * cast - 128) * rng.uniform(0.75, 1.2) + 128 + rng.normal(0, 12)
+        y, x = np.mgrid[-1 : 1 : FACE_PX * 1j, -1 : 1 : FACE_PX * 1j]
+        slope = rng.normal(0, 0.25 if bad[2] else 0.05, 2)
+        shade = np.exp(slope[0] * x + 0.5 * slope[1] * y)[..., None]
+        angle, reach = rng.uniform(0, np.pi), rng.uniform(1, 3)
+        kernel = np.zeros((7, 7), np.float32)
+        end = np.round(3 + reach * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+        cv2.line(kernel, tuple(map(int, 6 - end)), tuple(map(int, end)), 1.0)
+        soft, blurred = (rng.uniform(0.4, 1.1), 0.2) if bad[3] else (0.0, 0.0)
+        quality = int(rng.integers(25, 60) if bad[1] else rng.integers(60, 97))
+        table = np.clip(level, 0, 255).astype(np.uint8)[None]
+        return cls(table, shade.astype(np.float32), soft, kernel / kernel.sum(), blurred, quality)
+
+    def __call__(self, crop_bgr: np.ndarray, frame: int) -> np.ndarray:
+        """Return the crop as this camera sees it, uint8 BGR (96, 96, 3)."""
+        crop = cv2.LUT(np.ascontiguousarray(crop_bgr), self.table)
+        crop = cv2.imdecode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1], cv2.IMREAD_COLOR)
+        crop = cv2.resize(crop, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LINEAR)
+        if self.soft:
+            crop = cv2.GaussianBlur(crop, (0, 0), self.soft)
+        if self.blurred and frame // 8 % 5 == 0:
+            crop = cv2.filter2D(crop, -1, self.kernel)
+        return np.clip(crop * self.shade, 0, 255).astype(np.uint8)
 
 
-def write_actor(folder: Path, seed: int, seconds: float) -> Path:
-    """Write one actor's clips to folder/<seed>/ unless they are there; returns that folder."""
+def write_actor(folder: Path, seed: int, seconds: float, language: str | None = None) -> Path:
+    """Write one actor's clips to folder/<seed>/ unless they are there; returns that folder. language: see actor_clips.
+
+    A folder is made for one language: what is there is not looked at.
+    """
     target = Path(folder) / str(seed)
     if not target.is_dir():
         with atomic_folder(target) as temporary:
-            clips = actor_clips(seed, seconds)
+            clips = actor_clips(seed, seconds, language)
             np.save(temporary / "faces.npy", np.concatenate([c.faces.faces for c in clips]))
             np.save(temporary / "mel.npy", np.concatenate([c.faces.mel for c in clips], axis=1))
             np.save(temporary / "opening.npy", np.concatenate([c.opening for c in clips]))

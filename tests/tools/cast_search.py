@@ -1,8 +1,8 @@
 """Developer's tool: find faces that face_recognition tells apart, and measure those that are there.
 
-    python -m lipsync_utils.talkshow.cast_search measure
-    python -m lipsync_utils.talkshow.cast_search add --name Sanne --voice nl+f4 --hair long --seconds 300
-    python -m lipsync_utils.talkshow.cast_search improve --name Mei --seconds 300
+    python tests/tools/cast_search.py measure
+    python tests/tools/cast_search.py add --name Sanne --voice nl+f4 --hair long --seconds 300
+    python tests/tools/cast_search.py improve --name Mei --seconds 300
 
 `add` and `improve` print the actor as JSON, to be looked at and then put into cast.json by hand. The show itself does
 not need this module, nor dlib.
@@ -19,9 +19,9 @@ from functools import cached_property
 
 import numpy as np
 
-from .actor import LOOK_BOUNDS, Actor, actor_to_dict, cast, random_actor
-from .face_state import FaceState, mouth_opening
-from .stage import single_shot
+from lipsync_utils.talkshow.actor import LOOK_BOUNDS, Actor, actor_to_dict, cast, random_actor
+from lipsync_utils.talkshow.face_state import FaceState, mouth_opening
+from lipsync_utils.talkshow.stage import single_shot
 
 log = logging.getLogger(__name__)
 
