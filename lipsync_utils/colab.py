@@ -17,8 +17,6 @@ from packaging.requirements import Requirement
 
 from .errors import LipsyncError
 
-WITHOUT_DEPENDENCIES = "requirements-face.txt"  # face-recognition asks for a dlib that compiles; we have it as a wheel
-
 
 def installed_version(name: str) -> str | None:
     """The version of an installed distribution, None where there is none."""
@@ -53,13 +51,11 @@ def install(course: Path) -> list[str]:
             constraints = Path(folder) / "keep.txt"
             constraints.write_text("\n".join(kept))
             pip("--constraint", str(constraints), *missing)
-    face = course / WITHOUT_DEPENDENCIES
-    lines = [line for line in face.read_text().splitlines() if line and not line.startswith("#")]
-    lacking = [line for line in lines if not installed_version(Requirement(line).name)]
-    if lacking:
-        pip("--no-deps", *lacking)
+    if not installed_version("face-recognition"):  # asks for a dlib that compiles; we have it as a wheel
+        pip("--no-deps", "-r", str(course / "requirements-face.txt"))
+        missing.append("face-recognition")
     importlib.invalidate_caches()
-    return missing + lacking
+    return missing
 
 
 def pip(*arguments: str) -> None:

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,10 @@ class Outcome:
     """What became of one notebook. ok is None where it was not run because an earlier one failed."""
 
     notebook: str
-    parameters: dict[str, Any]
+    parameters: dict
     ok: bool | None = None
     minutes: float = 0.0
-    numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
+    numbers: dict = dataclasses.field(default_factory=dict)
     error: str = ""
     finished: str = ""
 
@@ -89,17 +89,16 @@ def declared(notebook: Path) -> dict[str, type]:
     """
     try:
         cells = nbformat.read(notebook, 4).cells
-        lines = ast.parse(
-            "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
-        ).body
-        types = {line.target.id: TYPES[line.annotation.id] for line in lines}
-        for line in lines:
+        source = "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+        types = {}
+        for line in ast.parse(source).body:
+            types[line.target.id] = TYPES[line.annotation.id]
             fitting(line.target.id, ast.literal_eval(line.value), types[line.target.id])
+        return types
     except (OSError, AttributeError, KeyError, ValueError, SyntaxError) as error:
         raise SettingError(
             f"{notebook}: parameters are `name: type = literal`, of {', '.join(TYPES)}: {error}"
         ) from error
-    return types
 
 
 def fitting(name: str, value: Any, kind: type, text: bool = False) -> Any:
@@ -116,28 +115,28 @@ def fitting(name: str, value: Any, kind: type, text: bool = False) -> Any:
     raise SettingError(f"parameter {name} wants {kind.__name__}, got {value!r}")
 
 
-def check(notebooks: Iterable[Path], parameters: Mapping[str, Any], text: bool = False) -> dict[Path, dict[str, Any]]:
+def check(notebooks: Iterable[Path], parameters: dict, text: bool = False) -> dict[Path, dict]:
     """What each notebook will be given: the parameters that it declares. Raises SettingError before anything runs.
 
     A name that no notebook declares and a value of a wrong type are errors. text: values are words from a terminal.
     """
     known = {notebook: declared(notebook) for notebook in notebooks}
-    everything = set().union(*known.values())
-    for name in parameters:
-        if name not in everything:
-            there = ", ".join(sorted(everything))
-            raise SettingError(f"no notebook of this run has a parameter {name!r}; there are: {there}")
-    if isinstance(parameters.get("preset"), str):
-        config.preset(parameters["preset"])
-    return {
+    unknown = set(parameters).difference(*known.values())
+    if unknown:
+        there = ", ".join(sorted(set().union(*known.values())))
+        raise SettingError(f"no notebook of this run has a parameter {unknown.pop()!r}; there are: {there}")
+    plan = {
         notebook: {name: fitting(name, parameters[name], types[name], text) for name in types if name in parameters}
         for notebook, types in known.items()
     }
+    if "preset" in parameters:
+        config.preset(parameters["preset"])
+    return plan
 
 
 def run(
     notebooks: Path | str | Iterable[Path | str],
-    parameters: Mapping[str, Any] | None = None,
+    parameters: dict | None = None,
     output_dir: Path | str | None = None,
     text: bool = False,
 ) -> list[Outcome]:
@@ -151,9 +150,9 @@ def run(
     if isinstance(notebooks, (str, Path)):
         notebooks = discover(notebooks) if Path(notebooks).is_dir() else [notebooks]
     plan = check([Path(notebook).resolve() for notebook in notebooks], parameters or {}, text)
+    os.environ["LIPSYNC_HOME"] = str(project.home())  # the kernels start in other folders
     folder = Path(output_dir or project.home() / "outputs" / "executed")
-    outcomes = [Outcome(notebook.stem, given) for notebook, given in plan.items()]
-    summary = folder / "summary.json"
+    outcomes, summary = [Outcome(notebook.stem, given) for notebook, given in plan.items()], folder / "summary.json"
     with project.lock(folder, what="the course"):
         rows = (
             {row["notebook"]: row for row in json.loads(summary.read_text())["notebooks"]} if summary.exists() else {}
@@ -164,13 +163,15 @@ def run(
             say(f"[{number + 1}/{len(outcomes)}] {outcome.notebook}{time_left(outcomes, number)}{again}")
             execute(notebook, outcome, folder / notebook.name)
             say(f"    {'ok' if outcome.ok else 'FAILED'} after {outcome.minutes:.1f} min")
-            rows[outcome.notebook] = dataclasses.asdict(outcome)
-            newest = [rows[name] for name in sorted(rows)]
-            facts = {"version": __version__, "cores": os.cpu_count(), "ok": all(row["ok"] for row in newest)}
-            project.write_json(summary, facts | {"notebooks": newest})
+            rows[outcome.notebook] = vars(outcome)
+            ok, newest = all(row["ok"] for row in rows.values()), [rows[name] for name in sorted(rows)]
+            project.write_json(
+                summary, {"version": __version__, "cores": os.cpu_count(), "ok": ok, "notebooks": newest}
+            )
             if not outcome.ok:
                 break
-    say(table(outcomes).to_string(index=False, float_format="%.1f", formatters={"key_numbers": "{:<90.90}".format}))
+    left_aligned = {"key_numbers": "{:<90.90}".format}
+    say(table(outcomes).to_string(index=False, float_format="%.1f", formatters=left_aligned))
     if not outcome.ok:
         raise NotebookError(outcome.error, outcomes)
     return outcomes
@@ -183,55 +184,45 @@ def time_left(outcomes: list[Outcome], done: int) -> str:
     return f", about {pace * sum(minutes[done:]):.0f} min left"
 
 
-@contextlib.contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Environment variables for the kernels that are started inside, as before afterwards."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def execute(notebook: Path, outcome: Outcome, output: Path) -> None:
     """Run one notebook in its own folder; fills in `outcome` and writes `output` and the HTML beside it."""
     import papermill  # a second to import, and not needed to check parameters
 
-    bar = {"file": sys.stdout, "desc": "    cells", "leave": False}
-    if not sys.stdout.isatty():  # for a log file: a line now and then
+    bar = {"leave": False}
+    if not sys.stderr.isatty():  # for a log file: a line now and then
         bar |= {"mininterval": 20, "delay": 20, "bar_format": "    cell {n_fmt} of {total_fmt}, {elapsed}\n"}
-    start = time.perf_counter()
+    start = time.time()
     output.parent.mkdir(parents=True, exist_ok=True)
+    os.environ["PAPERMILL_OUTPUT_PATH"] = str(output)  # tells the stages that nobody watches their bars
     try:
-        with environment(LIPSYNC_HOME=str(project.home()), PAPERMILL_OUTPUT_PATH=str(output)):
-            papermill.execute_notebook(
-                notebook,
-                output,
-                outcome.parameters,
-                cwd=notebook.parent,
-                kernel_name="python3",
-                progress_bar=bar,
-                start_timeout=180,
-                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # errors of cells stand in the notebook
-            )
+        papermill.execute_notebook(
+            notebook,
+            output,
+            outcome.parameters,
+            cwd=notebook.parent,
+            kernel_name="python3",
+            progress_bar=bar,
+            start_timeout=180,
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # errors of cells stand in the notebook
+        )
         files = (project.home() / "outputs" / "results").glob(f"{notebook.stem[:3]}*.json")
         outcome.ok, outcome.numbers = True, {k: v for file in files for k, v in json.loads(file.read_text()).items()}
     except Exception as error:  # whatever it is, it becomes this notebook's row and ends the run
         outcome.ok, outcome.error = False, describe(error, output)
+    finally:
+        del os.environ["PAPERMILL_OUTPUT_PATH"]
     if output.exists():
         project.write_text(output.with_suffix(".html"), as_html(nbformat.read(output, 4), output))
-    outcome.minutes, outcome.finished = (time.perf_counter() - start) / 60, time.strftime("%Y-%m-%d %H:%M")
+    outcome.minutes, outcome.finished = (time.time() - start) / 60, time.strftime("%Y-%m-%d %H:%M")
 
 
 def describe(error: Exception, output: Path) -> str:
     """A failure in words: notebook, cell (its number and first line), error. output: the notebook as far as it ran."""
     cells = nbformat.read(output, 4).cells if output.exists() else []
     started = [cell for cell in cells if cell.metadata.get("papermill", {}).get("status", "pending") != "pending"]
-    first = re.findall(r"^[^#\s].*", started[-1].source if started else "", re.M)[:1]
+    lines = re.findall(r"^[^#\s].*", started[-1].source, re.M) if started else []
     words = f"{getattr(error, 'ename', type(error).__name__)}: {getattr(error, 'evalue', error)}"
-    return f"{output.stem}, cell {len(started)} (`{''.join(first)[:80]}`): {words}"
+    return f"{output.stem}, cell {len(started)} (`{''.join(lines[:1])[:80]}`): {words}"
 
 
 def as_html(book: nbformat.NotebookNode, path: Path) -> str:

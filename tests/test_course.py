@@ -137,6 +137,7 @@ def test_a_run_from_the_command_line_and_a_second_one(house, capsys):
         "02_split_on_silence.html",
         "summary.json",
     }
+    assert "<script" not in (executed / "02_split_on_silence.html").read_text(), "it asks nothing of the network"
     summary = json.loads((executed / "summary.json").read_text())
     assert summary["ok"] and summary["notebooks"][1]["numbers"] == {"n_clips": 3, "preset": "sample", "kept_s": 1 / 3}
     assert summary["notebooks"][1]["parameters"] == {"preset": "sample", "max_clips": 3}
@@ -169,6 +170,21 @@ def test_a_dying_kernel_names_its_cell(house):
     with pytest.raises(NotebookError, match=r"01_x, cell 2 \(`os._exit\(3\)`\): DeadKernelError") as caught:
         course.run(path, {}, house / "executed")
     assert caught.value.outcomes[0].ok is False
+
+
+def test_the_kernels_own_log_stays_off_the_terminal(house, capfd):
+    words = "get_ipython().kernel.log.error('KeyboardInterrupt caught in kernel.')"
+    path = notebook(house / "notebooks", "01_x", words, parameters=None)
+    course.run(path, {}, house / "executed")
+    assert "KeyboardInterrupt" not in "".join(capfd.readouterr())
+
+
+def test_the_time_left_follows_the_pace_of_the_run(monkeypatch):
+    monkeypatch.setattr(course, "MINUTES", {"01": 2.0, "02": 1.0, "03": 3.0})
+    outcomes = [course.Outcome(name, {}) for name in ("01_a", "02_b", "03_c", "app")]
+    assert course.time_left(outcomes, 0) == ", about 6 min left"
+    outcomes[0].minutes, outcomes[1].minutes = 3.0, 3.0
+    assert course.time_left(outcomes, 2) == ", about 6 min left"
 
 
 def test_unknown_words_on_the_command_line(house, capsys):

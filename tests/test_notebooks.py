@@ -1,6 +1,7 @@
 """Every notebook runs from top to bottom, in order, at a size that fits a push. Found by discovery."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def test_notebook_runs(path, house):
     if path.stem in SIZES and SIZES[path.stem] is None:
         pytest.skip("trains four networks, which takes too long for every push; make course runs it")
     (outcome,) = course.run(path, SIZES.get(path.stem, {}), house / "outputs" / "executed")
-    assert outcome.ok and (house / "outputs" / "executed" / f"{path.stem}.html").exists()
+    assert outcome.ok
+    page = (house / "outputs" / "executed" / f"{path.stem}.html").read_text()
+    assert "<script" not in page and not re.search(r"(src|href)=.https?:[^>]*(stylesheet|\.js)", page), "asks the network"
     if path.stem[:2].isdigit():
         assert outcome.numbers, "its last cell records the key numbers"
 
