@@ -40,7 +40,7 @@ training
 inference
 evaluation
 picker
-colab course book
+course colab book
 """
 ORDER = {name: (row, column) for row, line in enumerate(LAYERS.split("\n")) for column, name in enumerate(line.split())}
 UPWARD = {("faces", "models"), ("faces", "checkpoints")}  # the S3FD detector is a network with published weights
@@ -199,6 +199,14 @@ def test_imports_go_downward_only():
             if not (its_row < row or (its_row == row and its_column < column)):
                 wrong.append(f"{path.relative_to(PACKAGE)} must not import {other}")
     assert not wrong, "see LAYERS"
+
+
+def test_the_drawing_of_the_layers_is_true():
+    drawing = (ROOT / "CONTRIBUTING.md").read_text().split("───\n")[1].split("```")[0]
+    drawn = [re.split(r"\s{2,}", line.strip())[0].split()[::-1] for line in drawing.strip().splitlines()]
+    assert drawn[::-1] == [line.split() for line in LAYERS.strip().splitlines()]
+    modules = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES} - {"__init__"}
+    assert modules <= {name for line in drawn for name in line} <= {*modules, "weights"}
 
 
 def test_the_runner_imports_none_of_the_stages():

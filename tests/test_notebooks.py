@@ -36,7 +36,9 @@ def test_notebook_runs(path, house):
     (outcome,) = course.run(path, SIZES.get(path.stem, {}), house / "outputs" / "executed")
     assert outcome.ok
     page = (house / "outputs" / "executed" / f"{path.stem}.html").read_text()
-    assert "<script" not in page and not re.search(r"(src|href)=.https?:[^>]*(stylesheet|\.js)", page), "asks the network"
+    assert "<script" not in page and not re.search(r"(src|href)=.https?:[^>]*(stylesheet|\.js)", page), (
+        "asks the network"
+    )
     if path.stem[:2].isdigit():
         assert outcome.numbers, "its last cell records the key numbers"
 
