@@ -11,7 +11,7 @@ from .box import FaceBox, iou
 from .cache import read_article_csv, read_table, write_table
 from .detect import face_locations
 from .find import find_faces, find_in_frames
-from .landmarks import distances, encode, landmarks
+from .landmarks import distances, encode, landmarks, steady_landmarks
 from .table import FaceRow, FaceTable, How
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "landmarks",
     "read_article_csv",
     "read_table",
+    "steady_landmarks",
     "write_table",
 ]
