@@ -154,7 +154,7 @@ class InferenceConfig:
     # Only with paste="reference", and in its order: top, bottom, left, right.
     pads_px: tuple[int, int, int, int] = (0, 10, 0, 0)
     crop_px: tuple[int, int, int, int] = (0, -1, 0, -1)
-    box_px: tuple[int, int, int, int] = (-1, -1, -1, -1)  # instead of a detected face
+    box_px: tuple[int, int, int, int] = (-1, -1, -1, -1)  # instead of a detected face; in both modes
     smooth_boxes: bool = True
     shrink: int = 1  # both sides divided by this
     turn_clockwise: bool = False
@@ -176,6 +176,8 @@ class InferenceConfig:
         check(0 <= self.crf <= 51, f"crf must lie between 0 (best) and 51, got {self.crf}")
         check(self.batch_size >= 1 and self.static_frame >= 0, "batch_size must be at least 1, static_frame at least 0")
         check(self.shrink >= 1, f"shrink must be at least 1, got {self.shrink}")
+        changed = self.crop_px != (0, -1, 0, -1) or self.shrink > 1 or self.turn_clockwise
+        check(self.paste == "reference" or not changed, "crop_px, shrink and turn_clockwise want paste='reference'")
 
 
 @dataclass(frozen=True)

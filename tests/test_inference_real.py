@@ -8,7 +8,7 @@ from lipsync_utils import checkpoints
 from lipsync_utils.config import InferenceConfig
 from lipsync_utils.faces import find_faces
 from lipsync_utils.inference import people_in, prepare
-from lipsync_utils.inference.blend import lower_face_mask
+from lipsync_utils.inference.paste import mouth_weight
 from lipsync_utils.media import VideoWriter, frames
 
 pytestmark = pytest.mark.slow
@@ -34,10 +34,11 @@ def side_by_side(folder, clips, path):
     return path
 
 
-def ring_of(box, shape):
-    """Where the mask is soft: the seam, as bool (h, w) of the frame."""
-    left, top, right, bottom = (int(v) for v in box)
-    mask = cv2.resize(lower_face_mask(), (right - left, bottom - top))
+def ring_of(talker, i, shape):
+    """Where the weight is soft: the seam, as bool (h, w) of the frame."""
+    box = left, top, right, bottom = talker.boxes[i]
+    weight = mouth_weight(talker.mouth.points[i], talker.mouth.lips[i], box)
+    mask = cv2.resize(weight, (int(right - left), int(bottom - top)))
     ring = np.zeros(shape, bool)
     height, width = shape
     rows, columns = slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width))
@@ -70,7 +71,7 @@ def test_only_the_chosen_real_face_changes_without_a_seam(clips, real_clips, gen
         outside[(top + bottom) // 2 : bottom, max(left, 0) : right] = False
         assert (source[outside] == made[outside]).all()
         assert (source != made).any()
-        ring = ring_of(np.rint(boxes[i]), source.shape[:2])
+        ring = ring_of(job.talkers[0], i, source.shape[:2])
         for name, sequence in (("in", before), ("out", after)):
             grey = cv2.cvtColor(sequence[i], cv2.COLOR_BGR2GRAY).astype(float)
             slope = np.hypot(cv2.Sobel(grey, cv2.CV_64F, 1, 0), cv2.Sobel(grey, cv2.CV_64F, 0, 1))

@@ -11,7 +11,7 @@ from .box import FaceBox, iou
 from .cache import read_article_csv, read_table, write_table
 from .detect import face_locations
 from .find import find_faces, find_in_frames
-from .landmarks import distances, encode, landmarks, steady_landmarks
+from .landmarks import distances, encode, landmarks, steady_landmarks, to_detector_box
 from .table import FaceRow, FaceTable, How
 
 __all__ = [
@@ -29,5 +29,6 @@ __all__ = [
     "read_article_csv",
     "read_table",
     "steady_landmarks",
+    "to_detector_box",
     "write_table",
 ]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.ndimage import binary_opening, correlate1d
+from scipy.ndimage import correlate1d, median_filter
 
-from ..faces import FaceBox, FaceTable, steady_landmarks
+from ..faces import FaceBox, FaceTable, extent, landmarks, steady_landmarks, to_detector_box
 
-LOST = 0.045  # of the box's width: landmarks that scatter more are no face's
-COVERED = 0.016  # the same for the mouth's landmarks alone: something lies before it, or the head is turned away
+LOST = 0.028  # of the detector's box: landmarks that scatter more are no face's
+COVERED = 0.012  # the same for the mouth's landmarks alone: something lies before it
 MOST_YAW_DEG, MOST_PITCH_DEG = 42.0, 38.0
-BRIDGED = 3  # frames; a shorter doubt is bridged by its neighbours
+BRIDGED = 7  # frames over which a doubt is the median; shorter ones are bridged
 CALM = np.array([1, 2, 3, 2, 1]) / 9  # weights over frames
 LIPS = slice(48, 60)
 # A head in mm for the pose: nose tip, chin, outer corners of the eyes (the picture's left one first), of the mouth
@@ -62,37 +62,47 @@ class Mouth:
 
 
 def find_mouths(
-    pictures: Iterable[tuple[int, np.ndarray]], table: FaceTable, track_ids: Iterable[int], min_face_px: int = 40
+    pictures: Iterable[tuple[int, np.ndarray]],
+    table: FaceTable,
+    track_ids: Iterable[int],
+    min_face_px: int = 40,
+    bridged: int = BRIDGED,
 ) -> dict[int, Mouth]:
-    """Find the mouths of these people. pictures: (frame number, uint8 BGR); frames that do not come are taken as unseen."""
-    boxes = {track: table.track_boxes(track) for track in track_ids}
+    """Find the mouths of these people.
+
+    pictures: (frame number, uint8 BGR); a frame that does not come counts as one in which nobody is seen.
+    """
+    boxes, raw = ({track: table.track_boxes(track, raw=kind) for track in track_ids} for kind in (False, True))
     points = {track: np.full((table.n_frames, 68, 2), np.nan, np.float32) for track in boxes}
     scatter = {track: np.full((table.n_frames, 2), np.nan, np.float32) for track in boxes}
     for number, picture in pictures:
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
         for track, rows in boxes.items():
             if not np.isnan(rows[number, 0]):
-                points[track][number], scatter[track][number] = steady_landmarks(grey, FaceBox(*rows[number].tolist()))
-    return {track: _mouth(track, boxes[track], points[track], scatter[track], min_face_px) for track in boxes}
+                start = FaceBox(*raw[track][number].tolist())
+                if (rows[number] == raw[track][number]).all():  # given, not detected
+                    start = to_detector_box(start)
+                points[track][number], scatter[track][number] = steady_landmarks(grey, start)
+    return {t: _mouth(t, boxes[t], points[t], scatter[t], min_face_px, bridged) for t in boxes}
 
 
-def _mouth(track: int, boxes: np.ndarray, points: np.ndarray, scatter: np.ndarray, min_face_px: int) -> Mouth:
+def _mouth(
+    track: int, boxes: np.ndarray, points: np.ndarray, scatter: np.ndarray, min_face_px: int, bridged: int
+) -> Mouth:
     seen = ~np.isnan(points[:, 0, 0])
     by_landmarks = not seen.any() or bool(np.median(scatter[seen, 0]) < LOST)
-    reason = np.where(seen, "", "not seen").astype(object)
+    reason = np.where(np.isnan(boxes[:, 0]), "not seen", "").astype(object)
     reason[seen & (boxes[:, 2] - boxes[:, 0] < min_face_px)] = "too small"
     if by_landmarks:
-        yaw, pitch = head_pose(points)
-        turned = (np.abs(yaw) > MOST_YAW_DEG) | (np.abs(pitch) > MOST_PITCH_DEG)
-        covered = (scatter[:, 0] > LOST) | (scatter[:, 1] > COVERED)
-        for doubtful, word in ((covered, "covered"), (turned, "turned away")):
-            reason[seen & binary_opening(doubtful, np.ones(BRIDGED))] = word
-        lost = seen & (covered | turned) & (reason == "")
-        points = _bridged(points, lost)
+        yaw, pitch = np.abs(head_pose(points))
+        for amount, most, word in (
+            (scatter[:, 1], COVERED, "covered"),
+            (np.maximum(yaw - MOST_YAW_DEG, pitch - MOST_PITCH_DEG), 0, "turned away"),
+        ):
+            reason[np.flatnonzero(seen)[median_filter(amount[seen], bridged, mode="nearest") > most]] = word
+        points = _bridged(points, seen & (scatter[:, 1] > 2 * COVERED) & (reason == ""))
     else:
-        grey = np.full((96, 96), 128, np.uint8)
-        average = steady_landmarks(grey, FaceBox(0, 0, 96, 96))[0] / 96
-        points = boxes[:, None, :2] + average * (boxes[:, None, 2:] - boxes[:, None, :2])
+        points = boxes[:, None, :2] + average_face() * (boxes[:, None, 2:] - boxes[:, None, :2])
     calm, lips = points.copy(), np.repeat(points[:, LIPS], 3, axis=1)
     for part in _runs(points, boxes, seen):
         calm[part] = correlate1d(points[part], CALM, axis=0, mode="nearest")
@@ -100,6 +110,13 @@ def _mouth(track: int, boxes: np.ndarray, points: np.ndarray, scatter: np.ndarra
         near = [points[part][np.clip(np.arange(last + 1) + k, 0, last), LIPS] for k in (-1, 0, 1)]
         lips[part] = np.concatenate(near, axis=1)
     return Mouth(track, calm.astype(np.float32), lips.astype(np.float32), reason.astype(str), by_landmarks)
+
+
+def average_face() -> np.ndarray:
+    """The landmarks (68, 2) of an average face in a box from (0, 0) to (1, 1): what dlib sees in an empty picture."""
+    found = landmarks(np.full((200, 200), 128, np.uint8), FaceBox(50, 50, 150, 150))
+    left, top, right, bottom = extent.measure(found)
+    return (found - (left, top)) / (right - left, bottom - top)
 
 
 def _runs(points: np.ndarray, boxes: np.ndarray, seen: np.ndarray) -> list[slice]:
@@ -148,7 +165,8 @@ def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None
 
     numbers = np.arange(0, table.n_frames, every)
     pictures = zip(range(len(numbers)), Source(Path(media)).pictures(numbers.tolist()))
-    found = find_mouths(pictures, table.thinned(numbers), table.track_ids if track_ids is None else track_ids)
+    tracks = table.track_ids if track_ids is None else track_ids
+    found = find_mouths(pictures, table.thinned(numbers), tracks, bridged=max(1, BRIDGED // every))
     last = table.n_frames - 1
     return [
         Doubt(d.track_id, d.first * every, min(d.last * every + every - 1, last), d.reason)

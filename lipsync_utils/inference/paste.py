@@ -9,17 +9,20 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..errors import SettingError
+from ..faces import FaceBox
+
 GRID = 96  # of the networks, which draw the rows from MIDDLE on
 MIDDLE = GRID // 2
 FINE = 2 * GRID  # the grid on which weights are made
 JAW, NOSE_BASE, LIPS, LOWER_LIP = np.arange(2, 15), np.arange(31, 36), slice(48, 60), [55, 56, 57, 58, 59]
 BRIDGE, CHIN = 27, 8
-INWARD = 0.05  # of the way from the jaw's line to the mouth: there the weight begins
-TO_CHIN = 0.45  # of the way from the lower lip to the chin that is drawn in full
-WIDER = 1.15  # than the mouth is what is drawn in full
+INWARD = 0.1  # of the way from the jaw's line to the mouth: there the weight begins
+TO_CHIN = 0.35  # of the way from the lower lip to the chin that is drawn in full
+WIDER = 1.1  # than the mouth is what is drawn in full
 MARGIN = 0.22  # of the way from the upper lip to the nose's base that is drawn in full
-RISE = 1.7  # how soon the weight is full between the two outlines
-MOST_LAB = np.array([18.0, 14.0, 14.0])  # a colour is moved by this at most, the rest is content
+RISE = 1.3  # how soon the weight is full between the two outlines
+MOST_LAB = np.array([20.0, 24.0, 24.0])  # a colour is moved by this at most, the rest is content
 MOST_SLOPE = 8.0  # the same for its change from the middle to the rim
 FASTEST = 0.15  # of a new frame's colours that is taken over
 MOST_SHIFT = 12.0  # grid rows by which a drawn mouth is moved
@@ -165,11 +168,11 @@ class Paster:
         size = (int(box[2] - box[0]), int(box[3] - box[1]))
         source, weight = cut(frame_bgr, box), mouth_weight(points, lips, box)
         small = cv2.resize(source, (GRID, GRID), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        placed = cv2.remap(drawn_bgr, *warp(points, box, self.shift, (GRID, GRID)), cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+        coarse_maps, maps = (warp(points, box, self.shift, side) for side in ((GRID, GRID), size))
+        placed = cv2.remap(drawn_bgr, *coarse_maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
         coarse = weight[::2, ::2]
         new = colour_shift(placed, small, coarse * (1 - coarse))
         self.colours = new if self.colours is None else self.colours + FASTEST * (new - self.colours)
-        maps = warp(points, box, self.shift, size)
         drawn = cv2.remap(coloured(drawn_bgr, self.colours), *maps, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE)
         mask = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR) * np.float32(strength)
         mask[: (size[1] + 1) // 2] = 0
@@ -179,3 +182,29 @@ class Paster:
         (left, top, right, bottom), (height, width) = box, frame_bgr.shape[:2]
         rows, columns = slice(max(-top, 0), height - top), slice(max(-left, 0), width - left)
         frame_bgr[max(top, 0) : bottom, max(left, 0) : right] = mixed[rows, columns]
+
+
+def paste_square(frame_bgr: np.ndarray, box: np.ndarray, drawn_bgr: np.ndarray) -> None:
+    """Lay a drawn face over the whole box in place as the published inference does: truncated, resized, not blended."""
+    left, top, right, bottom = (int(v) for v in box)
+    pixels = (drawn_bgr * 255.0).astype(np.uint8)
+    frame_bgr[top:bottom, left:right] = cv2.resize(pixels, (right - left, bottom - top))
+
+
+def smooth_boxes(boxes, window: int = 5) -> np.ndarray:
+    """Average boxes over time exactly as the published inference does, its odd tail included.
+
+    boxes: (n, 4) whole numbers (the order of the columns does not matter) or FaceBox records.  Row i becomes the mean
+    of rows i .. i + window - 1, truncated, in place; near the end the window is the last `window` rows, which already
+    hold smoothed ones; with fewer rows than the window only the last `window - n` rows count (all, where there are
+    not so many).  Returns int64 (n, 4).  Source: reference facts, section 7.
+    """
+    if window < 1:
+        raise SettingError(f"window must be at least 1 frame, got {window}")
+    rows = [(b.left, b.top, b.right, b.bottom) if isinstance(b, FaceBox) else tuple(b) for b in boxes]
+    smooth = np.array(rows, np.int64).reshape(-1, 4)
+    n = len(smooth)
+    for i in range(n):
+        seen = smooth[n - window :] if i + window > n else smooth[i : i + window]
+        smooth[i] = np.trunc(seen.mean(axis=0))
+    return smooth

@@ -1,4 +1,4 @@
-"""Who is in the picture, and which of them is meant: by number, order, place or likeness."""
+"""Who is in the picture, which of them is meant (by number, order, place or likeness), and who says what."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FaceError
-from ..faces import FaceBox, FaceTable
+from ..errors import FaceError, SettingError
+from ..faces import FaceBox, FaceTable, encode, find_faces
+from ..media import read_picture
+from .film import Source
 
 WORDS = ("left", "middle", "right", "largest")
 SAME_PERSON = 0.5  # face_recognition's distance below which two pictures show one person, as in the speaker filter
@@ -28,16 +30,13 @@ class Person:
 
 def people_in(table: FaceTable) -> list[Person]:
     """Everybody, from left to right (by the middle of where they are seen). Empty where there is no face."""
-    found = []
-    for track_id in table.track_ids:
-        boxes = table.track_boxes(track_id)
-        centres = (boxes[:, 0] + boxes[:, 2]) / 2
-        found.append((float(np.nanmedian(centres)), track_id))
-    people = []
-    for number, (_, track_id) in enumerate(sorted(found), 1):
-        frame = table.best_frame(track_id)
-        people.append(Person(number, track_id, frame, table.box_of(track_id, frame), len(table.frames_of(track_id))))
-    return people
+    boxes = {track: table.track_boxes(track) for track in table.track_ids}
+    ordered = sorted(boxes, key=lambda track: (np.nanmedian(boxes[track][:, [0, 2]].sum(axis=1)), track))
+    best = {track: table.best_frame(track) for track in ordered}
+    return [
+        Person(number, track, best[track], table.box_of(track, best[track]), len(table.frames_of(track)))
+        for number, track in enumerate(ordered, 1)
+    ]
 
 
 def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> int:
@@ -46,44 +45,26 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
     who: a number from left to right (2 or "2"), "left", "middle", "right", "largest" ("largest 2": second in size), a
     place "x,y" in pixels ("310,120"; "310,120@50" in frame 50), or the path of a picture of the person (needs `media`).
     """
-    people = people_in(table)
+    people, text = people_in(table), str(who).strip()
     if not people:
         raise FaceError("no face was found: use a picture in which a face of at least 40 px looks towards the camera")
-    text = str(who).strip()
-    if text.isdigit():
-        match = [p.track_id for p in people if p.number == int(text)]
-        if not match:
-            raise FaceError(f"there is no person {text}: there {_are(people)}, counted from left to right")
-        return match[0]
-    if nth := re.fullmatch(r"largest ?(\d*)", text):
-        by_size, place = sorted(people, key=lambda p: -p.box.area), int(nth[1] or 1)
-        if not 1 <= place <= len(by_size):
-            raise FaceError(f"there is no person {text!r}: there {_are(people)}; largest 1 is the largest face")
-        return by_size[place - 1].track_id
+    there = "is one person" if len(people) == 1 else f"are {len(people)} people"
+    if text and (counted := re.fullmatch(r"(largest)? ?(\d*)", text)):
+        by_size = sorted(people, key=lambda p: -p.box.area) if counted[1] else people
+        number = int(counted[2] or 1)
+        if not 1 <= number <= len(people):
+            raise FaceError(f"there is no person {text!r}: there {there}, counted from left to right, or by size")
+        return by_size[number - 1].track_id
     if text in WORDS:
         return people[{"left": 0, "middle": (len(people) - 1) // 2, "right": -1}[text]].track_id
-    place = _place(text)
-    if place:
-        return at_place(table, *place)
+    if place := re.fullmatch(r"(-?[\d.]+) *, *(-?[\d.]+)(?:@(\d+))?", text):
+        return at_place(table, float(place[1]), float(place[2]), int(place[3] or 0))
     if Path(text).is_file() and media is not None:
         return like_picture(table, media, Path(text))
     raise FaceError(
         f"person {text!r} is not known: use a number from 1 to {len(people)}, one of {', '.join(WORDS)}, "
         "a place such as '310,120', or the path of a picture of the person"
     )
-
-
-def _are(people: list[Person]) -> str:
-    return "is one person" if len(people) == 1 else f"are {len(people)} people"
-
-
-def _place(text: str) -> tuple[float, float, int] | None:
-    try:
-        where, _, frame = text.partition("@")
-        x, y = where.split(",")
-        return float(x), float(y), int(frame or 0)
-    except ValueError:
-        return None
 
 
 def at_place(table: FaceTable, x_px: float, y_px: float, frame: int = 0) -> int:
@@ -97,21 +78,16 @@ def at_place(table: FaceTable, x_px: float, y_px: float, frame: int = 0) -> int:
 
 def like_picture(table: FaceTable, media: Path, reference: Path, tolerance: float = SAME_PERSON) -> int:
     """The track that looks most like the (largest) face of a picture. Raises FaceError where nobody is near enough."""
-    from ..faces import encode, find_faces
-    from ..media import read_picture
-    from .source import Source
-
-    picture = read_picture(reference)
-    known = find_faces(reference)
-    if not len(known.track_ids):
+    known = people_in(find_faces(reference))
+    if not known:
         raise FaceError(f"{reference.name}: no face in the reference picture; use one that looks at the camera")
-    face = max(people_in(known), key=lambda p: p.box.area).box
-    wanted = encode(picture[..., ::-1], face)
+    wanted = encode(read_picture(reference)[..., ::-1], max(known, key=lambda p: p.box.area).box)
     people = sorted(people_in(table), key=lambda p: p.frame)
-    source = Source(media)
-    distances = {}
-    for person, image in zip(people, source.pictures([p.frame for p in people])):
-        distances[person.track_id] = float(np.linalg.norm(encode(image[..., ::-1], person.box) - wanted))
+    pictures = Source(media).pictures([p.frame for p in people])
+    distances = {
+        person.track_id: float(np.linalg.norm(encode(image[..., ::-1], person.box) - wanted))
+        for person, image in zip(people, pictures)
+    }
     best = min(distances, key=distances.get)
     if distances[best] > tolerance:
         raise FaceError(
@@ -119,3 +95,50 @@ def like_picture(table: FaceTable, media: Path, reference: Path, tolerance: floa
             f"{tolerance} at most); choose by number instead"
         )
     return best
+
+
+def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
+    """Which track says which file. Raises FaceError where that is not clear, naming who there is.
+
+    speech: a path, or {track_id: path}.  choice: a FaceChoice (anything with `resolve(table, media)`), or None.
+    """
+    known, name = table.track_ids, Path(media).name
+    if not known:
+        raise FaceError(
+            f"{name}: no face was found; use a picture or video in which a face looks towards the camera, well lit, "
+            "and at least 40 px wide"
+        )
+    if isinstance(speech, dict):
+        wanted = {track_number(track): path for track, path in speech.items()}
+    else:
+        wanted = choice.resolve(table, media) if choice is not None else {}
+        if speech is None and not any(wanted.values()):
+            raise SettingError("no speech was given: a sound file, or one for each person as {track_id: path}")
+        if not wanted and len(known) > 1:
+            raise FaceError(
+                f"there are {len(known)} people in {name}: choose who speaks, for example with "
+                "choice=FaceChoice.of(media, person='left') or speech={track_id: path}; "
+                f"the tracks are {sorted(known)}"
+            )
+        wanted = {track: own or speech for track, own in (wanted or {known[0]: speech}).items()}
+    if unknown := sorted(set(wanted) - set(known)):
+        raise FaceError(f"no person with track id {str(unknown)[1:-1]} in {name}; the tracks are {sorted(known)}")
+    if mute := sorted(track for track, path in wanted.items() if path is None):
+        raise SettingError(
+            f"track {str(mute)[1:-1]} was chosen and has nothing to say: give speech for all who are chosen, "
+            "or choose fewer"
+        )
+    if not wanted:
+        raise SettingError("nobody was chosen to speak: choose at least one person")
+    return {track: Path(path) for track, path in wanted.items()}
+
+
+def track_number(key) -> int:
+    """A key of {track_id: path} as a track. Raises SettingError for anything but a whole number."""
+    try:
+        return int(key)
+    except (TypeError, ValueError):
+        raise SettingError(
+            f"speech={{{key!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, "
+            f"person={key!r}) finds the track of a person"
+        ) from None

@@ -12,8 +12,7 @@ import numpy as np
 
 from ..errors import FaceError, ManifestError, SettingError
 from ..faces import FaceBox, FaceTable, find_faces
-from ..inference.people import find_person, people_in
-from ..inference.source import Source
+from ..inference import Source, find_person, people_in
 from ..project import content_hash, home, write_json
 
 FORMAT = 1

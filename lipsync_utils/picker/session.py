@@ -21,8 +21,7 @@ import numpy as np
 from ..config import InferenceConfig
 from ..errors import FaceError, LipsyncError, MediaError, SettingError
 from ..faces import FaceTable, find_faces
-from ..inference import LipSyncResult, lip_sync, prepare, preview
-from ..inference.source import Source
+from ..inference import LipSyncResult, Source, lip_sync, prepare, preview
 from ..media import is_picture, probe
 from ..project import safe_name
 from .choice import FaceChoice

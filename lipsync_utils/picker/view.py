@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..errors import LipsyncError
-from ..inference.preview import jpeg
+from ..inference import jpeg
 from ..project import safe_name
 from .choice import FaceChoice
 from .parts import Result, Stage, Upload
