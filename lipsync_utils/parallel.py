@@ -5,14 +5,13 @@ Workers of a cluster must see the same folders under the same paths, and have th
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,10 @@ class Done:
 
 def worker_count(workers: int | None = None) -> int:
     """The number of processes to use: as asked, else the cores that this process may run on."""
-    if workers is not None:
-        if workers < 1:
-            raise SettingError(f"workers must be at least 1, got {workers}")
-        return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers is not None and workers < 1:
+        raise SettingError(f"workers must be at least 1, got {workers}")
+    affinity = getattr(os, "sched_getaffinity", None)
+    return workers or (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def map_items(
@@ -74,9 +72,7 @@ def map_items(
     """
     items = list(items)
     if scheduler not in ("inline", "processes") and "://" not in scheduler:
-        raise SettingError(
-            f"scheduler {scheduler!r}: use 'inline', 'processes' or an address such as 'tcp://host:8786'"
-        )
+        raise SettingError(f"scheduler {scheduler!r}: 'inline', 'processes' or an address such as 'tcp://host:8786'")
     count = min(worker_count(workers), max(len(items), 1))
     inline = scheduler == "inline" or (scheduler == "processes" and count == 1)
     results = ((item, guarded(work, item)) for item in items) if inline else on_dask(work, items, scheduler, count)
@@ -89,7 +85,7 @@ def map_items(
 
 
 def guarded(work: Callable[[Any], Any], item: Any) -> Any:
-    """work(item), or a Failure with the error's words."""
+    """work(item), or a Failure with the error's words; a DiskFullError is returned as it is."""
     try:
         return work(item)
     except DiskFullError as error:
@@ -102,7 +98,7 @@ def guarded(work: Callable[[Any], Any], item: Any) -> Any:
 
 
 def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: int) -> Iterator[tuple[Any, Any]]:
-    """The same on Dask workers; few items are on their way at a time, so that millions of items cost no memory."""
+    """The same on Dask workers."""
     import dask
     from distributed import Client, as_completed
 
@@ -113,41 +109,19 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
         "distributed.admin.system-monitor.disk": False,
     }
     logging.getLogger("distributed").setLevel(logging.ERROR)  # importing it made it talk
+    local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.ERROR}
     with dask.config.set(quiet):
-        if scheduler == "processes":
-            client = Client(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=":0",
-                silence_logs=logging.ERROR,
-            )
-        else:
-            try:
-                client = Client(scheduler, timeout=5)
-            except (OSError, TimeoutError) as error:
-                raise SettingError(f"no Dask scheduler answers at {scheduler}: start `dask scheduler`") from error
+        try:
+            client = Client(**local) if scheduler == "processes" else Client(scheduler, timeout=5)
+        except (OSError, TimeoutError) as error:
+            raise SettingError(f"no Dask scheduler answers at {scheduler}: start `dask scheduler`") from error
         with client:
-            window = 4 * max(workers, sum(client.nthreads().values()))
-            waiting = iter(enumerate(items))
-            running = {}
-
-            def submit(number: int, item: Any):
-                future = client.submit(guarded, work, item, key=f"item-{number}-{uuid.uuid4().hex}")
-                running[future.key] = item
-                return future
-
-            arriving = as_completed([submit(*pair) for pair in islice(waiting, window)])
-            for future in arriving:
-                item = running.pop(future.key)
-                try:
-                    result = future.result()
-                except Exception as error:  # the worker died with this item again and again
-                    result = Failure(f"worker lost: {type(error).__name__}: {error}", expected=False)
-                future.release()
-                for pair in islice(waiting, 1):
-                    arriving.add(submit(*pair))
-                yield item, result
+            futures = client.map(functools.partial(guarded, work), items, pure=False)
+            item_of = {future.key: item for future, item in zip(futures, items)}
+            for future in as_completed(futures):
+                lost = future.exception()  # the worker died with this item again and again
+                words = f"worker lost: {type(lost).__name__}: {lost}"
+                yield item_of[future.key], Failure(words, expected=False) if lost else future.result()
 
 
 def run_stage(
@@ -161,25 +135,22 @@ def run_stage(
     settings: Any,
     version: int,
     failed: Callable[[Item, Failure], list],
-    scheduler: str = "processes",
-    workers: int | None = None,
-    unit: str = "item",
+    **how: Any,
 ) -> list:
     """Do what is not done yet of `items`; returns all rows (of `row_type`) in the order of the items.
 
     An item is done when its journal entry has the key made of the contents of its inputs, its arguments, `settings` and
     the stage's `version`, and the files it wrote are still there. `failed` makes the rows of an item that raised; an
-    error of this package is remembered, any other is tried again in the next run. Only one process works in
-    `journal` at a time. Killed and run again, it ends with the same rows.
+    error of this package is remembered, any other is tried again in the next run. how: scheduler, workers and unit, as
+    for map_items. Only one process works in `journal` at a time. Killed and run again, it ends with the same rows.
     """
-    repeated = [name for name, times in Counter(item.id for item in items).items() if times > 1]
+    repeated = sorted(name for name, times in Counter(item.id for item in items).items() if times > 1)
     if repeated:
-        raise SettingError(f"{stage}: these ids appear more than once: {', '.join(sorted(repeated)[:10])}")
-    rows: dict[str, list] = {}
+        raise SettingError(f"{stage}: these ids appear more than once: {', '.join(repeated[:10])}")
+    rows, keys = {}, {}
     with lock(journal, what=f"stage {stage}"):
         remove_leftovers(output)
         remove_leftovers(journal)
-        keys, open_items = {}, []
         for item in items:
             try:
                 contents = [content_hash(path) for path in item.inputs]
@@ -188,32 +159,26 @@ def run_stage(
                 continue
             keys[item.id] = settings_hash(stage, version, settings, item.arguments, contents)
             known = read_entry(journal / f"{item.id}.json", keys[item.id], row_type, output)
-            if known is None:
-                open_items.append(item)
-            else:
+            if known is not None:
                 rows[item.id] = known
-        if len(open_items) < len(keys):
-            log.info("%s: %d of %d done before", stage, len(keys) - len(open_items), len(items))
-        if open_items:
-            results = map_items(work, open_items, scheduler=scheduler, workers=workers, desc=stage, unit=unit)
-            for item, result in results:
-                again = isinstance(result, Failure) and not result.expected
-                if isinstance(result, Failure):
-                    log.warning("%s: %s left out: %s", stage, item.id, result.error)
-                    result = Done(failed(item, result))
-                cells = records.to_cells(result.rows, row_type)
-                if not again:
-                    files = {
-                        file.relative_to(output).as_posix(): -1 if file.is_dir() else file.stat().st_size
-                        for file in result.files
-                    }
-                    write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": files, "rows": cells})
-                rows[item.id] = parse_rows(cells, row_type)
+        to_do = [item for item in items if item.id not in rows]
+        if len(to_do) < len(items):
+            log.info("%s: %d of %d done before", stage, len(items) - len(to_do), len(items))
+        for item, result in map_items(work, to_do, desc=stage, **how) if to_do else ():
+            again = isinstance(result, Failure) and not result.expected
+            if isinstance(result, Failure):
+                log.warning("%s: %s left out: %s", stage, item.id, result.error)
+                result = Done(failed(item, result))
+            cells = records.to_cells(result.rows, row_type)
+            sizes = {f.relative_to(output).as_posix(): -1 if f.is_dir() else f.stat().st_size for f in result.files}
+            if not again:
+                write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": sizes, "rows": cells})
+            rows[item.id] = parse_rows(cells, row_type)
     return [row for item in items for row in rows[item.id]]
 
 
 def parse_rows(cells: list[list[str]], row_type: type) -> list:
-    """Records from formatted cells: what a manifest would give back, so a resumed run equals an undisturbed one."""
+    """Rows from formatted cells: what a manifest would give back, so a resumed run equals an undisturbed one."""
     return records.rows(records.from_cells(cells, row_type, "journal"), row_type)
 
 
@@ -221,12 +186,9 @@ def read_entry(path: Path, key: str, row_type: type, output: Path) -> list | Non
     """The rows of a journal entry with this key whose files are all there; else None."""
     try:
         entry = json.loads(path.read_text())
-        if entry["key"] != key:
-            return None
-        for name, size in entry["files"].items():
-            file = output / name
-            if not (file.is_dir() if size < 0 else file.is_file() and file.stat().st_size == size):
-                return None
-        return parse_rows(entry["rows"], row_type)
+        there = ((output / name, size) for name, size in entry["files"].items())
+        if entry["key"] == key and all(f.is_dir() if n < 0 else f.stat().st_size == n for f, n in there):
+            return parse_rows(entry["rows"], row_type)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ManifestError):
-        return None
+        pass  # no such entry, or not one of ours: the item is done again
+    return None
