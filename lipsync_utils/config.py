@@ -62,9 +62,9 @@ class SplitConfig:
     seek_step_ms: int = 1  # resolution of the detector
     max_part_s: float = 10.0  # longer parts are cut into pieces
     piece_s: float = 5.0  # of this length
-    min_clip_s: float = 1.0  # shorter parts are left out
+    min_clip_s: float = 1.0  # shorter ones are left out
+    count_kept_silence: bool = True  # towards min_clip_s; False: only the part itself counts, as in the article
     fps: float = 25.0  # of the clips, constant
-    sample_rate_hz: int = 16000  # of the clips, mono
     crf: int = 16  # x264 quality of the clips, smaller is better
 
     def __post_init__(self):
@@ -423,6 +423,7 @@ PRESETS = {
     "article": Preset(
         name="article",
         data="article",
+        split=SplitConfig(count_kept_silence=False),
         windows=WindowsConfig(alignment="reference", val_windows=1024),
         expert=EXPERT_ARTICLE,
         generator=GENERATOR_ARTICLE,

@@ -30,6 +30,11 @@ class Failure:
     error: str
     expected: bool
 
+    @property
+    def reason(self) -> records.Reason:
+        """For the row of the item."""
+        return records.Reason.UNREADABLE if self.expected else records.Reason.FAILED
+
 
 @dataclass(frozen=True)
 class Item:

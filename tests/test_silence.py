@@ -8,13 +8,12 @@ import pytest
 
 from lipsync_utils import media, silence
 from lipsync_utils.audio import load_wav
-from lipsync_utils.config import SplitConfig
+from lipsync_utils.config import PRESETS, SplitConfig
 from lipsync_utils.errors import ManifestError
 from lipsync_utils.media.tools import file_url
 from lipsync_utils.project import data_set
-from lipsync_utils.records import Clip, Reason, Source, Video, read_rows, write_csv
-from lipsync_utils.silence.cut import clip_name, cut_clips
-from lipsync_utils.silence.parts import FULL_SCALE, pieces
+from lipsync_utils.records import Clip, Reason, Source, Video, read_rows, rows, write_csv
+from lipsync_utils.silence import FULL_SCALE, cut_clips, pieces
 
 DEFAULT = SplitConfig()
 EXACT_ENDS = SplitConfig(keep_silence_ms=0)
@@ -78,20 +77,22 @@ def test_spans_fill_the_video_without_gap_or_overlap(seed):
     marks = np.round(np.cumsum(rng.choice([0.4, 0.7, 1.3, 6.0, 10.0, 10.4, 23.0], 20)), 3)
     parts = list(zip(marks[::2].tolist(), marks[1::2].tolist()))
     duration_s = float(rng.choice([marks[-1] + 2, marks[-1], marks[-1] - 3, marks[-3] - 0.02]))
-    settings = replace(DEFAULT, keep_silence_ms=int(rng.choice([0, 150, 400])))
+    settings = replace(DEFAULT, keep_silence_ms=int(rng.choice([0, 150, 400])), count_kept_silence=seed % 2 == 0)
     clips, rejected = silence.plan_clips(parts, duration_s, settings)
     spans = sorted([*clips, *rejected], key=lambda s: s.start_s)
     assert spans[0].start_s == 0 and spans[-1].end_s == duration_s
     assert all(a.end_s == b.start_s for a, b in zip(spans, spans[1:]))
     assert sum(s.length_s for s in spans) == pytest.approx(duration_s)
     assert all(s.length_s > 0 for s in spans) and {s.reason for s in rejected} <= {Reason.SILENCE, Reason.TOO_SHORT}
-    assert all(settings.min_clip_s - 1e-9 <= c.length_s <= settings.max_part_s + 1e-9 for c in clips)
+    kept_s = 2 * settings.keep_silence_ms / 1000 * settings.count_kept_silence
+    assert all(settings.min_clip_s - kept_s - 1e-9 <= c.length_s <= settings.max_part_s + 1e-9 for c in clips)
+    assert all((c.end_frame - c.first_frame) / 25 >= settings.min_clip_s - 0.0401 for c in clips)
     for clip in clips:  # the clip holds its part, and at most the kept silence (rounded to frames) more
         first_s, last_s = clip.first_frame / 25, clip.end_frame / 25
         assert first_s <= clip.start_s + 1e-9 and last_s >= min(clip.end_s, duration_s) - 0.0401
         assert clip.start_s - first_s <= settings.keep_silence_ms / 1000 + 0.0401
         assert last_s <= duration_s + 0.0201
-    names = [clip_name("v", s) for s in spans]
+    names = [s.clip_id("v") for s in spans]
     assert len(set(names)) == len(names) and names == sorted(names)
 
 
@@ -99,17 +100,27 @@ def test_long_and_short_parts():
     assert pieces(0.0, 10.0, DEFAULT) == [(0.0, 10.0)]
     assert pieces(1.0, 13.5, DEFAULT) == [(1.0, 6.0), (6.0, 11.0), (11.0, 13.5)]
     assert pieces(0.0, 15.0, DEFAULT) == [(0.0, 5.0), (5.0, 10.0), (10.0, 15.0)]
-    clips, rejected = silence.plan_clips([(1.0, 11.5), (13.0, 13.9), (16.0, 17.0)], 20.0, DEFAULT)
+    clips, rejected = silence.plan_clips([(1.0, 11.5), (13.0, 13.6), (16.0, 17.0)], 20.0, DEFAULT)
     assert [(c.start_s, c.end_s) for c in clips] == [(1.0, 6.0), (6.0, 11.0), (16.0, 17.0)]
-    assert [(r.start_s, r.end_s) for r in rejected if r.reason is Reason.TOO_SHORT] == [(11.0, 11.5), (13.0, 13.9)]
+    assert [(r.start_s, r.end_s) for r in rejected if r.reason is Reason.TOO_SHORT] == [(11.0, 11.5), (13.0, 13.6)]
     assert clips[0].end_frame == clips[1].first_frame, "pieces of one part share no frame"
     assert (clips[0].first_frame, clips[2].end_frame) == (21, 429), "150 ms more, to whole frames"
     article, _ = silence.plan_clips([(1.0, 3.0)], 20.0, EXACT_ENDS)
     assert (article[0].first_frame, article[0].end_frame) == (25, 75), "0 gives the article's cuts"
 
 
+def test_the_kept_silence_counts_towards_the_shortest_clip_but_not_in_the_article():
+    parts = [(0.5, 1.47), (3.0, 3.72), (4.2, 4.85)]  # 0.97 s would be 1.27 s with the kept silence; 1.02 s; 0.95 s
+    clips, rejected = silence.plan_clips(parts, 6.0, DEFAULT)
+    assert [(c.start_s, c.end_s) for c in clips] == parts[:2]
+    assert all((c.end_frame - c.first_frame) / 25 >= 1 for c in clips), "as long as min_clip_s says"
+    assert [(r.start_s, r.end_s) for r in rejected if r.reason is Reason.TOO_SHORT] == parts[2:]
+    assert not silence.plan_clips(parts, 6.0, PRESETS["article"].split)[0]
+    assert not silence.plan_clips([(0.0, 0.97)], 0.97, DEFAULT)[0], "there is no silence to keep"
+
+
 def test_ids_carry_the_time_span():
-    assert clip_name("show01", silence.Span(0.123, 4.567)) == "show01_0000123_0004567"
+    assert silence.Span(0.123, 4.567).clip_id("show01") == "show01_0000123_0004567"
 
 
 def striped(path, fps, seconds, size=(64, 48), rate=16000, channels=1, codec=()):
@@ -169,9 +180,9 @@ def test_clips_are_exact_whatever_the_video_is(tmp_path, kind):
             ["-v", "error", "-display_rotation:v:0", "-90", "-i", file_url(flat), "-c", "copy", file_url(video)]
         )
     spans = [silence.Span(0.4, 1.6, 10, 40), silence.Span(1.6, 2.8, 40, 70)]
-    report = cut_clips(video, load_wav(video), spans, tmp_path / "clips", "v", DEFAULT)
-    assert not report.damaged and not report.repeated
-    for span, file in zip(spans, report.files):
+    files, notes = cut_clips(video, load_wav(video), spans, tmp_path / "clips", "v", DEFAULT)
+    assert not notes
+    for span, file in zip(spans, files):
         info, frames = media.probe(file), list(media.frames(file))
         assert info.fps == 25 and not info.variable_rate and len(frames) == 30 and info.audio_hz == 16000
         wav = load_wav(file)
@@ -194,7 +205,7 @@ def test_crop_is_applied(tmp_path):
     with media.VideoWriter(tmp_path / "a.mp4", size=(64, 48), sound=sound_of((2, -20))) as writer:
         for _ in range(50):
             writer.write(image)
-    report = cut_clips(
+    files, notes = cut_clips(
         tmp_path / "a.mp4",
         sound_of((2, -20)),
         [silence.Span(0, 2, 0, 50)],
@@ -203,7 +214,7 @@ def test_crop_is_applied(tmp_path):
         DEFAULT,
         crop=(32, 0, 64, 48),
     )
-    frame = next(media.frames(report.files[0])).image_bgr
+    frame = next(media.frames(files[0])).image_bgr
     assert frame.shape == (48, 32, 3) and frame[:, 4:].mean() > 170
 
 
@@ -235,10 +246,15 @@ def spoken_video(path, *levels, size=(64, 48), seed=0):
 TALK = ((0.6, None), (2.0, -20), (0.7, None), (0.6, -20), (0.7, None), (1.4, -20), (0.8, None))
 
 
+def split(data, settings=DEFAULT):
+    """The rows of clips.csv that splitting makes."""
+    return rows(silence.split_videos(data, settings, workers=1), Clip)
+
+
 def test_a_data_set_is_split_and_the_rows_add_up(tmp_path):
     data = make_data(tmp_path / "d", {"one": spoken_video(tmp_path / "a.mp4", *TALK)})
-    rows = silence.split_videos(data, workers=1)
-    assert [r.reason for r in rows] == [
+    found = split(data)
+    assert [r.reason for r in found] == [
         Reason.SILENCE,
         None,
         Reason.SILENCE,
@@ -247,16 +263,16 @@ def test_a_data_set_is_split_and_the_rows_add_up(tmp_path):
         None,
         Reason.SILENCE,
     ]
-    assert sum(r.end_s - r.start_s for r in rows) == pytest.approx(6.8, abs=1e-3)
-    for row in (r for r in rows if r.file):
+    assert sum(r.end_s - r.start_s for r in found) == pytest.approx(6.8, abs=1e-3)
+    for row in (r for r in found if r.file):
         assert row.frames == sum(1 for _ in media.frames(data.path(row.file)))
         assert row.cut_end_s - row.cut_start_s == pytest.approx(row.frames / 25)
         assert row.start_s - 0.191 <= row.cut_start_s <= row.start_s - 0.14
-    assert read_rows(data.path("clips.csv"), Clip) == rows
+    assert read_rows(data.path("clips.csv"), Clip) == found
     before = {p: p.stat().st_mtime_ns for p in data.clips.rglob("*.mp4")}
-    assert silence.split_videos(data, workers=1) == rows
+    assert split(data) == found
     assert before == {p: p.stat().st_mtime_ns for p in data.clips.rglob("*.mp4")}
-    longer = silence.split_videos(data, replace(DEFAULT, min_clip_s=0.5), workers=1)
+    longer = split(data, replace(DEFAULT, min_clip_s=0.5))
     assert sum(r.file is not None for r in longer) == 3
 
 
@@ -280,16 +296,16 @@ def test_bad_videos_are_rows_and_hurt_nobody(tmp_path):
     videos |= {"mute": mute, "sound": sound, "text": text, "empty": empty, "cut": cut}
     data = make_data(tmp_path / "d", videos)
     data.path("raw/folder.mp4").mkdir()
-    rows = silence.split_videos(data, workers=1)
-    reasons = {v: [r.reason for r in rows if r.video_id == v] for v in videos}
+    found = split(data)
+    reasons = {v: [r.reason for r in found if r.video_id == v] for v in videos}
     assert reasons["good"] == [Reason.SILENCE, None, Reason.SILENCE]
     assert reasons["short"] == reasons["single"] == [Reason.TOO_SHORT] and reasons["silent"] == [Reason.SILENCE]
     assert reasons["quiet"] == [Reason.TOO_QUIET] and reasons["talk"] == [None, None, None]
     assert reasons["mute"] == [Reason.NO_SOUND] and reasons["sound"] == [Reason.NO_PICTURE]
     assert reasons["text"] == reasons["empty"] == [Reason.UNREADABLE]
-    notes = {r.video_id: r.note for r in rows}
+    notes = {r.video_id: r.note for r in found}
     assert "relative_to_loudness" in notes["quiet"] and "0 bytes" in notes["empty"]
-    assert sum(r.end_s - r.start_s for r in rows if r.video_id == "cut") < 6.5, "only what is left of a cut-off file"
+    assert sum(r.end_s - r.start_s for r in found if r.video_id == "cut") < 6.5, "only what is left of a cut-off file"
     assert None in reasons["cut"]
 
 
@@ -315,7 +331,7 @@ def test_large_pictures_are_split(tmp_path):
         ]
     )
     data = make_data(tmp_path / "d", {"uhd": video}, crops={"uhd": "1920,0,3840,1080"})
-    row = silence.split_videos(data, workers=1)[0]
+    row = split(data)[0]
     assert row.frames == 30 and media.probe(data.path(row.file)).size == (1920, 1080)
 
 
@@ -336,15 +352,15 @@ def test_a_wrong_manifest_stops_before_any_work(tmp_path):
 def test_real_clips_are_split(tmp_path, real_clips):
     names = {"suit": "man_suit_700x700.mp4", "blue": "woman_blue_700x700_30fps.mp4"}
     data = make_data(tmp_path / "d", {k: real_clips / v for k, v in names.items()})
-    rows = silence.split_videos(data, replace(DEFAULT, relative_to_loudness=True), workers=1)
+    found = split(data, replace(DEFAULT, relative_to_loudness=True))
     for video, length_s in (("suit", 6.133), ("blue", 6.633)):
-        mine = [r for r in rows if r.video_id == video]
+        mine = [r for r in found if r.video_id == video]
         assert sum(r.end_s - r.start_s for r in mine) == pytest.approx(length_s, abs=0.01)
         assert any(r.file for r in mine)
         for row in (r for r in mine if r.file):
             assert abs(len(load_wav(data.path(row.file))) / 16000 - row.frames / 25) < 0.04
             assert media.probe(data.path(row.file)).size == (700, 700)
-    assert any("variable" in (r.note or "") for r in rows if r.video_id == "suit")
+    assert any("variable" in (r.note or "") for r in found if r.video_id == "suit")
 
 
 def test_speech_of_the_talk_show_is_found_and_no_phoneme_is_cut(tmp_path, sample_show):

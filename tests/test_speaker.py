@@ -196,7 +196,7 @@ def test_two_real_people_in_one_video(real_clips, tmp_path):
     source = Source("joined", str(joined), "two people", "en", "a man", "Apache-2.0", "public demo")
     collect.write_sources(data, [source])
     collect.collect_videos(data, scheduler="inline")
-    clips = [c for c in silence.split_videos(data, scheduler="inline") if c.file]
+    clips = [c for c in rows(silence.split_videos(data, scheduler="inline"), Clip) if c.file]
     for chosen, first_s, last_s in ((man, 0, 5.3), (woman, 5.3, 99)):
         picture = media.write_picture(tmp_path / f"{chosen.stem}.png", next(media.frames(chosen, start_s=1)).image_bgr)
         result = speaker.filter_speaker(data, [picture], scheduler="inline")

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..audio import SAMPLE_RATE_HZ
 from ..config import SplitConfig
-from ..records import Clip, Reason
-from ..silence import Span, find_parts, plan_clips, threshold_dbfs
-from ..silence.parts import dbfs, energies, window_rms
+from ..records import Reason
+from ..silence import dbfs, energies, find_parts, plan_clips, threshold_dbfs, window_rms
 
 FLOOR_DBFS = -90.0
 # colour, hatch, words: darker is what is kept, hatching tells the rest apart without colour
@@ -96,9 +96,9 @@ def draw_level(axis, wav: np.ndarray, settings: SplitConfig, start_s: float, end
     axis.set(ylim=(FLOOR_DBFS, 0), ylabel=f"level of {settings.min_silence_ms} ms, dBFS")
 
 
-def timeline(rows: Sequence[Clip | Span], title: str = "What became of every second") -> Figure:
-    """One bar per video: clips, silences and what was left out, in their places. rows: of clips.csv."""
-    videos = list(dict.fromkeys(row.video_id for row in rows))
+def timeline(clips: pd.DataFrame, title: str = "What became of every second") -> Figure:
+    """One bar per video: clips, silences and what was left out, in their places. clips: clips.csv."""
+    rows, videos = list(clips.itertuples()), list(clips.video_id.unique())
     figure, axis = plt.subplots(figsize=(11, 1.2 + 0.34 * len(videos)), layout="constrained")
     for row in rows:
         colour, hatch, _ = look_of(row.reason)
@@ -122,14 +122,15 @@ def timeline(rows: Sequence[Clip | Span], title: str = "What became of every sec
     return figure
 
 
-def length_histogram(rows: Sequence[Clip], settings: SplitConfig | None = None) -> Figure:
-    """How long the clips and the parts that were too short are, with the limits drawn."""
+def length_histogram(clips: pd.DataFrame, settings: SplitConfig | None = None) -> Figure:
+    """How long the clips and the parts that were too short are, with the limits drawn. clips: clips.csv."""
     settings = settings or SplitConfig()
     figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
     bins = np.arange(0, settings.max_part_s + 0.5, 0.5)
     for reason in (None, Reason.TOO_SHORT):
         colour, hatch, words = look_of(reason)
-        lengths = [row.end_s - row.start_s for row in rows if row.reason == reason]
+        chosen = clips[clips.reason.isna() if reason is None else clips.reason == reason]
+        lengths = chosen.end_s - chosen.start_s
         axis.hist(lengths, bins, color=colour, hatch=hatch, ec="black", lw=0.5, label=f"{words} ({len(lengths)})")
     for limit_s, words in ((settings.min_clip_s, "shortest clip"), (settings.max_part_s, "longest part")):
         axis.axvline(limit_s, color="black", linestyle="--", linewidth=1)

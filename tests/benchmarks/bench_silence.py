@@ -8,7 +8,7 @@ import numpy as np
 from lipsync_utils import media, silence
 from lipsync_utils.audio import load_wav
 from lipsync_utils.config import SplitConfig
-from lipsync_utils.silence.cut import cut_clips
+from lipsync_utils.silence import cut_clips
 
 SECONDS = 20
 
