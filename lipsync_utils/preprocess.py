@@ -5,14 +5,16 @@ none), audio.wav (16 kHz mono) and mel.npy (80, columns). filelists/train.txt an
 in both.
 """
 
-import dataclasses
-import functools
 import hashlib
+import logging
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from . import media
 from .audio import load_wav, melspectrogram
@@ -21,10 +23,16 @@ from .errors import MediaError
 from .faces import FaceBox, find_faces
 from .parallel import Done, Failure, Item, run_stage
 from .project import DataSet, atomic_folder, write_text
-from .records import Clip, FaceClip, Reason, SpeakerCheck, Video, read_rows, write_csv
+from .records import Clip, FaceClip, Reason, SpeakerCheck, read_csv, write_csv
 from .speaker import SpeakerFace, tracks_of_speaker
 
+log = logging.getLogger(__name__)
+
 VERSION = 1
+ONE_VIDEO = (
+    "only one video, %s, has clips to train on: it is all for training, and nothing is left to validate with, which "
+    "notebooks 05 to 07 and 09 need. Add another video of the speaker, or cut this one into two files, and run from 01"
+)
 ARTICLE_FUNNEL = {"videos": 80, "clips": 5821, "of the speaker": 4700, "with faces": 4700}
 
 
@@ -33,77 +41,78 @@ def preprocess_clips(
     settings: PreprocessConfig | None = None,
     faces: FacesConfig | None = None,
     speaker: SpeakerConfig | None = None,
-    *,
-    scheduler: str = "processes",
-    workers: int | None = None,
-) -> list[FaceClip]:
+    **how,
+) -> pd.DataFrame:
     """Cut out the speaker's face in every clip that speaker.csv keeps; writes faces.csv and the file lists.
 
-    Faces that stage 03 found are not searched again. Returns a row per kept clip, also for one that turned out useless.
+    how: scheduler and workers, as for parallel.map_items.  Faces that stage 03 found are not searched again. Returns
+    faces.csv (columns: records.FaceClip): a row per kept clip, also for one that turned out useless.
     """
     settings, faces, speaker = settings or PreprocessConfig(), faces or FacesConfig(), speaker or SpeakerConfig()
-    files = {c.clip_id: c.file for c in read_rows(data.path("clips.csv"), Clip) if c.file}
-    kept = [c for c in read_rows(data.path("speaker.csv"), SpeakerCheck) if c.kept and c.clip_id in files]
-    tracks = tracks_of_speaker(read_rows(data.path("speaker_faces.csv"), SpeakerFace), speaker)
-    items = [
-        Item(c.clip_id, (data.root / files[c.clip_id],), {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])})
-        for c in kept
-    ]
-    work = functools.partial(preprocess_clip, data=data, settings=settings, faces=faces)
-    made_with = {"faces": faces, "crops": dataclasses.replace(settings, val_share=0.0, seed=0)}
+    files = read_csv(data.path("clips.csv"), Clip).set_index("clip_id").file.dropna()
+    checks = read_csv(data.path("speaker.csv"), SpeakerCheck)
+    tracks = tracks_of_speaker(read_csv(data.path("speaker_faces.csv"), SpeakerFace), speaker)
+    made_with = {"faces": str(faces), "crops": str(replace(settings, val_share=0.0, seed=0))}
     rows = run_stage(
         "preprocess",
-        items,
-        work,
+        [
+            Item(
+                c.clip_id,
+                (data.root / files[c.clip_id],),
+                {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])},
+            )
+            for c in checks[checks.kept & checks.clip_id.isin(files.index)].itertuples()
+        ],
+        partial(preprocess_clip, data=data, settings=settings, faces=faces),
         row_type=FaceClip,
         journal=data.journal("preprocess"),
         output=data.faces,
-        settings={name: str(value) for name, value in made_with.items()},
+        settings=made_with,
         version=VERSION,
-        failed=failed_rows,
-        scheduler=scheduler,
-        workers=workers,
+        failed=failed,
         unit="clip",
+        **how,
     )
-    splits = split_by_video((r.video_id for r in rows if r.folder), settings.val_share, settings.seed)
-    rows = [dataclasses.replace(r, split=splits[r.video_id] if r.folder else None) for r in rows]
-    write_csv(data.path("faces.csv"), rows, FaceClip)
+    splits = split_by_video((row.video_id for row in rows if row.folder), settings.val_share, settings.seed)
+    rows = [replace(row, split=splits[row.video_id] if row.folder else None) for row in rows]
+    table = write_csv(data.path("faces.csv"), rows, FaceClip)
     for split in ("train", "val"):
-        lines = [f"{r.video_id}/{r.clip_id}\n" for r in rows if r.split == split]
+        lines = [f"{row.video_id}/{row.clip_id}\n" for row in rows if row.split == split]
         write_text(data.path("filelists", f"{split}.txt"), "".join(lines))
-    return rows
+    if len(splits) == 1 and settings.val_share:
+        log.warning(ONE_VIDEO, *splits)
+    return table
 
 
 def preprocess_clip(item: Item, *, data: DataSet, settings: PreprocessConfig, faces: FacesConfig) -> Done:
     """One clip. item: inputs = (clip,), arguments: video_id, tracks (the speaker's, surest first)."""
-    clip, video_id, tracks = item.inputs[0], item.arguments["video_id"], item.arguments["tracks"]
-    row = FaceClip(item.id, video_id, None, None, None, None, None, None, None, None, None)
+    clip, video_id, row = item.inputs[0], item.arguments["video_id"], empty_row(item)
     if not media.probe(clip).has_sound:
-        return Done([dataclasses.replace(row, reason=Reason.NO_SOUND, note="a silent clip teaches nothing")])
+        return Done([replace(row, reason=Reason.NO_SOUND, note="a silent clip teaches nothing")])
     table = find_faces(clip, faces, data.cache)
-    boxes = speaker_boxes([table.track_boxes(t) for t in tracks if t in table.track_ids], table.n_frames)
-    seen = ~np.isnan(boxes[:, 0])
-    sides = np.sqrt((boxes[seen, 2] - boxes[seen, 0]) * (boxes[seen, 3] - boxes[seen, 1]))
-    row = dataclasses.replace(
-        row,
-        frames=table.n_frames,
-        faces=0,
-        gaps=int((~seen).sum()),
-        median_face_px=round(float(np.median(sides))) if seen.any() else None,
+    boxes = speaker_boxes(
+        [table.track_boxes(t) for t in item.arguments["tracks"] if t in table.track_ids], table.n_frames
     )
+    seen = boxes[~np.isnan(boxes[:, 0])]
+    sides = np.sqrt((seen[:, 2] - seen[:, 0]) * (seen[:, 3] - seen[:, 1]))
+    size = round(float(np.median(sides))) if len(seen) else None
+    row = replace(row, frames=len(boxes), faces=0, gaps=len(boxes) - len(seen), median_face_px=size)
     reason, note = why_not(row, settings)
     if reason:
-        return Done([dataclasses.replace(row, reason=reason, note=note)])
+        return Done([replace(row, reason=reason, note=note)])
     folder = data.faces / video_id / item.id
     with atomic_folder(folder) as temporary:
         written = write_crops(clip, boxes, temporary, settings)
         media.extract_sound(clip, temporary / "audio.wav")
         mel = melspectrogram(load_wav(temporary / "audio.wav"))
         np.save(temporary / "mel.npy", mel)
-    row = dataclasses.replace(
-        row, folder=folder.relative_to(data.root).as_posix(), faces=written, mel_columns=mel.shape[1]
-    )
+    row = replace(row, folder=folder.relative_to(data.root).as_posix(), faces=written, mel_columns=mel.shape[1])
     return Done([row], [folder, folder / "audio.wav", folder / "mel.npy"])
+
+
+def empty_row(item: Item) -> FaceClip:
+    """The row of a clip of which nothing is known yet."""
+    return FaceClip(item.id, item.arguments["video_id"], *(None,) * 9)
 
 
 def speaker_boxes(tracks: list[np.ndarray], n_frames: int) -> np.ndarray:
@@ -127,19 +136,16 @@ def why_not(row: FaceClip, settings: PreprocessConfig) -> tuple[Reason | None, s
 
 def write_crops(clip: Path, boxes: np.ndarray, folder: Path, settings: PreprocessConfig) -> int:
     """Write <frame>.jpg for every frame with a box (n_frames, 4); returns how many."""
-    options, written = [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality], 0
-    for frame in media.frames(clip):
-        if frame.index >= len(boxes) or np.isnan(boxes[frame.index, 0]):
-            continue
+    numbers = np.flatnonzero(~np.isnan(boxes[:, 0])).tolist()
+    for frame in media.frames(clip, only=numbers):
         crop = FaceBox(*boxes[frame.index].tolist()).crop(frame.image_bgr)
         if settings.crop_px:
             crop = cv2.resize(crop, (settings.crop_px, settings.crop_px), interpolation=cv2.INTER_AREA)
-        done, jpeg = cv2.imencode(".jpg", crop, options)
+        done, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality])
         if not done:
             raise MediaError(f"{clip}: the face in frame {frame.index} cannot be written as JPEG")
         (folder / f"{frame.index}.jpg").write_bytes(jpeg.tobytes())
-        written += 1
-    return written
+    return len(list(folder.glob("*.jpg")))
 
 
 def split_by_video(video_ids: Iterable[str], val_share: float, seed: int) -> dict[str, str]:
@@ -154,23 +160,14 @@ def split_by_video(video_ids: Iterable[str], val_share: float, seed: int) -> dic
     return {video: "val" if place < n_val else "train" for place, video in enumerate(ranked)}
 
 
-def failed_rows(item: Item, failure: Failure) -> list[FaceClip]:
+def failed(item: Item, failure: Failure) -> list[FaceClip]:
     """A clip that could not be preprocessed."""
-    row = FaceClip(item.id, item.arguments["video_id"], *(None,) * 9)
-    reason = Reason.UNREADABLE if failure.expected else Reason.FAILED
-    return [dataclasses.replace(row, reason=reason, note=failure.error[:300])]
+    return [replace(empty_row(item), reason=failure.reason, note=failure.error[:300])]
 
 
-def funnel(data: DataSet) -> list[tuple[str, int, int]]:
-    """What was left after each stage: (name, ours, the article's)."""
-    clips = read_rows(data.path("clips.csv"), Clip)
-    videos = {clip.video_id for clip in clips}
-    if data.path("collected.csv").exists():
-        videos = {video.video_id for video in read_rows(data.path("collected.csv"), Video) if video.file}
-    counts = {
-        "videos": len(videos),
-        "clips": sum(c.file is not None for c in clips),
-        "of the speaker": sum(c.kept for c in read_rows(data.path("speaker.csv"), SpeakerCheck)),
-        "with faces": sum(c.folder is not None for c in read_rows(data.path("faces.csv"), FaceClip)),
-    }
-    return [(name, count, ARTICLE_FUNNEL[name]) for name, count in counts.items()]
+def funnel(data: DataSet) -> pd.DataFrame:
+    """What was left after each stage: columns left, ours, article."""
+    clips, checks = read_csv(data.path("clips.csv"), Clip), read_csv(data.path("speaker.csv"), SpeakerCheck)
+    faces = read_csv(data.path("faces.csv"), FaceClip)
+    ours = [clips.video_id.nunique(), clips.file.count(), checks.kept.sum(), faces.folder.count()]
+    return pd.DataFrame({"left": ARTICLE_FUNNEL.keys(), "ours": ours, "article": ARTICLE_FUNNEL.values()})

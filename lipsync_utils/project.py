@@ -111,6 +111,12 @@ def safe_name(text: str, longest: int = 80) -> str:
     return plain
 
 
+def spread(n_items: int, most: int) -> list[int]:
+    """The places of at most `most` of `n_items` things, evenly spread from the first to the last."""
+    n = min(n_items, most)
+    return [round(i * (n_items - 1) / max(n - 1, 1)) for i in range(n)]
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder (same suffix); on success it is synced and renamed to `path`.

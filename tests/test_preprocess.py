@@ -8,7 +8,7 @@ from lipsync_utils.config import PreprocessConfig, SpeakerConfig
 from lipsync_utils.errors import ManifestError
 from lipsync_utils.faces import find_faces
 from lipsync_utils.preprocess import preprocess_clips, speaker_boxes, split_by_video, why_not
-from lipsync_utils.records import FaceClip, Reason, read_rows
+from lipsync_utils.records import FaceClip, Reason, SpeakerCheck, read_csv, read_rows, rows, write_csv
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +16,18 @@ def done(sample_show, tmp_path_factory):
     data, references = show_data(sample_show, tmp_path_factory.mktemp("preprocess") / "data")
     keep = SpeakerConfig(keep=("speaker_alone", "speaker_and_others", "mixed"))
     speaker.filter_speaker(data, references, keep, scheduler="inline")
-    return data, preprocess_clips(data, scheduler="inline")
+    return data, run(data)
+
+
+def run(data, *settings):
+    """The rows of faces.csv that stage 04 makes."""
+    return rows(preprocess_clips(data, *settings, scheduler="inline"), FaceClip)
 
 
 def test_layout_is_the_reference_s(done):
-    data, rows = done
-    assert read_rows(data.path("faces.csv"), FaceClip) == rows
-    row = next(r for r in rows if r.clip_id == "host_0")
+    data, made = done
+    assert read_rows(data.path("faces.csv"), FaceClip) == made
+    row = next(r for r in made if r.clip_id == "host_0")
     folder = data.faces / "talk" / "host_0"
     assert row.folder == "faces/talk/host_0" and row.reason is None
     names = {p.name for p in folder.iterdir()}
@@ -35,7 +40,7 @@ def test_layout_is_the_reference_s(done):
 
 
 def test_only_the_speaker_is_cut_out(done):
-    data, rows = done
+    data, made = done
     host = speaker.encode_references([data.root / "references" / "host.png"])[0]
     folder = data.faces / "group" / "three"
     table = find_faces(data.clips / "group" / "three.mp4", cache_dir=data.cache)
@@ -49,14 +54,14 @@ def test_only_the_speaker_is_cut_out(done):
     crop = near[mine].crop(frame)
     written = cv2.imread(str(folder / "5.jpg"))
     assert written.shape == crop.shape and np.abs(written.astype(int) - crop).mean() < 3
-    half = next(r for r in rows if r.clip_id == "half")
+    half = next(r for r in made if r.clip_id == "half")
     assert half.reason is Reason.FACE_GAPS and half.folder is None and 10 <= half.gaps <= 20
 
 
 def test_split_is_by_video(done):
-    data, rows = done
+    data, made = done
     lists = {s: data.path("filelists", f"{s}.txt").read_text().splitlines() for s in ("train", "val")}
-    assert sorted(lists["train"] + lists["val"]) == sorted(f"{r.video_id}/{r.clip_id}" for r in rows if r.folder)
+    assert sorted(lists["train"] + lists["val"]) == sorted(f"{r.video_id}/{r.clip_id}" for r in made if r.folder)
     assert len(lists["train"]) and len(lists["val"])
     assert not {x.split("/")[0] for x in lists["train"]} & {x.split("/")[0] for x in lists["val"]}
 
@@ -74,21 +79,21 @@ def test_split_is_stable():
 
 
 def test_second_run_does_nothing_and_changes_nothing(done, monkeypatch):
-    data, rows = done
+    data, made = done
     before = contents(data.root)
     monkeypatch.setattr(preprocess, "preprocess_clip", lambda item, **_: 1 / 0)
-    assert preprocess_clips(data, scheduler="inline") == rows and contents(data.root) == before
-    other = preprocess_clips(data, PreprocessConfig(seed=5, val_share=0.5), scheduler="inline")  # crops stay
-    assert [r.folder for r in other] == [r.folder for r in rows]
-    preprocess_clips(data, scheduler="inline")
+    assert run(data) == made and contents(data.root) == before
+    other = run(data, PreprocessConfig(seed=5, val_share=0.5))  # crops stay
+    assert [r.folder for r in other] == [r.folder for r in made]
+    run(data)
 
 
 def test_crops_can_be_made_smaller(done, tmp_path):
     data = copy(done[0], tmp_path / "copy")
-    rows = preprocess_clips(data, PreprocessConfig(crop_px=96, min_face_px=125), scheduler="inline")
-    folder = data.root / next(r.folder for r in rows if r.clip_id == "host_1")
+    made = run(data, PreprocessConfig(crop_px=96, min_face_px=125))
+    folder = data.root / next(r.folder for r in made if r.clip_id == "host_1")
     assert cv2.imread(str(folder / "0.jpg")).shape == (96, 96, 3)
-    assert next(r for r in rows if r.clip_id == "three").reason is Reason.FACE_TOO_SMALL
+    assert next(r for r in made if r.clip_id == "three").reason is Reason.FACE_TOO_SMALL
 
 
 def test_boxes_come_from_the_surest_track():
@@ -109,13 +114,25 @@ def test_reasons():
 
 
 def test_funnel_counts(done):
-    data, rows = done
-    assert preprocess.funnel(data) == [
-        ("videos", 3, 80),
-        ("clips", 6, 5821),
-        ("of the speaker", 4, 4700),
-        ("with faces", sum(r.folder is not None for r in rows), 4700),
+    data, made = done
+    assert preprocess.funnel(data).values.tolist() == [
+        ["videos", 3, 80],
+        ["clips", 6, 5821],
+        ["of the speaker", 4, 4700],
+        ["with faces", sum(r.folder is not None for r in made), 4700],
     ]
+
+
+def test_one_video_left_is_a_clear_warning(done, tmp_path, caplog):
+    """Nothing to validate with: before, the stage said nothing and the next notebooks failed."""
+    data = copy(done[0], tmp_path / "copy")
+    checks = read_csv(data.path("speaker.csv"), SpeakerCheck)
+    write_csv(data.path("speaker.csv"), checks[checks.video_id == "talk"], SpeakerCheck)
+    assert {row.split for row in run(data)} == {"train"}
+    assert "only one video, talk" in caplog.text and "Add another video of the speaker" in caplog.text
+    caplog.clear()
+    run(data, PreprocessConfig(val_share=0.0))
+    assert not caplog.text, "nothing was asked for"
 
 
 def test_missing_stage_is_a_clear_error(done, tmp_path):

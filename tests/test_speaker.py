@@ -1,23 +1,24 @@
 import numpy as np
+import pandas as pd
 import pytest
 from face_data import show_data
 
-from lipsync_utils import collect, media, silence, speaker, talkshow
+from lipsync_utils import collect, media, records, silence, speaker, talkshow
 from lipsync_utils.config import SpeakerConfig, TalkshowConfig
 from lipsync_utils.errors import FaceError, SettingError
 from lipsync_utils.project import DataSet
-from lipsync_utils.records import Reason, Source, SpeakerCheck, Verdict, read_rows
+from lipsync_utils.records import Clip, Reason, Source, SpeakerCheck, Verdict, read_csv
 from lipsync_utils.speaker import SpeakerFace, judge
 
 
 def rows_of(*frames):
     """Rows of one clip; per frame the distances of its faces, the surest first; the place of a face is its track."""
-    rows = []
+    found = []
     for number, distances in enumerate(frames):
         if not distances:
-            rows.append(SpeakerFace("c", "v", number, *(None,) * 9))
-        rows += [SpeakerFace("c", "v", number, k, k, 0, 0, 9, 9, d, None, None) for k, d in enumerate(distances)]
-    return rows
+            found.append(SpeakerFace("c", "v", number, *(None,) * 9))
+        found += [SpeakerFace("c", "v", number, k, k, 0, 0, 9, 9, d, None, None) for k, d in enumerate(distances)]
+    return records.from_cells(records.to_cells(found, SpeakerFace), SpeakerFace, "test")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def filtered(sample_show, tmp_path_factory):
 
 def test_every_kind_of_clip_gets_its_verdict_and_nothing_is_deleted(filtered):
     data, _, result = filtered
-    verdicts = {check.clip_id: str(check.verdict) for check in result.checks}
+    verdicts = dict(zip(result.checks.clip_id, result.checks.verdict))
     assert verdicts == {
         "host_0": "speaker_alone",
         "host_1": "speaker_alone",
@@ -99,32 +100,30 @@ def test_every_kind_of_clip_gets_its_verdict_and_nothing_is_deleted(filtered):
         "half": "mixed",
         "three": "speaker_and_others",
     }
-    assert [c.clip_id for c in result.kept] == ["host_0", "host_1"]
-    assert read_rows(data.path("speaker.csv"), SpeakerCheck) == result.checks
+    assert result.kept.clip_id.tolist() == ["host_0", "host_1"]
+    pd.testing.assert_frame_equal(read_csv(data.path("speaker.csv"), SpeakerCheck), result.checks)
     assert len(list(data.clips.rglob("*.mp4"))) == 6
-    assert sum(row.clip_id == "three" and row.frame == 6 for row in result.faces) == 3
+    assert ((result.faces.clip_id == "three") & (result.faces.frame == 6)).sum() == 3
 
 
 def test_article_rule_on_clips(filtered):
     data, references, _ = filtered
     result = speaker.filter_speaker(data, references, SpeakerConfig(rule="article"), scheduler="inline")
-    kept = {check.clip_id for check in result.kept}
+    kept = set(result.kept.clip_id)
     assert {"host_0", "host_1", "card"} <= kept and "other" not in kept  # a clip without a face is kept
 
 
 def test_another_tolerance_looks_at_nothing_again(filtered, monkeypatch):
     data, references, first = filtered
     speaker.filter_speaker(data, references, scheduler="inline")
-    monkeypatch.setattr(speaker.stage, "measure_clip", lambda item, **_: 1 / 0)
+    monkeypatch.setattr(speaker, "look_at_clip", lambda item, **_: 1 / 0)
     result = speaker.filter_speaker(data, references, SpeakerConfig(tolerance=0.05), scheduler="inline")
-    assert not result.kept and result.faces == first.faces
+    assert result.kept.empty and result.faces.equals(first.faces)
 
 
 def test_candidates_become_references(filtered):
-    from lipsync_utils.records import Clip
-
     data, _, _ = filtered
-    clips = read_rows(data.path("clips.csv"), Clip)
+    clips = read_csv(data.path("clips.csv"), Clip)
     candidates = speaker.find_candidates(data, clips)
     assert len(candidates) == 3 and candidates[0].share > 0.4
     (picture,) = speaker.choose(data, candidates, "0")
@@ -161,7 +160,7 @@ def test_precision_and_recall_on_the_show(tmp_path):
     reference = talkshow.portrait(tmp_path / "host.png", talkshow.host(), seed=3)
     for settings in (SpeakerConfig(), SpeakerConfig(rule="article")):  # 0.5; the article's own 0.6
         result = speaker.filter_speaker(data, [reference], settings)
-        found = speaker.score(data, result.checks, talkshow.host().name, settings)
+        found = speaker.score(data, result.kept.clip_id, talkshow.host().name, settings)
         assert (found.precision, found.recall, found.wrong) == (1.0, 1.0, [])
         assert 0 < len(result.kept) < len(result.checks)
 
@@ -196,9 +195,10 @@ def test_two_real_people_in_one_video(real_clips, tmp_path):
     source = Source("joined", str(joined), "two people", "en", "a man", "Apache-2.0", "public demo")
     collect.write_sources(data, [source])
     collect.collect_videos(data, scheduler="inline")
-    clips = [c for c in rows(silence.split_videos(data, scheduler="inline"), Clip) if c.file]
+    clips = silence.split_videos(data, scheduler="inline")
+    clips = clips[clips.file.notna()]
     for chosen, first_s, last_s in ((man, 0, 5.3), (woman, 5.3, 99)):
         picture = media.write_picture(tmp_path / f"{chosen.stem}.png", next(media.frames(chosen, start_s=1)).image_bgr)
         result = speaker.filter_speaker(data, [picture], scheduler="inline")
-        mine = {c.clip_id for c in clips if first_s <= (c.start_s + c.end_s) / 2 < last_s}
-        assert mine and {c.clip_id for c in result.kept} == mine
+        mine = set(clips.clip_id[((clips.start_s + clips.end_s) / 2).between(first_s, last_s)])
+        assert mine and set(result.kept.clip_id) == mine

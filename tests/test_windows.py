@@ -159,7 +159,7 @@ def test_varied_windows_are_moved_and_lit_alike_and_the_same_again():
     bar = np.zeros((60, 96, 96, 3), np.uint8)
     bar[:, 40:56, 20:30] = 100  # left of the middle
     index = windows.index_windows([dataclasses.replace(toy_clip(0), faces=bar)], SETTINGS)
-    data, plain = windows.Windows(index, SETTINGS, vary=True), windows.Windows(index, SETTINGS)
+    data, plain = windows.Windows(index, SETTINGS, augment=True), windows.Windows(index, SETTINGS)
     seen = set()
     for key in range(30):
         item = data[key]

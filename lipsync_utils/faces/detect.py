@@ -56,9 +56,10 @@ class HogDetector:
         self.min_score = settings.min_score
         self.scan_factor = on_pyramid(WINDOW_PX / settings.min_face_px)
 
-    def scan(self, bgr: np.ndarray, grey: np.ndarray) -> list[Detection]:
-        """All faces of a frame. bgr (h, w, 3) and grey (h, w) are uint8 pictures of it."""
-        return self.run(grey, self.scan_factor, (0, 0), self.min_score)
+    def scan(self, bgr: np.ndarray, grey: np.ndarray, smallest_px: float = 0.0) -> list[Detection]:
+        """All faces of a frame, or those not below smallest_px. bgr (h, w, 3) and grey (h, w) are uint8 pictures."""
+        factor = min(self.scan_factor, on_pyramid(WINDOW_PX / max(smallest_px, 1.0)))
+        return self.run(grey, factor, (0, 0), self.min_score)
 
     def near(self, bgr: np.ndarray, grey: np.ndarray, box: FaceBox) -> list[Detection]:
         """Faces around `box`, also faint ones."""
@@ -79,7 +80,7 @@ class CnnDetector:
         self.min_score = settings.min_score
         self.scan_factor = min(1.0, WINDOW_PX / settings.min_face_px)
 
-    def scan(self, bgr, grey):
+    def scan(self, bgr, grey, smallest_px=0.0):
         return self.run(bgr, self.scan_factor, (0, 0))
 
     def near(self, bgr, grey, box):

@@ -16,7 +16,7 @@ from .track import Tracker
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of what is found; a new number makes old cache files unused
+VERSION = 4  # of what is found; a new number makes old cache files unused
 
 
 def find_faces(media: Path, settings: FacesConfig | None = None, cache_dir: Path | None = None) -> FaceTable:

@@ -20,7 +20,7 @@ class S3fdDetector:
         self.min_score = max(0.5, settings.min_score)
         self.min_face_px = settings.min_face_px
 
-    def scan(self, bgr, grey):
+    def scan(self, bgr, grey, smallest_px=0.0):
         factor = min(1.0, LONGEST_PX / max(bgr.shape[:2]))
         return self.run(bgr, max(factor, min(1.0, 20 / self.min_face_px)), (0, 0))
 

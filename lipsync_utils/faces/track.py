@@ -19,6 +19,7 @@ from .landmarks import chip, grey_of, shape
 from .table import How
 
 SCAN_EVERY = 25  # frames between two searches of the whole frame within a shot
+NEWCOMER = 0.6  # of the smallest known face: smaller ones are searched only where a shot begins, in the finest picture
 WORK_PX = 1920  # frames with a longer side are reduced to it
 RESCUED_GAP = 30  # frames that a face found only by the rescue is followed without being found again
 PULL = 0.35  # of the way that a detection moves the calm box, from which landmarks start
@@ -174,9 +175,9 @@ class Tracker:
                 tracklet.chips.append(chip(self.bgr[..., ::-1], marks))
 
     def scan(self) -> None:
-        """Search the whole frame for faces that no tracklet has."""
-        grey = self.buffer[-1][1]
-        self.welcome(self.detector.scan(self.bgr, grey), rescued=False)
+        """Search the whole frame for faces that no tracklet has; within a shot, only for such as matter beside them."""
+        smallest_px = NEWCOMER * min((t.raw[-1].width for t in self.active), default=0.0)
+        self.welcome(self.detector.scan(self.bgr, self.buffer[-1][1], smallest_px), rescued=False)
 
     def ask_rescue(self) -> None:
         """Once a shot, where nobody is seen: ask the slow detector."""
