@@ -52,6 +52,7 @@ def build(notebooks: Path, executed: Path, site: Path) -> list[str]:
         book.cells.insert(0, cell(menu))
         body = course.as_html(book, CHECKOUT / name)
         body = re.sub(r'href="(?:notebooks|docs)/([\w.-]+)\.(?:ipynb|md)"', r'href="\1.html"', body)
+        project.made_from([site / f"{name}.html"], [executed / f"{name}.ipynb"])
         project.write_text(site / f"{name}.html", body)
     return plain
 

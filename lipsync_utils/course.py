@@ -151,7 +151,7 @@ def run(
         notebooks = discover(notebooks) if Path(notebooks).is_dir() else [notebooks]
     plan = check([Path(notebook).resolve() for notebook in notebooks], parameters or {}, text)
     os.environ["LIPSYNC_HOME"] = str(project.home())  # the kernels start in other folders
-    folder = Path(output_dir or project.home() / "outputs" / "executed")
+    folder = Path(output_dir or project.home() / "outputs" / "executed").resolve()
     outcomes, summary = [Outcome(notebook.stem, given) for notebook, given in plan.items()], folder / "summary.json"
     with project.lock(folder, what="the course"):
         rows = (

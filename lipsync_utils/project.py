@@ -81,20 +81,59 @@ class DataSet:
 
 def data_set(name: str, root: Path | None = None) -> DataSet:
     """The data set called `name`, its folder made if need be. root: another place than data/<name>/."""
-    if safe_name(name) != name:
-        raise SettingError(f"data set name {name!r}: use letters, digits, '-' and '_', for example {safe_name(name)!r}")
-    root = Path(root) if root else home() / "data" / name
-    root.mkdir(parents=True, exist_ok=True)
-    return DataSet(name, root)
+    data = DataSet(name, _named_folder("data", name) if root is None else Path(root))
+    data.root.mkdir(parents=True, exist_ok=True)
+    made_from([], data.raw.glob("*.mp4"))
+    return data
 
 
 def run_folder(name: str) -> Path:
     """outputs/<name>/, made if need be: what one run leaves behind."""
-    if safe_name(name) != name:
-        raise SettingError(f"run name {name!r}: use letters, digits, '-' and '_', for example {safe_name(name)!r}")
-    folder = home() / "outputs" / name
+    folder = _named_folder("outputs", name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _named_folder(kind: str, name: str) -> Path:
+    if safe_name(name) != name:
+        raise SettingError(
+            f"{name!r} cannot be a folder in {kind}/: use letters, digits, '-' and '_', such as {safe_name(name)!r}"
+        )
+    return home() / kind / name
+
+
+def resolve(path: Path | str, parameter: str = "") -> Path:
+    """A path as a reader writes it: relative ones count from home(), wherever the notebook or runner was started.
+
+    parameter: what gave the path; then something must be there, else SettingError.
+    """
+    full = (home() / Path(path).expanduser()).resolve()
+    if parameter and not full.exists():
+        raise SettingError(f"{parameter}={str(path)!r}: there is no {full}; relative paths count from {home()}")
+    return full
+
+
+def made_from(made: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Note which files or folders are about to be made from which: collect.forget follows these notes.
+
+    A running notebook shows what it reads and makes, so it counts as made from the same.
+    """
+    if notebook := os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("JPY_SESSION_NAME"):
+        made = [*made, notebook, Path(notebook).with_suffix(".html")]
+    full = [[resolve(Path(path).absolute()) for path in paths] for paths in (made, sources)]
+    note = [[str(p.relative_to(home()) if p.is_relative_to(home()) else p) for p in paths] for paths in full]
+    if all(note):
+        with notes() as path, path.open("a", encoding="utf-8") as stream:
+            stream.write(f"\n{json.dumps(note)}")  # the line end first: half a line of a killed run spoils no other
+
+
+@contextlib.contextmanager
+def notes() -> Iterator[Path]:
+    """The file of made_from()'s notes, held for this process: JSON lines [[made, ..], [source, ..]], from home()."""
+    path = home() / "outputs" / ".made_from.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{path}.lock"):
+        yield path
 
 
 def safe_name(text: str, longest: int = 80) -> str:
@@ -123,52 +162,53 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     Raises DiskFullError where the disk is full, leaving nothing half-written behind.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}{path.suffix}"
-    try:
+    with _temporary(Path(path)) as temporary:
         yield temporary
         sync(temporary)
         temporary.replace(path)
-        sync(path.parent)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise_if_full(error, path)
-        raise
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields an empty temporary folder; on success it takes the place of `path` with all that is in it."""
     path = Path(path)
+    with _temporary(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        for file in [*temporary.rglob("*"), temporary]:
+            sync(file)
+        old = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+        if path.exists():  # a folder cannot be replaced in one step; a kill in between costs one item, no more
+            path.replace(old)
+        temporary.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
-    temporary.mkdir()
+    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}{path.suffix}"
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            sync(file)
-        sync(temporary)
-        if path.exists():  # a folder cannot be replaced in one step; a kill in between costs one item, no more
-            old = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
-            path.replace(old)
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
         sync(path.parent)
     except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
         raise_if_full(error, path)
         raise
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all that is in it, where it is there and can be deleted."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def sync(path: Path) -> None:
     """Ask the system to bring a file or folder to the disk (folders: not on Windows)."""
     if os.name == "nt" and path.is_dir():
         return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -187,10 +227,7 @@ def raise_if_full(error: BaseException, path: Path) -> None:
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files and folders that a killed run left in `folder` and one level below."""
     for leftover in [*Path(folder).glob(f"{TEMPORARY}*"), *Path(folder).glob(f"*/{TEMPORARY}*")]:
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+        remove(leftover)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -20,7 +20,7 @@ from .config import FacesConfig, SpeakerConfig
 from .errors import FaceError, MediaError, SettingError
 from .faces import FaceBox, distances, encode, find_faces
 from .parallel import Done, Failure, Item, run_stage
-from .project import DataSet, spread
+from .project import DataSet, made_from, spread
 from .records import Clip, Reason, SpeakerCheck, Verdict, Video, read_csv, read_rows, write_csv
 from .talkshow import FaceTruth
 
@@ -127,7 +127,11 @@ def choose(data: DataSet, candidates: list[Candidate], numbers: str) -> list[Pat
             f"candidates {numbers!r}: give numbers from 0 to {len(candidates) - 1}, for example '0' "
             "or '0, 3' for two pictures of the same person"
         ) from None
-    return [media.write_picture(data.path("references", f"{c.clip_id}-{c.frame}.png"), c.picture_bgr) for c in chosen]
+    pictures = [data.path("references", f"{c.clip_id}-{c.frame}.png") for c in chosen]
+    for picture, c in zip(pictures, chosen):
+        made_from([picture], data.clips.glob(f"*/{c.clip_id}.mp4"))
+        media.write_picture(picture, c.picture_bgr)
+    return pictures
 
 
 def encode_references(pictures: list[Path], faces: FacesConfig | None = None) -> np.ndarray:
@@ -183,6 +187,7 @@ def filter_speaker(
     seen = records.from_cells(records.to_cells(rows, SpeakerFace), SpeakerFace, stage)
     verdicts = [judge(looks, settings) for _, looks in seen.groupby("clip_id", sort=False)]
     if write:
+        made_from([data.path("speaker.csv")], references)
         write_csv(data.path("speaker_faces.csv"), rows, SpeakerFace)
         write_csv(data.path("speaker.csv"), verdicts, SpeakerCheck)
     return SpeakerResult(records.from_cells(records.to_cells(verdicts, SpeakerCheck), SpeakerCheck, stage), seen)

@@ -1,115 +1,136 @@
-"""Consent withdrawn: remove a video and everything that was made of it, and say which checkpoints have seen it."""
+"""Consent withdrawn: remove a video and everything that was made of it, and say what only a person can remove."""
 
 import csv
 import io
 import json
 import logging
 import re
-import shutil
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ManifestError
-from ..project import DataSet, content_hash, home, lock, write_text
+from ..project import DataSet, content_hash, home, lock, notes, remove, resolve, write_text
+from .sources import local_path, read_sources
 
 log = logging.getLogger(__name__)
+
+IDS = ("video_id", "clip_id", "speech_id")  # the columns that name a video or one of its clips
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What forget() did. removed: files and folders; rows: how many went from which table; saw_it: training runs."""
+    """What forget() did. removed: files and folders; rows: how many went from which table.
+
+    saw_it: checkpoints trained or chosen with it.  yours: what is left for you to delete: the file that was collected,
+    exported films, notebooks with outputs, pictures that you gave, files that could not be deleted.
+    """
 
     video_id: str
     removed: list[Path]
     rows: dict[str, int]
     saw_it: list[Path]
+    yours: list[Path]
 
     def __str__(self):
-        rows = ", ".join(f"{number} from {name}" for name, number in self.rows.items()) or "none"
-        seen = ", ".join(p.as_posix() for p in self.saw_it) or "none"
-        return (
-            f"{self.video_id}: {len(self.removed)} files and folders removed; rows removed: {rows}; "
-            f"checkpoints that saw it (delete or retrain them): {seen}"
-        )
+        lines = [f"{self.video_id}: {len(self.removed)} files and folders removed; rows removed: {self.rows}"]
+        lines += [f"delete or retrain, it saw the video: {path}" for path in self.saw_it]
+        lines += [f"look at it yourself: {path}" for path in self.yours]
+        return "\n".join(lines)
 
 
 def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgotten:
-    """Remove a video, its clips, faces, cached boxes, journal entries and rows from a data set.
+    """Remove a video and all that the course made of it: in the data set, and wherever project.made_from noted it.
 
-    outputs: the folder of the training runs (default outputs/); a run names the videos it saw in its data.json, and
+    outputs: the folder of the runs (default outputs/); a training run names the videos it saw in its data.json, and
     its checkpoints are named in the answer, not deleted: what a network has learnt cannot be taken out of it.
     Raises ManifestError where nothing of this video is known.
     """
-    made_from = re.compile(rf"{re.escape(video_id)}(_\d+_\d+)?")
-    with lock(data.root / ".journal", what="forgetting a video"):
-        raw = [p for p in data.raw.glob("*") if p.name.split(".")[0] == video_id or p.stem == video_id]
-        folders = [folder / video_id for folder in (data.clips, data.faces, data.path(".downloads"))]
-        found = [*raw, *(f for f in folders if f.exists())]
-        hashes = [content_hash(p)[:16] for p in media_of(found)]
-        found += [p for p in data.cache.rglob("*") if p.is_file() and any(h in p.name for h in hashes)]
-        found += [p for p in data.root.glob(".journal/*/*.json") if made_from.fullmatch(p.stem)]
-        for path in found:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        rows = {}
-        for table in sorted(data.root.glob("*.csv")):
-            rows[table.name] = without(table, lambda text: csv_without(text, video_id))
-        for table in sorted(data.root.glob("filelists/*.txt")):
-            rows[table.relative_to(data.root).as_posix()] = without(table, lambda text: list_without(text, video_id))
-    rows = {name: number for name, number in rows.items() if number}
-    if not found and not rows:
-        raise ManifestError(f"{data.root}: nothing is known of a video {video_id!r}; see column video_id of videos.csv")
-    result = Forgotten(video_id, found, rows, runs_that_saw(video_id, outputs or home() / "outputs"))
+    root, outputs = data.root.resolve(), Path(outputs or home() / "outputs").resolve()
+    ids = re.compile(rf"{re.escape(video_id)}(_\d{{7,}}_\d{{7,}})?")  # of the video and its clips
+    with lock(root / ".journal", what="forgetting a video"), notes() as notes_file:
+        made = read_notes(notes_file)
+        sources = read_sources(data) if data.path("videos.csv").exists() else []
+        given = {local_path(s.source, data).resolve() for s in sources if s.video_id == video_id}
+        own = {root / "raw" / f"{video_id}{suffix}" for suffix in (".mp4", ".truth.csv", ".truth.json")}
+        own |= {root / folder / video_id for folder in ("clips", "faces", "cache/crops", ".downloads")}
+        found = followed(own | given, made)
+        places = root, outputs, home() / "docs" / "_site"
+        ours = {p for p in found - given if any(p.is_relative_to(place) for place in places)}
+        tables = {p for p in ours - own if p.suffix == ".csv"}
+        runs = runs_that_saw(video_id, outputs)
+        journal = (p for p in root.glob(".journal/*/*.json") if ids.fullmatch(p.stem))
+        doomed = {p for p in (*(ours - tables), *journal, *(run / "samples" for run in runs)) if p.exists()}
+        doomed |= cached_faces(doomed, (root, outputs))
+        for path in sorted(doomed, key=own.__contains__):  # last goes what the rest was found by
+            remove(path)
+        tables |= {*root.glob("*.csv"), *root.glob("filelists/*.txt")}
+        rows = {path.name: gone for path in sorted(tables) if path.is_file() and (gone := drop_rows(path, ids))}
+        if not doomed and not rows:
+            raise ManifestError(f"{root}: nothing is known of a video {video_id!r}; see column video_id of videos.csv")
+        pictures = {p for results, used in made if root / "speaker.csv" in results for p in used}
+        pictures -= {p for results, _ in made for p in results}
+        keep = [[[str(p) for p in paths if p not in found] for paths in note] for note in made]
+        write_text(notes_file, "".join(f"\n{json.dumps(note)}" for note in keep if all(note)))
+    result = Forgotten(
+        video_id,
+        removed=sorted(p for p in doomed if not p.exists()),
+        rows=rows,
+        saw_it=[p for run in runs for p in sorted(run.glob("checkpoints/*")) or [run]],
+        yours=sorted(p for p in (found | doomed | pictures) - tables if p.exists()),
+    )
     log.info("%s", result)
     return result
 
 
-def media_of(paths: list[Path]) -> list[Path]:
-    """The video files in these files and folders."""
-    files = [file for path in paths for file in (path.rglob("*") if path.is_dir() else [path])]
-    return [file for file in files if file.is_file() and file.suffix in (".mp4", ".mkv", ".webm")]
+def read_notes(path: Path) -> list[list[list[Path]]]:
+    """The notes [[made, ..], [source, ..]] as full paths; half a line of a killed run is passed over."""
+    made = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            made.append([[resolve(p) for p in paths] for paths in json.loads(line)])
+        except ValueError:
+            continue
+    return made
 
 
-def without(path: Path, change: Callable[[str], tuple[str, int]]) -> int:
-    """Rewrite a table without some rows; returns how many went."""
-    text, removed = change(path.read_text(encoding="utf-8-sig"))
-    if removed:
-        write_text(path, text)
-    return removed
+def followed(start: set[Path], made: list[list[list[Path]]]) -> set[Path]:
+    """These paths, what was made from them or from files in them, what was made from that, and so on."""
+    found, new = set(), start
+    while new:
+        found |= new
+        new = {p for results, sources in made if any(found & {s, *s.parents} for s in sources) for p in results} - found
+    return found
 
 
-def csv_without(text: str, video_id: str) -> tuple[str, int]:
-    """A CSV without the rows of a video, and how many they were; a table without a column video_id stays."""
-    rows = list(csv.reader(io.StringIO(text)))
-    if not rows or "video_id" not in rows[0]:
-        return text, 0
-    column = rows[0].index("video_id")
-    kept = [row for row in rows if len(row) <= column or row[column] != video_id]
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(kept)
-    return out.getvalue(), len(rows) - len(kept)
+def cached_faces(paths: Iterable[Path], folders: Iterable[Path]) -> set[Path]:
+    """The face tables of these files: the name of each holds the hash of the file whose faces it has."""
+    files = (file for path in paths for file in (path, *path.rglob("*")) if file.is_file())
+    hashes = {content_hash(file)[:16] for file in files}
+    return {p for folder in folders for p in folder.rglob("faces-*.csv") if p.name.split("-")[1] in hashes}
 
 
-def list_without(text: str, video_id: str) -> tuple[str, int]:
-    """A list of folders without those of a video, and how many they were."""
-    lines = text.splitlines(keepends=True)
-    kept = [line for line in lines if line.split("/")[0].strip() != video_id]
-    return "".join(kept), len(lines) - len(kept)
+def drop_rows(path: Path, ids: re.Pattern) -> int:
+    """Rewrite a table, or a list of folders, without a video's rows; returns how many went."""
+    lines, text = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")))), io.StringIO()
+    columns = [n for n, name in enumerate(lines[0] if lines else ()) if name in IDS or path.suffix == ".txt"]
+    kept = [
+        cells for cells in lines if not any(ids.fullmatch(cells[n].split("/")[0]) for n in columns if n < len(cells))
+    ]
+    if len(kept) < len(lines):
+        csv.writer(text, lineterminator="\n").writerows(kept)
+        write_text(path, text.getvalue())
+    return len(lines) - len(kept)
 
 
 def runs_that_saw(video_id: str, outputs: Path) -> list[Path]:
-    """The checkpoints (or, without any, the folder) of every run whose data.json names the video."""
-    seen = []
-    for path in sorted(outputs.glob("*/data.json")):
+    """The folders of the training runs whose data.json names the video."""
+    runs = []
+    for path in sorted(outputs.rglob("data.json")):
         try:
-            if video_id not in json.loads(path.read_text(encoding="utf-8"))["video_ids"]:
-                continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            seen = json.loads(path.read_text(encoding="utf-8"))
+            if video_id in seen["video_ids"] + seen.get("val_video_ids", []):
+                runs.append(path.parent)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s: cannot be read (%s); look yourself whether this run saw the video", path, error)
-            continue
-        files = sorted(p for p in path.parent.glob("checkpoints/**/*") if p.is_file())
-        seen += files or [path.parent]
-    return seen
+    return runs

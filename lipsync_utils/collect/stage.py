@@ -9,7 +9,7 @@ from .. import talkshow
 from ..config import CollectConfig, TalkshowConfig
 from ..media import probe
 from ..parallel import Done, Failure, Item, run_stage
-from ..project import DataSet, content_hash
+from ..project import DataSet, content_hash, made_from
 from ..records import Reason, Source, Video, write_csv
 from ..talkshow.render import VERSION as TALKSHOW_VERSION
 from .fetch import Downloader, FetchError, fetch_file
@@ -64,6 +64,7 @@ def collect_videos(
     )
     rows.update({row.video_id: row for row in done})
     ordered = [rows[s.video_id] for s in sources]
+    made_from([], data.raw.glob("*.mp4"))
     write_csv(data.path("collected.csv"), ordered, Video)
     return ordered
 

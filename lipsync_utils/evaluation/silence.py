@@ -11,7 +11,7 @@ from .. import metrics
 from ..audio import SAMPLE_RATE_HZ, load_wav
 from ..config import EvaluationConfig, override
 from ..inference import lip_sync
-from ..project import atomic_file
+from ..project import atomic_file, made_from
 from .clips import TestClip
 from .judge import FPS, load_judge
 from .look import find_speaker, look_at
@@ -44,6 +44,7 @@ def silence_test(
     for clip in clips:
         track, boxes = find_speaker(clip.path, folder / "cache")
         silence = folder / "silence" / f"{clip.clip_id}.wav"
+        made_from([silence], [clip.path])
         with atomic_file(silence) as temporary:
             wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // FPS, np.int16))
         film = silence.with_suffix(".mp4")

@@ -12,7 +12,7 @@ from ..config import EvaluationConfig, InferenceConfig, override
 from ..errors import DataError
 from ..inference import lip_sync
 from ..parallel import Done, Failure, Item, run_stage
-from ..project import safe_name
+from ..project import made_from, safe_name
 from ..records import Reason, write_csv
 from .clips import TestClip
 from .judge import judge_name, load_judge
@@ -101,6 +101,10 @@ def evaluate(
         for case in todo
     ]
     by_id = {case.id: case for case in todo}
+    for item in items:
+        made_from(
+            [folder / ".journal" / f"{item.id}.json", folder / "results.csv", folder / "report.html"], item.inputs
+        )
     work = functools.partial(_measure_item, cases=by_id, folder=folder, settings=settings)
     rows = run_stage(
         "evaluate",

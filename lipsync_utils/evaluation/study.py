@@ -23,7 +23,7 @@ from .. import __version__, talkshow
 from ..audio import load_wav, melspectrogram
 from ..config import STUDY_SIZES, EvaluationConfig, StudyConfig, preset
 from ..parallel import Failure, map_items
-from ..project import DataSet, atomic_file, content_hash, data_set, home, lock, run_folder, setup_logging
+from ..project import DataSet, atomic_file, content_hash, data_set, home, lock, made_from, run_folder, setup_logging
 from ..records import read_rows, write_csv
 from ..windows import ClipFaces, load_clips
 from .clips import TestClip, held_out, rendered_clips
@@ -257,6 +257,7 @@ def run(settings: StudyConfig, *, output: Path | None = None, folder: Path | Non
             log.info("%s: %s, seed %d, %s", table, case.title, case.seed, settings.size)
             clips = clips_of(settings, folder, case.speaker_s) if case.trap else []
             keep = [row for row in rows if key_of(row) != (settings.size, case.name, case.seed)]
+            made_from([output / table], [clip.path for clip in tests])
             write_csv(output / table, keep + run_case(case, clips, tests, settings, folder), StudyRow)
 
 

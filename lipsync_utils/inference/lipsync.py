@@ -21,7 +21,7 @@ from ..config import InferenceConfig
 from ..errors import FaceError, SettingError
 from ..faces import FaceBox, FaceTable, find_faces, steady_landmarks, to_detector_box
 from ..media import VideoReader, VideoWriter
-from ..project import content_hash, home, progress
+from ..project import content_hash, home, made_from, progress
 from .engine import Engine, make_engine
 from .film import Source, Voice, draw_label, make_label, mixed
 from .mouths import LOST, Doubt, Mouth, find_mouths
@@ -331,6 +331,7 @@ def lip_sync(
     with job.watch("prepare"):
         label = make_label(content_hash(media), {track: content_hash(path) for track, path in spoken.items()})
     output.parent.mkdir(parents=True, exist_ok=True)
+    made_from([output], [media, *spoken.values()])
     encode(job, output, label.metadata(), on_progress)
     seconds = {**job.watch.seconds, "total": time.perf_counter() - begun}
     return LipSyncResult(
