@@ -118,13 +118,23 @@ def made_from(made: Iterable[Path], sources: Iterable[Path]) -> None:
 
     A running notebook shows what it reads and makes, so it counts as made from the same.
     """
-    if notebook := os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("JPY_SESSION_NAME"):
-        made = [*made, notebook, Path(notebook).with_suffix(".html")]
-    full = [[resolve(Path(path).absolute()) for path in paths] for paths in (made, sources)]
-    note = [[str(p.relative_to(home()) if p.is_relative_to(home()) else p) for p in paths] for paths in full]
-    if all(note):
-        with notes() as path, path.open("a", encoding="utf-8") as stream:
-            stream.write(f"\n{json.dumps(note)}")  # the line end first: half a line of a killed run spoils no other
+    note = json.dumps([list(map(from_home, paths)) for paths in ([*made, *running_notebook()], sources)])
+    with notes() as path:
+        if "[]" not in note and not (path.exists() and note in path.read_text(encoding="utf-8").splitlines()):
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(f"\n{note}")  # the line end first: half a line of a killed run spoils no other
+
+
+def from_home(path: Path) -> str:
+    """A path for resolve() to read: from home() where it is inside, so that a project may move."""
+    full = Path(path).absolute().resolve()
+    return str(full.relative_to(home()) if full.is_relative_to(home()) else full)
+
+
+def running_notebook() -> list[Path]:
+    """The notebook that this process belongs to, its page and the runner's summary; [] where there is none."""
+    name = os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("JPY_SESSION_NAME")
+    return [Path(name), Path(name).with_suffix(".html"), Path(name).with_name("summary.json")] if name else []
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from lipsync_utils.config import CollectConfig, TalkshowConfig
 from lipsync_utils.errors import ManifestError
 from lipsync_utils.media.tools import file_url
 from lipsync_utils.project import data_set
-from lipsync_utils.records import Reason, Source, Video, read_rows
+from lipsync_utils.records import Reason, Source, Video, read_rows, rows
 
 FAST = CollectConfig(pause_s=0.0, retries=0, timeout_s=5.0)
 OURS = {"licence": "CC BY 4.0", "consent": "written, 2026-03-01"}
@@ -86,6 +86,11 @@ def data(tmp_path):
     return data_set("test", tmp_path / "data")
 
 
+def collected(*arguments, **more):
+    """What collect_videos wrote, as a list of dataclasses."""
+    return rows(collect.collect_videos(*arguments, **more), Video)
+
+
 def row(video_id, source, **more):
     fields = {"title": video_id, "language": "nl", "speaker": "host", **OURS, **more}
     return Source(video_id=video_id, source=str(source), **fields)
@@ -94,19 +99,19 @@ def row(video_id, source, **more):
 def test_local_files_are_copied_checked_and_described(data, tmp_path):
     path = small_video(tmp_path / "my video.mp4")
     collect.write_sources(data, [row("one", path), row("two", "../my video.mp4"), row("three", path.as_uri())])
-    rows = collect.collect_videos(data, FAST, workers=1)
-    assert [(r.file, r.reason) for r in rows] == [(f"raw/{i}.mp4", None) for i in ("one", "two", "three")]
-    assert rows[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (rows[0].width_px, rows[0].height_px, rows[0].fps, rows[0].audio_hz) == (64, 48, 25.0, 16000)
-    assert rows[0].duration_s == pytest.approx(1.0) and rows[0].size_bytes == path.stat().st_size
-    assert read_rows(data.path("collected.csv"), Video) == rows
+    videos = collected(data, FAST, workers=1)
+    assert [(r.file, r.reason) for r in videos] == [(f"raw/{i}.mp4", None) for i in ("one", "two", "three")]
+    assert videos[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (videos[0].width_px, videos[0].height_px, videos[0].fps, videos[0].audio_hz) == (64, 48, 25.0, 16000)
+    assert videos[0].duration_s == pytest.approx(1.0) and videos[0].size_bytes == path.stat().st_size
+    assert read_rows(data.path("collected.csv"), Video) == videos
 
 
 def test_a_link_costs_no_disk(data, tmp_path):
     path = small_video(tmp_path / "a.mp4")
     collect.write_sources(data, [row("one", path)])
     for _ in range(2):
-        collect.collect_videos(data, replace(FAST, link_local_files=True), workers=1)
+        collected(data, replace(FAST, link_local_files=True), workers=1)
         assert data.path("raw/one.mp4").samefile(path)
         data.journal("collect").joinpath("one.json").unlink()
     assert [p.name for p in data.raw.iterdir()] == ["one.mp4"]
@@ -115,26 +120,26 @@ def test_a_link_costs_no_disk(data, tmp_path):
 def test_done_is_done_and_a_changed_source_is_fetched_again(data, tmp_path):
     path = small_video(tmp_path / "a.mp4")
     collect.write_sources(data, [row("one", path)])
-    collect.collect_videos(data, FAST, workers=1)
+    collected(data, FAST, workers=1)
     before = data.path("raw/one.mp4").stat().st_mtime_ns
     table = data.path("collected.csv").read_bytes()
-    collect.collect_videos(data, FAST, workers=1)
+    collected(data, FAST, workers=1)
     assert data.path("raw/one.mp4").stat().st_mtime_ns == before and data.path("collected.csv").read_bytes() == table
     small_video(path, seed=1)
-    assert collect.collect_videos(data, FAST, workers=1)[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert collected(data, FAST, workers=1)[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     path.unlink()
-    kept = collect.collect_videos(data, FAST, workers=1)[0]
+    kept = collected(data, FAST, workers=1)[0]
     assert kept.reason is None and "source is gone" in kept.note
 
 
 def test_no_video_without_licence_and_consent(data, tmp_path):
     path = small_video(tmp_path / "a.mp4")
     collect.write_sources(data, [row("a", path, licence=""), row("b", path, consent="unknown"), row("c", path)])
-    rows = collect.collect_videos(data, FAST, workers=1)
-    assert [r.reason for r in rows] == [Reason.NO_LICENCE, Reason.NO_CONSENT, None]
-    assert "licence" in rows[0].note and [p.name for p in data.raw.iterdir()] == ["c.mp4"]
+    videos = collected(data, FAST, workers=1)
+    assert [r.reason for r in videos] == [Reason.NO_LICENCE, Reason.NO_CONSENT, None]
+    assert "licence" in videos[0].note and [p.name for p in data.raw.iterdir()] == ["c.mp4"]
     collect.write_sources(data, [row("c", path, consent="no")])
-    assert "forget" in collect.collect_videos(data, FAST, workers=1)[0].note
+    assert "forget" in collected(data, FAST, workers=1)[0].note
 
 
 def test_bad_local_files_are_rows_and_hurt_nobody(data, tmp_path):
@@ -159,7 +164,7 @@ def test_bad_local_files_are_rows_and_hurt_nobody(data, tmp_path):
         "good": "good.mp4",
     }
     collect.write_sources(data, [row(k, f"../{name}") for k, name in sources.items()])
-    found = {r.video_id: r for r in collect.collect_videos(data, FAST, workers=1)}
+    found = {r.video_id: r for r in collected(data, FAST, workers=1)}
     assert {k: r.reason for k, r in found.items()} == {
         "empty": Reason.UNREADABLE,
         "text": Reason.UNREADABLE,
@@ -181,7 +186,7 @@ def test_other_containers_become_mp4(data, tmp_path):
     path = small_video(tmp_path / "a.mp4")
     media.ffmpeg(["-v", "error", "-i", file_url(path), "-c", "copy", file_url(tmp_path / "a.mkv")])
     collect.write_sources(data, [row("one", tmp_path / "a.mkv")])
-    assert collect.collect_videos(data, FAST, workers=1)[0].reason is None
+    assert collected(data, FAST, workers=1)[0].reason is None
     assert b"ftyp" in data.path("raw/one.mp4").read_bytes()[:12]
 
 
@@ -191,21 +196,21 @@ def test_addresses_are_downloaded_under_safe_names(data, site):
     source = collect.source_from(f"{site.address}/a%20b/film.mp4?x=1", title, **OURS)
     assert source.video_id == "talk_show_de_beste" and source.title == title
     collect.write_sources(data, [source])
-    rows = collect.collect_videos(data, FAST, workers=1)
-    assert rows[0].sha256 == hashlib.sha256((site.folder / "film.mp4").read_bytes()).hexdigest()
+    videos = collected(data, FAST, workers=1)
+    assert videos[0].sha256 == hashlib.sha256((site.folder / "film.mp4").read_bytes()).hexdigest()
     asked = len(site.asked)
-    assert collect.collect_videos(data, FAST, workers=1) == rows and len(site.asked) == asked
+    assert collected(data, FAST, workers=1) == videos and len(site.asked) == asked
     assert not list(data.path(".downloads").iterdir())
 
 
 def test_a_broken_download_goes_on_where_it_was(data, site):
     small_video(site.folder / "broken.mp4", seconds=4)
     collect.write_sources(data, [row("one", f"{site.address}/broken.mp4")])
-    first = collect.collect_videos(data, FAST, workers=1)[0]
+    first = collected(data, FAST, workers=1)[0]
     assert first.reason is Reason.DOWNLOAD_FAILED and "run again" in first.note
     arrived = data.path(".downloads/one/video.mp4.part").stat().st_size
     assert 0 < arrived <= (site.folder / "broken.mp4").stat().st_size // 2
-    second = collect.collect_videos(data, FAST, workers=1)[0]
+    second = collected(data, FAST, workers=1)[0]
     assert second.sha256 == hashlib.sha256((site.folder / "broken.mp4").read_bytes()).hexdigest()
     assert ("GET", "/broken.mp4", f"bytes={arrived}-") in site.asked
 
@@ -218,17 +223,17 @@ def test_what_a_site_may_answer_instead(data, site):
     names = ("missing", "page", "lie", "good")
     closed = row("closed", "http://127.0.0.1:9/x.mp4")
     collect.write_sources(data, [*(row(n, f"{site.address}/{n}.mp4") for n in names), closed])
-    rows = {r.video_id: r for r in collect.collect_videos(data, FAST, workers=1)}
-    assert {n: r.reason for n, r in rows.items()} == {
+    videos = {r.video_id: r for r in collected(data, FAST, workers=1)}
+    assert {n: r.reason for n, r in videos.items()} == {
         "missing": Reason.NOT_FOUND,
         "page": Reason.UNREADABLE,
         "lie": Reason.UNREADABLE,
         "good": None,
         "closed": Reason.DOWNLOAD_FAILED,
     }
-    assert "404" in rows["missing"].note and "web page" in rows["page"].note and "web page" in rows["lie"].note
+    assert "404" in videos["missing"].note and "web page" in videos["page"].note and "web page" in videos["lie"].note
     small_video(site.folder / "missing.mp4")
-    assert collect.collect_videos(data, FAST, workers=1)[0].reason is None, "what failed is tried again"
+    assert collected(data, FAST, workers=1)[0].reason is None, "what failed is tried again"
 
 
 def test_pauses_between_two_downloads_from_one_host(monkeypatch):
@@ -249,21 +254,21 @@ def test_a_wrong_manifest_names_row_and_column(data):
         ([row("a", "x", crop="1,2,3")], "column crop"),
         ([row("a", "x", crop="9,0,3,4")], "column crop"),
     ]
-    for rows, words in cases:
-        collect.write_sources(data, rows)
+    for bad, words in cases:
+        collect.write_sources(data, bad)
         with pytest.raises(ManifestError, match=words):
-            collect.collect_videos(data, FAST, workers=1)
+            collected(data, FAST, workers=1)
     data.path("videos.csv").write_text("video_id,url\na,b\n")
     with pytest.raises(ManifestError, match="missing column 'source'.*unknown column 'url'"):
-        collect.collect_videos(data, FAST, workers=1)
+        collected(data, FAST, workers=1)
 
 
 def test_the_talk_show_is_a_source(data):
     show = TalkshowConfig(n_videos=1, seconds=4, n_held_out=1, held_out_seconds=2, width_px=160, height_px=120)
     sources = collect.sample(data, show)
     assert sources[0].source == "talkshow:1" and read_rows(data.path("videos.csv"), Source) == sources
-    rows = collect.collect_videos(data, FAST, show=show, workers=1)
-    assert rows[0].reason is None and rows[0].duration_s == pytest.approx(4.0)
+    videos = collected(data, FAST, show=show, workers=1)
+    assert videos[0].reason is None and videos[0].duration_s == pytest.approx(4.0)
     truth = json.loads(data.path(f"raw/{sources[0].video_id}.truth.json").read_text())
     assert truth["spoken"]
     assert "1 videos" in str(collect.estimate(data, FAST, show=show))
@@ -282,39 +287,3 @@ def test_the_estimate_counts_what_is_known(data, site, tmp_path):
     assert (found.videos, found.refused) == (3, 1) and found.unknown >= 1
     assert found.media_min >= 1 / 60 and found.disk_mb > 0.1 and found.free_mb > found.disk_mb
     assert not data.raw.exists()
-
-
-def test_forget_removes_a_video_and_all_that_came_of_it(data, tmp_path):
-    paths = small_video(tmp_path / "a.mp4"), small_video(tmp_path / "b.mp4", seed=2)
-    collect.write_sources(data, [row("a", paths[0]), row("a_1", paths[1])])
-    rows = collect.collect_videos(data, FAST, workers=1)
-    names = {}
-    for video, r in zip(("a", "a_1"), rows):
-        files = [
-            data.path("raw", f"{video}.truth.json"),
-            data.path("clips", video, f"{video}_0000000_0001000.mp4"),
-            data.path("faces", video, "x", "0.jpg"),
-            data.path("cache", f"faces-{r.sha256[:16]}-12345678.csv"),
-            data.path(".journal", "split", f"{video}.json"),
-            data.path(".journal", "speaker", f"{video}_0000000_0001000.json"),
-        ]
-        for file in files:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(b"x")
-        names[video] = files
-    data.path("clips.csv").write_text("clip_id,video_id\nx,a\ny,a_1\nz,a\n")
-    data.path("filelists").mkdir()
-    data.path("filelists/train.txt").write_text("a/x\na_1/y\n")
-    for run, ids in (("saw", ["a", "b"]), ("not", ["a_1"])):
-        (tmp_path / "outputs" / run / "checkpoints").mkdir(parents=True)
-        (tmp_path / "outputs" / run / "checkpoints" / "generator_1.safetensors").write_bytes(b"x")
-        (tmp_path / "outputs" / run / "data.json").write_text(json.dumps({"video_ids": ids}))
-    done = collect.forget(data, "a", outputs=tmp_path / "outputs")
-    assert done.rows == {"clips.csv": 2, "collected.csv": 1, "videos.csv": 1, "filelists/train.txt": 1}
-    assert [p.parent.parent.name for p in done.saw_it] == ["saw"] and "generator_1" in str(done)
-    assert not any(file.exists() for file in names["a"]) and not data.path("raw/a.mp4").exists()
-    assert all(file.exists() for file in names["a_1"]) and data.path("raw/a_1.mp4").exists()
-    assert not [p for p in data.root.rglob("*") if p.is_file() and b"a.mp4" in p.read_bytes()]
-    assert [r.video_id for r in collect.collect_videos(data, FAST, workers=1)] == ["a_1"]
-    with pytest.raises(ManifestError, match="nothing is known"):
-        collect.forget(data, "a", outputs=tmp_path / "outputs")

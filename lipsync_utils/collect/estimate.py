@@ -2,6 +2,9 @@
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 
 from ..config import CollectConfig, TalkshowConfig
 from ..errors import MediaError
@@ -25,13 +28,23 @@ class Estimate:
     """Sums over all videos that may be collected. unknown: videos whose length could not be found out."""
 
     videos: int
-    unknown: int
-    refused: int
     media_min: float
+    raw_mb: float
     download_mb: float
-    disk_mb: float
     free_mb: float
-    minutes: float
+    cores: int
+    unknown: int = 0
+    refused: int = 0
+
+    @property
+    def disk_mb(self) -> float:
+        """Of the videos and all that stages 01 to 04 make of them."""
+        return self.raw_mb * (1 + CLIPS_PER_RAW) + self.media_min * FACES_MB_PER_MIN
+
+    @property
+    def minutes(self) -> float:
+        """Of work for stages 01 to 04."""
+        return self.download_mb / DOWNLOAD_MB_PER_S / 60 + self.media_min * CORE_MIN_PER_MIN / self.cores
 
     def __str__(self):
         fits = "fits" if self.disk_mb < 0.9 * self.free_mb else "DOES NOT FIT"
@@ -52,63 +65,32 @@ def estimate(
 ) -> Estimate:
     """How much disk and time stages 01 to 04 will take for videos.csv. Asks sites for lengths; downloads nothing."""
     downloader, show = Downloader(settings or CollectConfig()), show or TalkshowConfig()
-    videos = unknown = refused = 0
-    minutes = raw_mb = download_mb = 0.0
-    for source in read_sources(data):
-        if refusal(source):
-            refused += 1
-            continue
-        videos += 1
+    sources, found = read_sources(data), []
+    for source in (source for source in sources if not refusal(source)):
+        address, length_s, size_mb = is_address(source), 0.0, 0.0
         try:
             if talkshow_number(source):
-                length, size = show.seconds / 60, show.seconds / 60 * TALKSHOW_MB_PER_MIN
-            elif is_address(source):
-                length, size = asked(downloader.info(source.source.strip()))
-                download_mb += size
+                length_s, size_mb = show.seconds, show.seconds / 60 * TALKSHOW_MB_PER_MIN
+            elif address:
+                info = downloader.ask(source.source.strip(), Path(), download=False)
+                length_s = info.get("duration") or 0.0
+                parts = info.get("requested_formats") or [info]
+                size_mb = sum(part.get("filesize") or part.get("filesize_approx") or 0 for part in parts) / 1e6
+                size_mb = size_mb or length_s / 60 * STREAM_MB_PER_MIN
             else:
                 path = local_path(source.source, data)
-                length, size = probe(path).duration_s / 60, path.stat().st_size / 1e6
+                length_s, size_mb = probe(path).duration_s, path.stat().st_size / 1e6
         except (FetchError, MediaError, OSError):
-            unknown += 1
-            continue
-        unknown += length == 0
-        minutes, raw_mb = minutes + length, raw_mb + size
-    return total(data, videos, minutes, raw_mb, download_mb, unknown=unknown, refused=refused, workers=workers)
+            pass  # counts as unknown
+        found.append((length_s / 60, size_mb, size_mb * address, not length_s))
+    minutes, raw_mb, download_mb, unknown = np.reshape(found, (-1, 4)).sum(axis=0).tolist()
+    free_mb, cores = shutil.disk_usage(data.root).free / 1e6, worker_count(workers)
+    refused = len(sources) - len(found)
+    return Estimate(len(found), minutes, raw_mb, download_mb, free_mb, cores, int(unknown), refused)
 
 
 def guess(data: DataSet, videos: int, minutes_each: float, *, workers: int | None = None) -> Estimate:
     """The same for videos that are only an intention: all to be downloaded, all of one length."""
     minutes = videos * minutes_each
-    return total(data, videos, minutes, minutes * STREAM_MB_PER_MIN, minutes * STREAM_MB_PER_MIN, workers=workers)
-
-
-def total(
-    data: DataSet,
-    videos: int,
-    minutes: float,
-    raw_mb: float,
-    download_mb: float,
-    *,
-    unknown: int = 0,
-    refused: int = 0,
-    workers: int | None = None,
-) -> Estimate:
-    """Disk and time for so many minutes of video, from the rates above."""
-    return Estimate(
-        videos=videos,
-        unknown=unknown,
-        refused=refused,
-        media_min=minutes,
-        download_mb=download_mb,
-        disk_mb=raw_mb * (1 + CLIPS_PER_RAW) + minutes * FACES_MB_PER_MIN,
-        free_mb=shutil.disk_usage(data.root).free / 1e6,
-        minutes=download_mb / DOWNLOAD_MB_PER_S / 60 + minutes * CORE_MIN_PER_MIN / worker_count(workers),
-    )
-
-
-def asked(info: dict) -> tuple[float, float]:
-    """(minutes, megabytes) of a video from what its site says; 0 minutes where it does not say."""
-    parts = info.get("requested_formats") or [info]
-    minutes = (info.get("duration") or 0) / 60
-    size = sum(part.get("filesize") or part.get("filesize_approx") or 0 for part in parts) / 1e6
-    return minutes, size or minutes * STREAM_MB_PER_MIN
+    size_mb, free_mb = minutes * STREAM_MB_PER_MIN, shutil.disk_usage(data.root).free / 1e6
+    return Estimate(videos, minutes, size_mb, size_mb, free_mb, worker_count(workers))

@@ -39,51 +39,30 @@ def fetch_file(path: Path, target: Path, link: bool) -> None:
     info = probe(path)
     if not info.has_picture or info.is_picture:
         raise FetchError(Reason.NO_PICTURE, f"{path}: has no moving pictures; give a video")
-    if not is_mp4(path):
-        remux(path, target)
+    with open_media(path) as container:
+        is_mp4 = "mp4" in container.format.name
+    if is_mp4 and target.exists() and target.samefile(path):
         return
     with atomic_file(target) as temporary:
+        if not is_mp4:
+            remux(path, temporary)
+            return
         if link:
-            with contextlib.suppress(OSError):  # a link in place of itself would be nothing at all
-                if target.samefile(path):
-                    target.unlink()
-            try:
+            with contextlib.suppress(OSError):  # not on this disk: copied
                 os.link(path, temporary)
                 return
-            except OSError as error:
-                log.info("%s: cannot be linked (%s), so it is copied", path, error.strerror)
         shutil.copyfile(path, temporary)
-
-
-def is_mp4(path: Path) -> bool:
-    """Is it an mp4 or QuickTime file, judged by its content? Raises MediaError where it is no media file."""
-    with open_media(path) as container:
-        return "mp4" in container.format.name
 
 
 def remux(path: Path, target: Path) -> None:
     """Put the tracks of a video into an mp4 as they are; where a codec does not fit into one, encode it anew."""
-    tracks = [
-        "-v",
-        "error",
-        "-protocol_whitelist",
-        ONLY_FILES,
-        "-i",
-        file_url(path),
-        "-map",
-        "0:v:0",
-        "-map",
-        "0:a:0?",
-        "-map_metadata",
-        "-1",
-        "-bitexact",
-    ]
+    tracks = ["-map", "0:v:0", "-map", "0:a:0?", "-map_metadata", "-1", "-bitexact"]
     anew = ["-c:v", "libx264", "-crf", "14", "-preset", "veryfast", "-c:a", "aac"]
-    with atomic_file(target) as temporary:
-        try:
-            ffmpeg([*tracks, "-c", "copy", file_url(temporary)])
-        except MediaError:
-            ffmpeg([*tracks, *anew, file_url(temporary)])
+    command = ["-v", "error", "-protocol_whitelist", ONLY_FILES, "-i", file_url(path), *tracks]
+    try:
+        ffmpeg([*command, "-c", "copy", file_url(target)])
+    except MediaError:
+        ffmpeg([*command, *anew, file_url(target)])
 
 
 class Downloader:
@@ -94,69 +73,60 @@ class Downloader:
 
     def pause(self, url: str) -> None:
         """Wait until this host may be asked again."""
-        host = urlsplit(url).netloc
-        wait_s = self._last.get(host, -1e9) + self.settings.pause_s - time.monotonic()
+        wait_s = self._last.get(urlsplit(url).netloc, -1e9) + self.settings.pause_s - time.monotonic()
         if wait_s > 0:
             time.sleep(wait_s)
 
-    def options(self, folder: Path) -> dict:
-        """What yt-dlp is told. folder: where half a download waits for the next run."""
-        height = self.settings.max_height_px
-        return {
+    def ask(self, url: str, folder: Path, download: bool) -> dict:
+        """What the site says about a video (duration, size, title); download: and fetch it into folder, going on
+        where half a download waits there. Raises FetchError."""
+        import yt_dlp
+
+        height, retries = self.settings.max_height_px, self.settings.retries
+        options = {
             "format": f"bv*[height<=?{height}][ext=mp4]+ba[ext=m4a]/b[height<=?{height}]/bv*+ba/b",
             "outtmpl": {"default": str(folder / "video.%(ext)s")},
             "merge_output_format": "mp4",
-            "noplaylist": True,
-            "continuedl": True,
-            "retries": self.settings.retries,
-            "fragment_retries": self.settings.retries,
+            "retries": retries,
+            "fragment_retries": retries,
             "socket_timeout": self.settings.timeout_s,
             "ffmpeg_location": ffmpeg_program(),
-            "cachedir": False,
-            "updatetime": False,
-            "quiet": True,
-            "noprogress": True,
-            "no_warnings": True,
             "logger": quiet,
             "color": "never",
+            **dict.fromkeys(("noplaylist", "continuedl", "quiet", "noprogress", "no_warnings"), True),
+            **dict.fromkeys(("cachedir", "updatetime"), False),
         }
-
-    def info(self, url: str) -> dict:
-        """What the site says about a video (duration, size, title), nothing downloaded. Raises FetchError."""
-        return self._ask(url, Path(), download=False)
+        self.pause(url)
+        try:
+            with yt_dlp.YoutubeDL(options) as site:
+                return site.extract_info(url, download=download)
+        except yt_dlp.utils.DownloadError as error:
+            raise FetchError(*explained(url, error)) from error
+        finally:
+            self._last[urlsplit(url).netloc] = time.monotonic()
 
     def fetch(self, url: str, target: Path, folder: Path) -> None:
-        """Download to target. folder keeps what arrived when it breaks off. Raises FetchError, MediaError."""
+        """Download to target. folder keeps what arrived when it breaks off. Raises FetchError."""
+
+        def arrived() -> list[Path]:
+            return [p for p in folder.glob("video.*") if p.suffix not in (".part", ".ytdl")]
+
         folder.mkdir(parents=True, exist_ok=True)
-        done = [p for p in folder.glob("video.*") if p.suffix not in (".part", ".ytdl")]
-        if not done:
-            self._ask(url, folder, download=True)
-            done = [p for p in folder.glob("video.*") if p.suffix not in (".part", ".ytdl")]
-        if len(done) != 1:
-            shutil.rmtree(folder)
-            raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: {len(done)} files came where one was expected")
+        if not arrived():
+            self.ask(url, folder, download=True)
+        done = arrived()
         try:
+            if len(done) != 1:
+                raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: {len(done)} files came where one was expected")
             fetch_file(done[0], target, link=True)
         except MediaError as error:
-            words = web_page(done[0]) or str(error)
+            words = web_page(done[0]) or error
             shutil.rmtree(folder)
             raise FetchError(Reason.UNREADABLE, f"{url}: {words}") from error
         except FetchError:
             shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
-
-    def _ask(self, url: str, folder: Path, download: bool) -> dict:
-        import yt_dlp
-
-        self.pause(url)
-        try:
-            with yt_dlp.YoutubeDL(self.options(folder)) as site:
-                return site.extract_info(url, download=download)
-        except yt_dlp.utils.DownloadError as error:
-            raise FetchError(*explained(url, error)) from error
-        finally:
-            self._last[urlsplit(url).netloc] = time.monotonic()
 
 
 def explained(url: str, error) -> tuple[Reason, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ManifestError
-from ..project import DataSet, content_hash, home, lock, notes, remove, resolve, write_text
+from ..project import DataSet, content_hash, from_home, home, lock, notes, remove, resolve, running_notebook, write_text
 from .sources import local_path, read_sources
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgott
         own |= {root / folder / video_id for folder in ("clips", "faces", "cache/crops", ".downloads")}
         found = followed(own | given, made)
         places = root, outputs, home() / "docs" / "_site"
-        ours = {p for p in found - given if any(p.is_relative_to(place) for place in places)}
+        now = {p.resolve() for p in running_notebook()}  # is written again when it ends, so its notes stay
+        ours = {p for p in found - given - now if any(p.is_relative_to(place) for place in places)}
         tables = {p for p in ours - own if p.suffix == ".csv"}
         runs = runs_that_saw(video_id, outputs)
         journal = (p for p in root.glob(".journal/*/*.json") if ids.fullmatch(p.stem))
@@ -70,7 +71,7 @@ def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgott
             raise ManifestError(f"{root}: nothing is known of a video {video_id!r}; see column video_id of videos.csv")
         pictures = {p for results, used in made if root / "speaker.csv" in results for p in used}
         pictures -= {p for results, _ in made for p in results}
-        keep = [[[str(p) for p in paths if p not in found] for paths in note] for note in made]
+        keep = [[[from_home(p) for p in paths if p not in found - now] for paths in note] for note in made]
         write_text(notes_file, "".join(f"\n{json.dumps(note)}" for note in keep if all(note)))
     result = Forgotten(
         video_id,

@@ -1,36 +1,33 @@
 """videos.csv: what the reader wants in the data set, with licence and consent; and what kind of source a line names."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
+from .. import talkshow
+from ..config import TalkshowConfig
 from ..errors import ManifestError
 from ..project import DataSet, safe_name
 from ..records import Reason, Source, read_rows, write_csv
 
 NOT_GIVEN = {"", "-", "?", "no", "none", "unknown", "n/a", "na", "nee", "todo"}
-TALKSHOW = re.compile(r"talkshow:(\d+)")
 
 
 def read_sources(data: DataSet) -> list[Source]:
     """The rows of videos.csv, checked. Raises ManifestError naming row and column."""
-    path = data.path("videos.csv")
-    sources = read_rows(path, Source)
-    times = Counter(source.video_id.lower() for source in sources)
-    for number, source in enumerate(sources, 1):
-        if safe_name(source.video_id) != source.video_id:
-            raise ManifestError(
-                f"{path}, row {number}, column video_id: {source.video_id!r} cannot be a file name "
-                f"everywhere; use {safe_name(source.video_id)!r}"
-            )
-        if times[source.video_id.lower()] > 1:
-            raise ManifestError(f"{path}, row {number}, column video_id: {source.video_id!r} appears more than once")
+    path, known = data.path("videos.csv"), set()
+    for number, source in enumerate(rows := read_rows(path, Source), 1):
+        name, where = source.video_id, f"{path}, row {number}, column"
+        if safe_name(name) != name:
+            raise ManifestError(f"{where} video_id: {name!r} cannot be a file name everywhere; use {safe_name(name)!r}")
+        if name.lower() in known:
+            raise ManifestError(f"{where} video_id: {name!r} appears more than once")
         if not source.source.strip():
-            raise ManifestError(f"{path}, row {number}, column source: is empty; write an address or a path")
+            raise ManifestError(f"{where} source: is empty; write an address or a path")
         source.crop_box  # noqa: B018 (raises where it is not a box)
-    return sources
+        known.add(name.lower())
+    return rows
 
 
 def write_sources(data: DataSet, sources: Iterable[Source]) -> Path:
@@ -40,18 +37,10 @@ def write_sources(data: DataSet, sources: Iterable[Source]) -> Path:
 
 
 def source_from(
-    source: str | Path,
-    title: str,
-    *,
-    licence: str,
-    consent: str,
-    language: str = "nl",
-    speaker: str = "host",
-    crop: str | None = None,
-    note: str | None = None,
+    source: str | Path, title: str, *, licence: str, consent: str, language: str = "nl", speaker: str = "host", **more
 ) -> Source:
-    """A row for videos.csv; the id is made of the title, whatever characters it has."""
-    return Source(safe_name(title).lower(), str(source), title, language, speaker, licence, consent, crop, note)
+    """A row for videos.csv; the id is made of the title, whatever characters it has. more: crop, note."""
+    return Source(safe_name(title).lower(), str(source), title, language, speaker, licence, consent, **more)
 
 
 def refusal(source: Source) -> tuple[Reason, str] | None:
@@ -67,8 +56,8 @@ def refusal(source: Source) -> tuple[Reason, str] | None:
 
 def talkshow_number(source: Source) -> int | None:
     """n for the n-th video of the embedded talk show ("talkshow:n", from 1), else None."""
-    found = TALKSHOW.fullmatch(source.source.strip())
-    return int(found[1]) if found and int(found[1]) else None
+    found = re.fullmatch(r"talkshow:([1-9]\d*)", source.source.strip())
+    return int(found[1]) if found else None
 
 
 def is_address(source: Source) -> bool:
@@ -80,5 +69,20 @@ def local_path(source: str, data: DataSet) -> Path:
     """The local file that a row's source names: relative paths count from the folder of videos.csv."""
     text = source.strip()
     if text.lower().startswith("file://"):
-        text = unquote(urlsplit(text).path)
+        text = url2pathname(text[len("file://") :])
     return data.root / Path(text).expanduser()
+
+
+def sample(data: DataSet, settings: TalkshowConfig | None = None) -> list[Source]:
+    """Write the talk show's videos.csv into a data set (in place of what is there); returns its rows."""
+    host, rights = talkshow.host().name, ("MIT, rendered by this project", "not needed: no real person")
+    scripts = talkshow.course_scripts(settings or TalkshowConfig())
+    rows = [Source(s.video_id, f"talkshow:{n}", s.title, "nl", host, *rights) for n, s in enumerate(scripts, 1)]
+    write_sources(data, rows)
+    return rows
+
+
+def held_out_videos(data: DataSet, settings: TalkshowConfig | None = None, workers: int | None = None) -> list[Path]:
+    """The videos kept for evaluation, rendered into held_out/ where they are not yet there; no stage reads them."""
+    scripts = talkshow.held_out_scripts(settings or TalkshowConfig())
+    return talkshow.render_scripts(scripts, data.path("held_out"), workers=workers)

@@ -1,0 +1,197 @@
+"""forget: what was made of a video goes, wherever it lies; what only a person can remove is named."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lipsync_utils import colab, collect, course, media, talkshow
+from lipsync_utils.audio import load_wav
+from lipsync_utils.errors import ManifestError, MediaError
+from lipsync_utils.project import data_set, made_from
+from lipsync_utils.records import Source
+
+ROOT = Path(__file__).resolve().parents[1]
+GIVEN = {"licence": "CC BY 4.0", "consent": "written, 2026-03-01"}
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch):
+    """An empty project folder."""
+    monkeypatch.setenv("LIPSYNC_HOME", str(tmp_path))
+    return tmp_path
+
+
+def write(path, content=b"x"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_forget_follows_what_was_noted_and_names_the_rest(house, monkeypatch):
+    data, other = data_set("people"), house / "outputs" / "other.mp4"
+    own = write(house / "own" / "a.mp4", b"film of a")
+    collect.write_sources(data, [Source(i, str(own), i, "nl", "anna", "mine", "written") for i in ("a", "a.b", "a_1")])
+    clip = "a_0000000_0001000"
+    gone = [
+        write(data.path("raw", "a.mp4"), b"film of a"),
+        write(data.path("raw", "a.truth.json")),
+        write(data.path("clips", "a", f"{clip}.mp4"), b"clip of a"),
+        write(data.path("faces", "a", clip, "0.jpg")),
+        write(data.path("cache", "crops", "a", f"{clip}-1.npy")),
+        write(data.path(".journal", "split", "a.json")),
+        write(data.path(".journal", "speaker", f"{clip}.json")),
+        write(data.cache / f"faces-{hashlib.sha256(b'clip of a').hexdigest()[:16]}-12345678.csv"),
+        write(house / "outputs" / "cache" / f"faces-{hashlib.sha256(b'exported').hexdigest()[:16]}-12345678.csv"),
+    ]
+    stays = [
+        write(data.path("raw", "a_1.mp4"), b"film of a_1"),
+        write(data.path("raw", "a.b.mp4"), b"film of a.b"),
+        write(data.path("clips", "a_1", "a_1_0000000_0001000.mp4")),
+        write(data.path(".journal", "split", "a_1.json")),
+        write(data.path("cache", "faces-0000000000000000-12345678.csv")),
+    ]
+    data.path("clips.csv").write_text(f"clip_id,video_id,frames\n{clip},a,1\na_1_0000000_0001000,a_1,1\nx,a.b,1\n")
+    write(data.path("filelists", "train.txt"), f"a/{clip}\na_1/x\n".encode())
+    reference, chosen = data.path("references", f"{clip}-7.png"), write(house / "mine" / "anna.png")
+    made_from([reference], [gone[2]])
+    made_from([data.path("speaker.csv")], [reference, chosen])
+    data.path("speaker.csv").write_text(f"clip_id,video_id\n{clip},a\nx,a_1\n")
+    results = house / "outputs" / "evaluation" / "results.csv"
+    made_from([results], [*data.clips.rglob("*.mp4")])
+    write(results, f"clip_id,video_id,speech_id\nx,a_1,{clip}\n{clip},a,x\nx,a_1,x\n".encode())
+    film, copy, exported = house / "outputs" / "film.mp4", house / "outputs" / "copy", house / "party.mp4"
+    made_from([film], [own])
+    made_from([copy], [film])
+    made_from([exported], [film])
+    made_from([other], [stays[0]])
+    with monkeypatch.context() as notebook:
+        notebook.setenv("PAPERMILL_OUTPUT_PATH", str(house / "outputs" / "executed" / "02.ipynb"))
+        data_set("people")
+        notebook.setenv("PAPERMILL_OUTPUT_PATH", "")
+        notebook.setenv("JPY_SESSION_NAME", str(house / "notebooks" / "02.ipynb"))
+        data_set("people")
+    gone += [write(p) for p in (reference, film, copy / "b.png")]
+    gone += [write(house / "outputs" / "executed" / name) for name in ("02.ipynb", "02.html")]
+    gone[8] = gone[8].with_name(f"faces-{hashlib.sha256(b'x').hexdigest()[:16]}-1.csv")  # of the film
+    write(gone[8])
+    yours = [write(exported), write(house / "notebooks" / "02.ipynb"), own, chosen]
+    stays.append(write(other, b"of another"))
+    for run, ids, val in (("saw", ["a", "b"], []), ("chose", ["b"], ["a"]), ("not", ["a_1"], [])):
+        write(house / "outputs" / run / "checkpoints" / "generator_1.pt")
+        (gone if run != "not" else stays).append(write(house / "outputs" / run / "samples" / "step_1.png"))
+        (house / "outputs" / run / "data.json").write_text(json.dumps({"video_ids": ids, "val_video_ids": val}))
+
+    done = collect.forget(data, "a")
+    assert not [path for path in gone if path.exists()]
+    assert all(path.exists() for path in stays + yours)
+    assert done.yours == sorted(yours) and all(str(path) in str(done) for path in yours)
+    assert [path.parents[1].name for path in done.saw_it] == ["chose", "saw"]
+    assert done.rows == {"videos.csv": 1, "clips.csv": 1, "speaker.csv": 1, "results.csv": 2, "train.txt": 1}
+    assert results.read_text() == "clip_id,video_id,speech_id\nx,a_1,x\n"
+    with pytest.raises(ManifestError, match="nothing is known"):
+        collect.forget(data, "a")
+    assert other in collect.forget(data, "a_1").removed, "the notes of other videos are kept"
+
+
+def test_a_notebook_that_forgets_stays_noted_for_other_videos(house, monkeypatch):
+    data = data_set("people")
+    videos = [write(data.path("raw", f"{name}.mp4"), name.encode()) for name in ("a", "b")]
+    shown = write(house / "outputs" / "executed" / "01.ipynb")
+    monkeypatch.setenv("PAPERMILL_OUTPUT_PATH", str(shown))
+    made_from([], videos)
+    assert collect.forget(data, "a").yours == [shown] and shown.exists()
+    monkeypatch.delenv("PAPERMILL_OUTPUT_PATH")
+    assert shown in collect.forget(data, "b").removed
+
+
+TINT = 0.2  # of the green of the video that will be forgotten: its frames, crops and films are known by it
+
+
+def own_videos(folder):
+    """Four own videos of the host, the first with little green; rendered, for real people are not ours to test with."""
+    rng = np.random.default_rng(0)
+    for seed, name in enumerate(("anna", "bert", "carl", "dora")):
+        lines = [(0, talkshow.random_sentence("en", rng)) for _ in range(2)]
+        plain = talkshow.render_clip(
+            folder / "plain" / f"{name}.mp4", [talkshow.host()], lines, size=(320, 240), seed=seed
+        )
+        with media.VideoWriter(folder / f"{name}.mp4", size=(320, 240), sound=load_wav(plain)) as writer:
+            for frame in media.frames(plain):
+                tint = (1, TINT if name == "anna" else 1, 1)
+                writer.write((frame.image_bgr * tint).astype(np.uint8))
+    return [folder / f"{name}.mp4" for name in ("anna", "bert", "carl", "dora")]
+
+
+def tinted(picture_bgr):
+    """Is at least a hundredth of a picture a face or backdrop with too little green?"""
+    small = cv2.resize(picture_bgr, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA).astype(float)
+    blue, green, red = small[..., 0], small[..., 1], small[..., 2]
+    other = np.minimum(blue, red)
+    return np.mean((other > 40) & (green < 0.45 * other)) > 0.01
+
+
+def pictures_in(path):
+    """Every picture that a file holds: video, picture, crops, or embedded in a notebook, page or JSON."""
+    if path.suffix in (".mp4", ".mpg"):
+        with contextlib.suppress(MediaError):  # the web page of notebook 01 that pretends to be a video
+            yield from (frame.image_bgr for frame in media.frames(path))
+    elif path.suffix in (".png", ".jpg"):
+        yield cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    elif path.suffix == ".npy":
+        array = np.load(path)
+        yield from array if array.ndim == 4 and array.dtype == np.uint8 else []
+    elif path.suffix in (".ipynb", ".html", ".json"):
+        for found in re.findall(r"[A-Za-z0-9+/=\\n]{2000,}", path.read_text(encoding="utf-8")):
+            content = base64.b64decode(re.sub(r"\\n|[^A-Za-z0-9+/]", "", found) + "==")
+            picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            if picture is not None:
+                yield picture
+            elif b"ftyp" in content[:12]:
+                film = path.with_suffix(".embedded.mp4")
+                film.write_bytes(content)
+                yield from (frame.image_bgr for frame in media.frames(film))
+                film.unlink()
+
+
+def traces(house, hashes):
+    """Files below data/ and outputs/ that show the first video, equal a part of it or name it."""
+    found = {}
+    for path in sorted(p for top in ("data", "outputs") for p in (house / top).rglob("*") if p.is_file()):
+        if hashlib.sha256(path.read_bytes()).hexdigest() in hashes:
+            found[path] = "equal"
+        elif "anna" in path.relative_to(house).as_posix() or b"anna" in path.read_bytes():
+            found[path] = "named"
+        elif any(tinted(picture) for picture in pictures_in(path) if picture is not None):
+            found[path] = "shown"
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_nothing_that_the_notebooks_made_of_a_video_is_left(house):
+    """Runs 01 to 09 on own videos, forgets one, and looks at the contents of everything below data/ and outputs/."""
+    colab.keep_in(house, ROOT)
+    films, data = own_videos(house / "own"), data_set("people")
+    collect.write_sources(data, [collect.source_from(film, film.stem, **GIVEN) for film in films])
+    sizes = json.loads((ROOT / "tests" / "notebook_sizes.json").read_text())
+    for notebook in sorted((ROOT / "notebooks").glob("0[1-9]_*.ipynb")):
+        parameters = {**sizes.get(notebook.stem, {}), "data_name": "people"}
+        if notebook.name.startswith("08"):
+            parameters = {"media": str(films[0]), "speech": str(films[1])}
+        course.run(notebook, parameters)
+    files = [films[0], *data.clips.glob("anna/*"), *data.faces.glob("anna/*/*")]
+    hashes = {hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    before = traces(house, hashes)
+    places = {path.relative_to(house).parts[:2] for path in before}
+    assert len(before) > 50 and {("data", "people"), ("outputs", "executed")} < places
+    done = collect.forget(data, "anna")
+    left = {path: why for path, why in traces(house, hashes).items() if path.name != "data.json"}
+    left = {path: why for path, why in left.items() if path not in [*done.saw_it, *done.yours]}
+    assert not left and films[0] in done.yours and done.saw_it
