@@ -118,10 +118,11 @@ def made_from(made: Iterable[Path], sources: Iterable[Path]) -> None:
 
     A running notebook shows what it reads and makes, so it counts as made from the same.
     """
-    note = json.dumps([list(map(from_home, paths)) for paths in ([*made, *running_notebook()], sources)])
-    with notes() as path:
-        if "[]" not in note and not (path.exists() and note in path.read_text(encoding="utf-8").splitlines()):
-            with path.open("a", encoding="utf-8") as stream:
+    both = [list(map(from_home, paths)) for paths in ([*made, *running_notebook()], sources)]
+    if all(both):
+        with notes() as path, path.open("a+", encoding="utf-8") as stream:
+            stream.seek(0)
+            if (note := json.dumps(both)) not in stream.read().splitlines():
                 stream.write(f"\n{note}")  # the line end first: half a line of a killed run spoils no other
 
 
