@@ -175,6 +175,7 @@ def traces(house, hashes):
 
 @pytest.mark.slow
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 def test_nothing_that_the_notebooks_made_of_a_video_is_left(house):
     """Runs 01 to 09 on own videos, forgets one, and looks at the contents of everything below data/ and outputs/."""
     colab.keep_in(house, ROOT)
