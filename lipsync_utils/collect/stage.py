@@ -122,4 +122,4 @@ def failed(item: Item, failure: Failure, data: DataSet) -> list[Video]:
     if kind == FetchError.__name__:
         name, _, note = rest.partition(": ")
         return [not_there(item.id, Reason(name), note)]
-    return [not_there(item.id, Reason.UNREADABLE if failure.expected else Reason.FAILED, words)]
+    return [not_there(item.id, failure.reason, words)]
