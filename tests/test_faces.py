@@ -5,7 +5,7 @@ from lipsync_utils import faces
 from lipsync_utils.config import FacesConfig
 from lipsync_utils.errors import FaceError, ManifestError, MediaError
 from lipsync_utils.faces import FaceBox, FaceTable, How, extent
-from lipsync_utils.faces.follow import CutFinder, follow
+from lipsync_utils.faces.track import CutFinder, follow
 
 
 def test_box_geometry():

@@ -7,12 +7,11 @@ encode(frame_rgb, box)   what a face looks like: 128 numbers
 read_article_csv(path)   import of the article's own format
 """
 
-from .box import FaceBox, iou
 from .cache import read_article_csv, read_table, write_table
 from .detect import face_locations
 from .find import find_faces, find_in_frames
 from .landmarks import distances, encode, landmarks, steady_landmarks, to_detector_box
-from .table import FaceRow, FaceTable, How
+from .table import FaceBox, FaceRow, FaceTable, How, iou
 
 __all__ = [
     "FaceBox",

@@ -15,8 +15,8 @@ import numpy as np
 
 from ..config import FacesConfig
 from ..errors import SettingError
-from .box import FaceBox, iou
 from .landmarks import model
+from .table import FaceBox, iou
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ STEP = 5 / 6  # between the levels of dlib's pyramid
 NEAR_PX = 100  # a known face is brought to about this size before looking again
 RESCUE_PX = 480  # long side of the picture that the CNN is shown as a rescue
 LENIENT = -0.5  # HOG threshold for a face that was there a moment ago
+
+S3FD_LONGEST_PX = 960  # frames are reduced to this: S3FD sees faces from 16 px on, and costs 0.3 M operations a pixel
+S3FD_NEAR_PX = 96  # size to which a known face is brought before looking again
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,30 @@ class CnnDetector:
         ]
 
 
+class S3fdDetector:
+    """S3FD, the detector of the reference, for whoever has its published weights; on a GPU where there is one."""
+
+    def __init__(self, settings: FacesConfig):
+        self.network = s3fd_network(settings.s3fd_weights)
+        self.min_score = max(0.5, settings.min_score)
+        self.min_face_px = settings.min_face_px
+
+    def scan(self, bgr, grey, smallest_px=0.0):
+        factor = min(1.0, S3FD_LONGEST_PX / max(bgr.shape[:2]))
+        return self.run(bgr, max(factor, min(1.0, 20 / self.min_face_px)), (0, 0))
+
+    def near(self, bgr, grey, box):
+        part, origin = surroundings(bgr, box)
+        return self.run(part, min(1.0, S3FD_NEAR_PX / box.width), origin)
+
+    def run(self, bgr: np.ndarray, factor: float, origin: tuple[int, int]) -> list[Detection]:
+        from ..models.s3fd import detect_faces
+
+        rows = detect_faces(self.network, resized(bgr, factor), self.min_score)
+        rows = rows[(rows[:, 2] - rows[:, 0]) / factor >= self.min_face_px * 0.75]
+        return [Detection(FaceBox(*(row[:4] / factor + np.tile(origin, 2)).tolist()), float(row[4])) for row in rows]
+
+
 def surroundings(picture: np.ndarray, box: FaceBox) -> tuple[np.ndarray, tuple[int, int]]:
     """The picture around a face, twice as wide and high as its box, and where its corner lies."""
     height, width = picture.shape[:2]
@@ -133,8 +160,6 @@ def distinct(found: list[Detection], taken: list[FaceBox], most_iou: float = 0.3
 def make_detector(settings: FacesConfig):
     """The detector that the settings ask for. Raises SettingError where S3FD's weights are not there."""
     if settings.detector == "s3fd":
-        from .s3fd import S3fdDetector
-
         if not settings.s3fd_weights:
             raise SettingError(
                 "detector 's3fd' needs s3fd_weights: the path of its published weights "
@@ -157,3 +182,14 @@ def face_locations(frame_bgr: np.ndarray, upsample: int = 1) -> list[FaceBox]:
 def rescuer() -> CnnDetector:
     """The CNN detector as a rescue for the others."""
     return CnnDetector(FacesConfig(detector="cnn"))
+
+
+@functools.cache
+def s3fd_network(path: str):
+    """The network with the weights of a file, on the GPU where there is one; once per process."""
+    import torch
+
+    from .. import checkpoints
+
+    network = checkpoints.load(path, "detector").eval()
+    return network.to("cuda" if torch.cuda.is_available() else "cpu")

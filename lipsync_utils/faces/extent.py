@@ -8,8 +8,8 @@ weights fit together only when all see the same extent.
 import numpy as np
 from scipy.ndimage import correlate1d, maximum_filter1d
 
-from .box import FaceBox
 from .landmarks import BROWS, JAW, NOSE, OUTER_LIPS, points, shape, to_detector_box
+from .table import FaceBox
 
 BESIDE = 0.03  # beyond the landmarks of the jaw, of the width: the ears
 FOREHEAD = 0.6  # above the brows, in distances from brows to nose base

@@ -10,7 +10,7 @@ import warnings
 import cv2
 import numpy as np
 
-from .box import FaceBox
+from .table import FaceBox
 
 JAW, BROWS, NOSE, EYES, OUTER_LIPS, INNER_LIPS = (
     slice(0, 17),

@@ -1,14 +1,81 @@
-"""FaceTable: every face of every frame of a medium, one row per face."""
+"""FaceBox: where a face is. FaceTable: every face of every frame of a medium, one row per face."""
 
 import dataclasses
 import enum
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from ..errors import FaceError
-from .box import FaceBox
+
+
+@dataclass(frozen=True)
+class FaceBox:
+    """A rectangle in pixels of the full frame; right and bottom are outside, so width is right - left."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __post_init__(self):
+        if not all(map(math.isfinite, astuple(self))) or not (self.left < self.right and self.top < self.bottom):
+            raise FaceError(
+                f"not a box: left {self.left}, top {self.top}, right {self.right}, bottom {self.bottom}; "
+                "need left < right and top < bottom"
+            )
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """(x, y) in pixels."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def iou(self, other: "FaceBox") -> float:
+        """Intersection over union with another box, 0..1."""
+        return float(iou(astuple(self), astuple(other)))
+
+    def contains(self, x: float, y: float) -> bool:
+        return self.left <= x < self.right and self.top <= y < self.bottom
+
+    def padded(self, top: float = 0, bottom: float = 0, left: float = 0, right: float = 0) -> "FaceBox":
+        """The box grown by so many pixels at each side (order of the reference's option: top, bottom, left, right)."""
+        return FaceBox(self.left - left, self.top - top, self.right + right, self.bottom + bottom)
+
+    def scaled(self, factor: float) -> "FaceBox":
+        """The same box in a picture that is `factor` times as large."""
+        return FaceBox(*(value * factor for value in astuple(self)))
+
+    def inside(self, width: int, height: int) -> "FaceBox":
+        """Whole pixels, clipped to a picture of that size. Raises FaceError where nothing is left."""
+        left, top, right, bottom = map(round, astuple(self))
+        return FaceBox(max(0, left), max(0, top), min(width, right), min(height, bottom))
+
+    def crop(self, frame: np.ndarray) -> np.ndarray:
+        """The part of a frame (h, w, ...) inside the box, clipped to the frame; a view, not a copy."""
+        b = self.inside(frame.shape[1], frame.shape[0])
+        return frame[b.top : b.bottom, b.left : b.right]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (..., 4) in the order left, top, right, bottom; broadcasts."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    common = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(axis=-1)
+    both = sum((box[..., 2:] - box[..., :2]).prod(axis=-1) for box in (a, b))
+    return common / np.maximum(both - common, 1e-9)
 
 
 class How(enum.StrEnum):
@@ -44,7 +111,7 @@ def given_box(entry) -> FaceBox | None:
         return entry
     four = isinstance(entry, (tuple, list, np.ndarray)) and len(entry) == 4
     if four and all(isinstance(value, (int, float, np.number)) for value in entry):
-        return FaceBox(*(float(value) for value in entry))
+        return FaceBox(*map(float, entry))
     return None
 
 
@@ -72,21 +139,12 @@ class FaceTable:
         return len(self.frame)
 
     def __iter__(self) -> Iterator[FaceRow]:
-        for i in range(len(self)):
-            yield self.row(i)
-
-    def row(self, i: int) -> FaceRow:
-        """Row i as a record."""
-        gap = bool(np.isnan(self.box[i, 0]))
-        raw = None if np.isnan(self.raw[i, 0]) else FaceBox(*self.raw[i].tolist())
-        return FaceRow(
-            int(self.frame[i]),
-            int(self.track[i]) if self.track[i] >= 0 else None,
-            None if gap else FaceBox(*self.box[i].tolist()),
-            raw,
-            None if np.isnan(self.score[i]) else float(self.score[i]),
-            HOWS[self.how[i]],
-        )
+        for frame, track, box, raw, score, how in zip(
+            self.frame.tolist(), self.track.tolist(), self.box, self.raw, self.score.tolist(), self.how
+        ):
+            boxes = (None if np.isnan(b[0]) else FaceBox(*b.tolist()) for b in (box, raw))
+            known = None if math.isnan(score) else score
+            yield FaceRow(frame, track if track >= 0 else None, *boxes, known, HOWS[how])
 
     @property
     def seen(self) -> np.ndarray:
@@ -98,6 +156,13 @@ class FaceTable:
         """All tracks: one number per person, in the order of first appearance, left to right."""
         return np.unique(self.track[self.seen]).tolist()
 
+    def rows_of(self, track_id: int) -> np.ndarray:
+        """The rows (k,) that hold the track's face. Raises FaceError for a track that is not in the table."""
+        rows = np.flatnonzero(self.seen & (self.track == track_id))
+        if not len(rows):
+            raise FaceError(f"no track {track_id} here; the tracks are {self.track_ids}")
+        return rows
+
     def frames_of(self, track_id: int) -> np.ndarray:
         """The frames (k,) in which the track's face is seen, ascending."""
         return self.frame[self.seen & (self.track == track_id)]
@@ -107,9 +172,7 @@ class FaceTable:
 
         Raises FaceError for a track that is not in the table.
         """
-        rows = self.seen & (self.track == track_id)
-        if not rows.any():
-            raise FaceError(f"no track {track_id} here; the tracks are {self.track_ids}")
+        rows = self.rows_of(track_id)
         boxes = np.full((self.n_frames, 4), np.nan, np.float32)
         boxes[self.frame[rows]] = (self.raw if raw else self.box)[rows]
         return boxes
@@ -117,11 +180,8 @@ class FaceTable:
     def at(self, frame: int) -> dict[int, FaceBox]:
         """The faces of one frame by track."""
         first, last = np.searchsorted(self.frame, [frame, frame + 1])
-        return {
-            int(self.track[i]): FaceBox(*self.box[i].tolist())
-            for i in range(first, last)
-            if not np.isnan(self.box[i, 0])
-        }
+        rows = first + np.flatnonzero(self.seen[first:last])
+        return {int(self.track[i]): FaceBox(*self.box[i].tolist()) for i in rows}
 
     def box_of(self, track_id: int, frame: int) -> FaceBox | None:
         """The box of a track in a frame, None where it is not seen."""
@@ -129,9 +189,7 @@ class FaceTable:
 
     def best_frame(self, track_id: int) -> int:
         """A frame that shows the track's face well: largest and surest. Raises FaceError for an unknown track."""
-        rows = np.flatnonzero(self.seen & (self.track == track_id))
-        if not len(rows):
-            raise FaceError(f"no track {track_id} here; the tracks are {self.track_ids}")
+        rows = self.rows_of(track_id)
         side = np.sqrt((self.box[rows, 2] - self.box[rows, 0]) * (self.box[rows, 3] - self.box[rows, 1]))
         return int(self.frame[rows[np.argmax(side * (1 + np.clip(np.nan_to_num(self.score[rows]), 0, 2)))]])
 
@@ -142,6 +200,22 @@ class FaceTable:
         number = np.repeat(np.arange(len(parts)), [len(p) for p in parts]).astype(np.int32)
         columns = {name: getattr(self, name)[rows] for name in ("track", "box", "raw", "score", "how")}
         return dataclasses.replace(self, n_frames=len(parts), frame=number, **columns)
+
+    @classmethod
+    def of_columns(cls, columns: dict, size: tuple[int, int], n_frames: int, fps: float, **more) -> "FaceTable":
+        """Columns in any order, put in order; a frame that they do not name gets a row without a face."""
+        missing = np.setdiff1d(np.arange(n_frames), columns["frame"])
+        gap = {"frame": 0, "track": -1, "box": (np.nan,) * 4, "raw": (np.nan,) * 4, "score": np.nan}
+        gaps = {name: np.array([value] * len(missing)) for name, value in gap.items()}
+        gaps |= {"frame": missing, "how": np.full(len(missing), HOWS.index(How.GAP))}
+        types = {"frame": np.int32, "track": np.int32, "how": np.uint8}
+        order = np.lexsort(tuple(np.append(columns[name], gaps[name]) for name in ("track", "frame")))
+        made = {}
+        for name, some in gaps.items():
+            shape = (-1, 4) if name in ("box", "raw") else (-1,)
+            both = [np.asarray(part, np.float64).reshape(shape) for part in (columns[name], some)]
+            made[name] = np.concatenate(both)[order].astype(types.get(name, np.float32))
+        return cls((int(size[0]), int(size[1])), n_frames, float(fps), **made, **more)
 
     @classmethod
     def from_boxes(cls, boxes: Sequence, size: tuple[int, int], fps: float = 25.0) -> "FaceTable":
@@ -157,30 +231,8 @@ class FaceTable:
                 box = given_box(face)
                 if box is None and face is not None:
                     raise FaceError(f"frame {frame}: {face!r} is not a box; use FaceBox(left, top, right, bottom)")
-                rows.append(FaceRow(frame, track, box, box, None, How.GIVEN if box else How.GAP))
-        return cls.from_rows(rows, size, len(boxes), fps)
-
-    @classmethod
-    def from_rows(cls, rows: Sequence[FaceRow], size: tuple[int, int], n_frames: int, fps: float) -> "FaceTable":
-        """A table of records, put in order; a frame that no row names gets a row without a face."""
-        named = {row.frame for row in rows if row.box is not None}
-        rows = [r for r in rows if r.box is not None or (r.track_id is not None and r.track_id >= 0)]
-        covered = {row.frame for row in rows} | named
-        rows += [FaceRow(f, None, None, None, None, How.GAP) for f in range(n_frames) if f not in covered]
-        rows.sort(key=lambda r: (r.frame, -1 if r.track_id is None else r.track_id))
-        empty = (np.nan,) * 4
-        four = [
-            [dataclasses.astuple(b) if b else empty for b in column]
-            for column in ((r.box for r in rows), (r.raw for r in rows))
-        ]
-        return cls(
-            size=(int(size[0]), int(size[1])),
-            n_frames=n_frames,
-            fps=float(fps),
-            frame=np.array([r.frame for r in rows], np.int32),
-            track=np.array([-1 if r.track_id is None else r.track_id for r in rows], np.int32),
-            box=np.array(four[0], np.float32).reshape(-1, 4),
-            raw=np.array(four[1], np.float32).reshape(-1, 4),
-            score=np.array([np.nan if r.score is None else r.score for r in rows], np.float32),
-            how=np.array([HOWS.index(r.how) for r in rows], np.uint8),
-        )
+                rows.append((frame, track, astuple(box) if box else (np.nan,) * 4))
+        frames, tracks, sides = zip(*rows) if rows else ((), (), ())
+        how = [HOWS.index(How.GAP if np.isnan(s[0]) else How.GIVEN) for s in sides]
+        columns = {"frame": frames, "track": tracks, "box": sides, "raw": sides, "how": how}
+        return cls.of_columns(columns | {"score": np.full(len(rows), np.nan)}, size, len(boxes), fps)
