@@ -16,7 +16,7 @@ from lipsync_utils.config import InferenceConfig, override
 from lipsync_utils.errors import FaceError, LipsyncError, MediaError, SettingError
 from lipsync_utils.faces import FaceTable
 from lipsync_utils.inference import Source, find_person, lip_sync, make_engine, people_in, prepare, verify
-from lipsync_utils.inference.speech import output_frames, read_speech, source_frames, strengths
+from lipsync_utils.inference.people import output_frames, read_speech, source_frames, strengths
 from lipsync_utils.media import ffmpeg, frames, probe
 from lipsync_utils.models import Wav2Lip
 from lipsync_utils.picker import FaceChoice

@@ -9,8 +9,18 @@ from lipsync_utils.config import InferenceConfig, override
 from lipsync_utils.errors import LipsyncError, SettingError
 from lipsync_utils.faces import FaceBox, FaceTable, find_faces, find_in_frames, landmarks
 from lipsync_utils.inference import doubts, lip_sync, prepare
-from lipsync_utils.inference.mouths import HEAD_MM, HEAD_POINTS, average_face, find_mouths, head_pose
-from lipsync_utils.inference.paste import FINE, colour_shift, misplaced, mouth_weight, warp
+from lipsync_utils.inference.mouths import (
+    FINE,
+    HEAD_MM,
+    HEAD_POINTS,
+    average_face,
+    colour_shift,
+    find_mouths,
+    head_pose,
+    misplaced,
+    mouth_weight,
+    warp,
+)
 from lipsync_utils.media import VideoWriter, frames
 
 PLAIN = InferenceConfig(engine="torch", label="none")

@@ -8,7 +8,7 @@ from lipsync_utils import checkpoints
 from lipsync_utils.config import InferenceConfig
 from lipsync_utils.faces import find_faces
 from lipsync_utils.inference import people_in, prepare
-from lipsync_utils.inference.paste import mouth_weight
+from lipsync_utils.inference.mouths import mouth_weight
 from lipsync_utils.media import VideoWriter, frames
 
 pytestmark = pytest.mark.slow

@@ -8,8 +8,7 @@ smooth_boxes is the reference's rule.
 from .engine import Engine, make_engine
 from .film import Label, Source, verify
 from .lipsync import Job, LipSyncResult, jpeg, lip_sync, prepare, preview
-from .mouths import Doubt, doubts
-from .paste import smooth_boxes
+from .mouths import Doubt, doubts, smooth_boxes
 from .people import Person, find_person, people_in
 
 __all__ = [

@@ -24,10 +24,21 @@ from ..media import VideoReader, VideoWriter
 from ..project import content_hash, home, made_from, progress
 from .engine import Engine, make_engine
 from .film import Source, Voice, draw_label, make_label, mixed
-from .mouths import LOST, Doubt, Mouth, find_mouths
-from .paste import GRID, MIDDLE, Paster, cut, misplaced, on_grid, paste_square, smooth_boxes
-from .people import assign
-from .speech import Speech, output_frames, read_speech, runs, source_frames, strengths
+from .mouths import (
+    GRID,
+    LOST,
+    MIDDLE,
+    Doubt,
+    Mouth,
+    Paster,
+    cut,
+    find_mouths,
+    misplaced,
+    on_grid,
+    paste_square,
+    smooth_boxes,
+)
+from .people import Speech, assign, output_frames, read_speech, runs, source_frames, strengths
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +90,7 @@ class Talker:
     """One person and their speech, laid out over the frames of the result.
 
     boxes: (n_source, 4) whole pixels.  drawn: (n_output,) frames whose mouth is drawn; strength: how far it is blended
-    in.  gaps: (first, last) frame of the result whose mouth cannot be drawn.  shift: see paste.misplaced.
+    in.  gaps: (first, last) frame of the result whose mouth cannot be drawn.  shift: see mouths.misplaced.
     """
 
     track_id: int
@@ -279,7 +290,7 @@ def plan_frames(source, table, speeches, engine, settings, alignment, watch) -> 
 
 
 def drawn_shift(engine: Engine, mels: list, crops: list, points: list) -> np.ndarray:
-    """Where this network puts nose and mouth on this face, beside where they are: (2, 2), see paste.misplaced."""
+    """Where this network puts nose and mouth on this face, beside where they are: (2, 2), see mouths.misplaced."""
     found = []
     for face, own in zip(engine.draw(np.stack(mels), np.stack(crops)) if mels else [], points):
         grey = cv2.cvtColor(np.clip(face * 255, 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY)

@@ -1,4 +1,8 @@
-"""Where a mouth is in every frame: landmarks, calm over time, and the frames in which they cannot be trusted."""
+"""Where a mouth is in every frame, when that cannot be trusted, and how a drawn mouth is put there.
+
+Landmarks, calm over time, place the weight: 1 over the mouth, falling towards the line of the jaw and the base of the
+nose, 0 beyond them. Colours follow the skin around it. Shapes live on a square grid over the box of the face.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,9 @@ import cv2
 import numpy as np
 from scipy.ndimage import correlate1d, median_filter
 
+from ..errors import SettingError
 from ..faces import FaceBox, FaceTable, extent, landmarks, steady_landmarks, to_detector_box
+from .film import Source
 
 LOST = 0.028  # of the detector's box: landmarks that scatter more are no face's
 COVERED = 0.012  # the same for the mouth's landmarks alone: something lies before it
@@ -21,6 +27,21 @@ LIPS = slice(48, 60)
 # A head in mm for the pose: nose tip, chin, outer corners of the eyes (the picture's left one first), of the mouth
 HEAD_MM = np.array([(0, 0, 0), (0, 66, 13), (-45, -34, 27), (45, -34, 27), (-30, 30, 25), (30, 30, 25)], float)
 HEAD_POINTS = [30, 8, 36, 45, 48, 54]
+
+GRID = 96  # of the networks, which draw the rows from MIDDLE on
+MIDDLE = GRID // 2
+FINE = 2 * GRID  # the grid on which weights are made
+JAW, NOSE_BASE, LOWER_LIP = np.arange(2, 15), np.arange(31, 36), [55, 56, 57, 58, 59]
+BRIDGE, CHIN = 27, 8
+INWARD = 0.1  # of the way from the jaw's line to the mouth: there the weight begins
+TO_CHIN = 0.35  # of the way from the lower lip to the chin that is drawn in full
+WIDER = 1.1  # than the mouth is what is drawn in full
+MARGIN = 0.22  # of the way from the upper lip to the nose's base that is drawn in full
+RISE = 1.3  # how soon the weight is full between the two outlines
+MOST_LAB = np.array([20.0, 24.0, 24.0])  # a colour is moved by this at most, the rest is content
+MOST_SLOPE = 8.0  # the same for its change from the middle to the rim
+FASTEST = 0.15  # of a new frame's colours that is taken over
+MOST_SHIFT = 12.0  # grid rows by which a drawn mouth is moved
 
 
 @dataclass(frozen=True)
@@ -161,8 +182,6 @@ def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None
     every `every`-th frame of it; show `doubt.words(table.fps)`, or sum the frames: one that covers nearly the whole
     video is a reason to choose somebody else.
     """
-    from .film import Source
-
     numbers = np.arange(0, table.n_frames, every)
     pictures = zip(range(len(numbers)), Source(Path(media)).pictures(numbers.tolist()))
     tracks = table.track_ids if track_ids is None else track_ids
@@ -173,3 +192,185 @@ def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None
         for mouth in found.values()
         for d in mouth.doubts
     ]
+
+
+def smooth_step(x: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, a soft S between."""
+    x = np.clip(x, 0, 1)
+    return (x * x * (3 - 2 * x)).astype(np.float32)
+
+
+def on_grid(points: np.ndarray, box: np.ndarray, grid: int) -> np.ndarray:
+    """Points (n, 2) of the frame on a grid over a box."""
+    return (points - box[:2]) * (grid / (box[2:] - box[:2]))
+
+
+def mouth_weight(points: np.ndarray, lips: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """How far each pixel of a box is redrawn: float32 (192, 192) on a grid over the box, 0 to 1.
+
+    points: (68, 2) landmarks; lips: (n, 2) outer lips that must be covered; in pixels of the frame.
+    """
+    p, mouth = on_grid(points, box, FINE), on_grid(lips, box, FINE)
+    centre, chin, base = p[LIPS].mean(axis=0), p[CHIN], p[NOSE_BASE]
+    gap = max(mouth[:, 1].min() - base[:, 1].max(), 2.0)
+    jaw = p[JAW] + INWARD * (centre - p[JAW])
+    area = _filled(np.concatenate([jaw, base[::-1]]), convex=False)
+    area[: FINE // 2 + 2] = 0
+    lower = mouth[np.argsort(mouth[:, 1])[-len(mouth) // 2 :]]
+    wide = (mouth - centre) * (WIDER, 1) + centre
+    core = _filled(np.concatenate([mouth, wide, lower + TO_CHIN * (chin - p[LOWER_LIP].mean(axis=0))]), convex=True)
+    inside = np.maximum(cv2.distanceTransform(area, cv2.DIST_L2, 5) - 1.5, 0)
+    away = np.maximum(cv2.distanceTransform(1 - core, cv2.DIST_L2, 5) - MARGIN * gap, 0)
+    return smooth_step(RISE * inside / np.maximum(inside + away, 1e-3))
+
+
+def _filled(outline: np.ndarray, convex: bool) -> np.ndarray:
+    mask, whole = np.zeros((FINE, FINE), np.uint8), np.rint(outline * 16).astype(np.int32)
+    cv2.fillPoly(mask, [cv2.convexHull(whole) if convex else whole], 1, shift=4)
+    return mask
+
+
+def face_axes(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Unit vectors across and along a face as rows (2, 2), and its length from the bridge of the nose to the chin."""
+    along = points[CHIN] - points[BRIDGE]
+    length = max(float(np.linalg.norm(along)), 1e-3)
+    return np.array([[along[1], -along[0]], along]) / length, length
+
+
+def misplaced(drawn_points: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """How far a drawn face's nose base and mouth lie from the real ones: (2, 2), across and along, of the length.
+
+    Both (68, 2) on one grid.  Networks draw the proportions that they learnt.
+    """
+    axes, length = face_axes(points)
+    parts = [(drawn_points[part] - points[part]).mean(axis=0) for part in (NOSE_BASE, LIPS)]
+    return np.stack(parts) @ axes.T / length
+
+
+def warp(points: np.ndarray, box: np.ndarray, shift: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """Where on the drawn grid each pixel of a box is taken from: two maps (h, w) for cv2.remap.
+
+    Nose and mouth are moved by `shift` (see misplaced) to where they really are; towards the chin nothing moves.
+    """
+    p = on_grid(points, box, GRID)
+    axes, length = face_axes(p)
+    y, x = np.mgrid[: size[1], : size[0]].astype(np.float32)
+    x, y = (x + 0.5) * (GRID / size[0]) - 0.5, (y + 0.5) * (GRID / size[1]) - 0.5
+    if not shift.any():
+        return x, y
+    along = (x - p[BRIDGE, 0]) * axes[1, 0] + (y - p[BRIDGE, 1]) * axes[1, 1]
+    knots = [(p[part].mean(axis=0) - p[BRIDGE]) @ axes[1] for part in (NOSE_BASE, LIPS)]
+    moved = np.clip(shift * length, -MOST_SHIFT, MOST_SHIFT) @ axes
+    dx, dy = (np.interp(along, [*knots, length], [*column, 0]).astype(np.float32) for column in moved.T)
+    return x + dx, y + dy
+
+
+def colour_shift(drawn_bgr: np.ndarray, source_bgr: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """What to add to the drawn colours so that they fit the source's: (3, 3), Lab by 1, x and y over the face.
+
+    drawn_bgr, source_bgr: (96, 96, 3) float32 in [0, 1]; skin: (96, 96) weights, 0 over the mouth.  A robust fit: a
+    beard that only one of them has, or a window behind the ear, counts little, and nothing is moved far.
+    """
+    rows, columns = np.nonzero(skin > 0)
+    if len(rows) < 40:
+        return np.zeros((3, 3))
+    difference = (_lab(source_bgr) - _lab(drawn_bgr))[rows, columns]
+    place = np.stack([np.ones(len(rows)), columns / MIDDLE - 1, rows / MIDDLE - 1.5], axis=1)
+    fit = np.zeros((3, 3))
+    fit[0] = np.median(difference, axis=0)
+    for _ in range(3):
+        rest = difference - place @ fit
+        width = 1.5 * np.median(np.abs(rest), axis=0) + 1
+        for k in range(3):
+            weight = skin[rows, columns] / (1 + (rest[:, k] / width[k]) ** 2)
+            normal = (place * weight[:, None]).T @ place + np.diag([0, 0.05, 0.05]) * weight.sum()
+            fit[:, k] = np.linalg.solve(normal, (place * weight[:, None]).T @ difference[:, k])
+    return np.concatenate([np.clip(fit[:1], -MOST_LAB, MOST_LAB), np.clip(fit[1:], -MOST_SLOPE, MOST_SLOPE)])
+
+
+def coloured(drawn_bgr: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Add such a shift to a drawn face: float32 (96, 96, 3) in [0, 1]."""
+    y, x = np.mgrid[:GRID, :GRID] / MIDDLE
+    planes = shift[0] + (x - 1)[..., None] * shift[1] + (y - 1.5)[..., None] * shift[2]
+    return np.clip(cv2.cvtColor(_lab(drawn_bgr) + planes.astype(np.float32), cv2.COLOR_Lab2BGR), 0, 1)
+
+
+def _lab(bgr: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(np.clip(bgr, 0, 1).astype(np.float32), cv2.COLOR_BGR2Lab)
+
+
+def nearer_to_own_face(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Weight that ends half-way to every other face: float32 (h, w) of the box.  others: (n, 4) boxes."""
+    left, top, right, bottom = box
+    x = np.arange(left, right, dtype=np.float32)[None] + 0.5
+    y = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
+
+    def distance(b):
+        return np.hypot((x - (b[0] + b[2]) / 2) / max(b[2] - b[0], 1), (y - (b[1] + b[3]) / 2) / max(b[3] - b[1], 1))
+
+    own = distance(box)
+    return np.prod([smooth_step((distance(other) - own) / 0.12) for other in others], axis=0, initial=np.float32(1))
+
+
+def cut(frame_bgr: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """The picture inside a box (whole pixels); where the box reaches over the frame's edge, the edge is repeated."""
+    height, width = frame_bgr.shape[:2]
+    rows, columns = np.arange(box[1], box[3]), np.arange(box[0], box[2])
+    return frame_bgr[np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))]
+
+
+class Paster:
+    """Pastes one person's drawn mouths into their frames; the colours follow slowly from frame to frame."""
+
+    def __init__(self, shift: np.ndarray):
+        self.shift, self.colours = shift, None
+
+    def paste(self, frame_bgr, box, points, lips, drawn_bgr, strength=1.0, others=()) -> None:
+        """Lay a drawn face (96, 96, 3) float32 in [0, 1] over a frame, in place.
+
+        box: (4,) whole pixels, may reach over the edge; points, lips: see mouth_weight; strength: 0 leaves the frame
+        as it is; others: (n, 4) boxes of the other faces in this frame.
+        """
+        size = (int(box[2] - box[0]), int(box[3] - box[1]))
+        source, weight = cut(frame_bgr, box), mouth_weight(points, lips, box)
+        small = cv2.resize(source, (GRID, GRID), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        coarse_maps, maps = (warp(points, box, self.shift, side) for side in ((GRID, GRID), size))
+        placed = cv2.remap(drawn_bgr, *coarse_maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+        coarse = weight[::2, ::2]
+        new = colour_shift(placed, small, coarse * (1 - coarse))
+        self.colours = new if self.colours is None else self.colours + FASTEST * (new - self.colours)
+        drawn = cv2.remap(coloured(drawn_bgr, self.colours), *maps, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE)
+        mask = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR) * np.float32(strength)
+        mask[: (size[1] + 1) // 2] = 0
+        if len(others):
+            mask *= nearer_to_own_face(box, others)
+        mixed = np.clip(np.rint(source + mask[..., None] * (drawn * 255 - source)), 0, 255).astype(np.uint8)
+        (left, top, right, bottom), (height, width) = box, frame_bgr.shape[:2]
+        rows, columns = slice(max(-top, 0), height - top), slice(max(-left, 0), width - left)
+        frame_bgr[max(top, 0) : bottom, max(left, 0) : right] = mixed[rows, columns]
+
+
+def paste_square(frame_bgr: np.ndarray, box: np.ndarray, drawn_bgr: np.ndarray) -> None:
+    """Lay a drawn face over the whole box in place as the published inference does: truncated, resized, not blended."""
+    left, top, right, bottom = (int(v) for v in box)
+    pixels = (drawn_bgr * 255.0).astype(np.uint8)
+    frame_bgr[top:bottom, left:right] = cv2.resize(pixels, (right - left, bottom - top))
+
+
+def smooth_boxes(boxes, window: int = 5) -> np.ndarray:
+    """Average boxes over time exactly as the published inference does, its odd tail included.
+
+    boxes: (n, 4) whole numbers (the order of the columns does not matter) or FaceBox records.  Row i becomes the mean
+    of rows i .. i + window - 1, truncated, in place; near the end the window is the last `window` rows, which already
+    hold smoothed ones; with fewer rows than the window only the last `window - n` rows count (all, where there are
+    not so many).  Returns int64 (n, 4).  Source: reference facts, section 7.
+    """
+    if window < 1:
+        raise SettingError(f"window must be at least 1 frame, got {window}")
+    rows = [(b.left, b.top, b.right, b.bottom) if isinstance(b, FaceBox) else tuple(b) for b in boxes]
+    smooth = np.array(rows, np.int64).reshape(-1, 4)
+    n = len(smooth)
+    for i in range(n):
+        seen = smooth[n - window :] if i + window > n else smooth[i : i + window]
+        smooth[i] = np.trunc(seen.mean(axis=0))
+    return smooth

@@ -21,7 +21,7 @@ from lipsync_utils.faces import FaceBox, face_locations, find_faces, landmarks
 from lipsync_utils.faces.landmarks import points, shape
 from lipsync_utils.inference import prepare
 from lipsync_utils.inference.lipsync import face_input
-from lipsync_utils.inference.paste import FINE, mouth_weight
+from lipsync_utils.inference.mouths import FINE, mouth_weight
 from lipsync_utils.media import frames
 from lipsync_utils.project import home
 
@@ -142,7 +142,7 @@ def drawn_row(name: str, generator, expert, judge) -> dict:
     return {
         "clip": name,
         "mouth_r": metrics.correlation(*opening),
-        "l1": float(np.abs(drawn[:, 48:].astype(int) - faces[:, 48:]).mean()),
+        "l1": metrics.l1(drawn, faces),
         "sharpness": metrics.sharpness_ratio(drawn, faces),
         **offsets,
         **{f"{k}_subframe": subframe(faces, mel, net) for k, net in (("expert", expert), ("judge", judge))},
