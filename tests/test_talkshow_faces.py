@@ -11,7 +11,7 @@ from tools.cast_search import Looker
 
 from lipsync_utils import media, talkshow
 from lipsync_utils.talkshow import stage
-from lipsync_utils.talkshow.face_state import FaceState
+from lipsync_utils.talkshow.mouth import FaceState
 
 UNSEEN = {
     "nl": "De trein naar Utrecht vertrekt om half negen van spoor vier, en vergeet je paraplu niet.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .actor import Actor
-from .face_state import FaceState
+from .mouth import FaceState
 
 BLINK_HALF_S = 0.09
 

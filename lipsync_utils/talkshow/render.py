@@ -14,7 +14,7 @@ import numpy as np
 from ..config import settings_hash
 from ..media import VideoWriter, write_picture
 from .actor import Actor
-from .face_state import FaceState
+from .mouth import FaceState
 from .motion import play
 from .script import Camera, Line, Scene, Script, Timeline, lay_out
 from .stage import Shot, group_shot, inset_shot, single_shot, still_shot

@@ -9,11 +9,11 @@ import numpy as np
 
 from .actor import LONG_HAIR, Actor
 from .backdrop import paint_backdrop, paint_title
-from .bake import bake
-from .body import paint_body
+from .head import bake, outline
+from .costume import paint_body
 from .canvas import f32
-from .face_state import FaceState
-from .geometry import CENTRE_Y, outline
+from .mouth import FaceState
+from .canvas import CENTRE_Y
 from .puppet import Puppet
 
 DESK = 0.84  # height of the desk's edge in a group shot, fraction of the picture

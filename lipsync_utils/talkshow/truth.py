@@ -9,7 +9,7 @@ import numpy as np
 
 from ..project import write_json
 from ..records import write_csv
-from .face_state import FaceState, mouth_opening
+from .mouth import FaceState, mouth_opening
 from .script import Script, Timeline
 from .voice import is_pause
 

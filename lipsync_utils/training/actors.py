@@ -19,7 +19,7 @@ from ..faces import extent
 from ..project import atomic_folder
 from ..talkshow import motion, viseme
 from ..talkshow.actor import NOSE_TIP_Y, random_actor
-from ..talkshow.face_state import mouth_opening
+from ..talkshow.mouth import mouth_opening
 from ..talkshow.stage import single_shot
 from ..talkshow.voice import speak
 from ..windows import FACE_PX, ClipFaces

@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from lipsync_utils.talkshow.actor import LOOK_BOUNDS, Actor, actor_to_dict, cast, random_actor
-from lipsync_utils.talkshow.face_state import FaceState, mouth_opening
+from lipsync_utils.talkshow.mouth import FaceState, mouth_opening
 from lipsync_utils.talkshow.stage import single_shot
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from lipsync_utils.faces import extent
 from lipsync_utils.faces.landmarks import model, points, shape
 from lipsync_utils.media import frames, probe
 from lipsync_utils.talkshow.actor import random_actor
-from lipsync_utils.talkshow.face_state import FaceState
+from lipsync_utils.talkshow.mouth import FaceState
 from lipsync_utils.talkshow.stage import single_shot
 from lipsync_utils.windows import FACE_PX
 
