@@ -15,8 +15,7 @@ from lipsync_utils.errors import MediaError, SettingError
 from lipsync_utils.project import content_hash
 from lipsync_utils.talkshow import script, show
 from lipsync_utils.talkshow.actor import LOOK_BOUNDS, actor_from_dict, actor_to_dict
-from lipsync_utils.talkshow.mouth import FaceState, mouth_opening
-from lipsync_utils.talkshow.mouth import warp_mouth
+from lipsync_utils.talkshow.mouth import FaceState, mouth_opening, warp_mouth
 from lipsync_utils.talkshow.stage import single_shot
 from lipsync_utils.talkshow.voice import speak
 

@@ -78,7 +78,7 @@ def mouth_opening(actor: Actor, state: FaceState) -> float:
 def warp_mouth(actor: Actor, state: FaceState, x, y) -> SimpleNamespace:
     """Move lips and chin. x, y: float32 head coordinates of the region's pixels.
 
-    Returns x, y: where each pixel's colour comes from; below: y below the resting lip line; top, bottom: the gap's edges.
+    Returns x, y: where each pixel looks; below: y below the resting lip line; top, bottom: the edges of the gap.
     """
     mw, my, rounding = actor.mouth_w, actor.mouth_y, state.rounding
     stretch = 1 + 0.20 * state.width - 0.34 * rounding

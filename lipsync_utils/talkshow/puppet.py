@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy import clip, cos, exp, hypot, maximum, sin
 
-from .canvas import BAKE_PX, BOTTOM, LEFT, RIGHT, TOP, centres, clamp, f32, hump, mix, ridge, smoothstep, to_uint8
+from .canvas import BAKE_PX, BOTTOM, LEFT, RIGHT, TOP, clamp, f32, hump, mix, ridge, smoothstep, to_uint8
 from .mouth import INNER, REGION, FaceState, paint_gap, warp_mouth, with_habit
 
 MARGIN = 0.22  # room round the baked head for motion, head units
@@ -56,7 +56,7 @@ class Puppet:
         return (x - f32(LEFT)) * self.kx - f32(0.5), (y - f32(TOP)) * self.ky - f32(0.5)
 
     def _find_eye(self, side, texture, glasses):
-        """The part of the texture that holds an eye: where, x (outward positive) and y round the pupil, skin, glasses."""
+        """The part of the texture with an eye: where, x (outward positive) and y round the pupil, skin, glasses."""
         cx = side * self.actor.eye_dx
         columns = slice(int((cx - 0.32 - LEFT) * self.kx), int((cx + 0.32 - LEFT) * self.kx))
         rows = slice(int((-0.24 - TOP) * self.ky), int((0.24 - TOP) * self.ky))

@@ -14,8 +14,8 @@ import numpy as np
 from ..config import settings_hash
 from ..media import VideoWriter, write_picture
 from .actor import Actor
-from .mouth import FaceState
 from .motion import play
+from .mouth import FaceState
 from .script import Camera, Line, Scene, Script, Timeline, lay_out
 from .stage import Shot, group_shot, inset_shot, single_shot, still_shot
 from .truth import FaceTruth, describe, frame_rows, speakers, write_truth

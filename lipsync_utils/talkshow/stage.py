@@ -9,11 +9,10 @@ import numpy as np
 
 from .actor import LONG_HAIR, Actor
 from .backdrop import paint_backdrop, paint_title
-from .head import bake, outline
+from .canvas import CENTRE_Y, f32
 from .costume import paint_body
-from .canvas import f32
+from .head import bake, outline
 from .mouth import FaceState
-from .canvas import CENTRE_Y
 from .puppet import Puppet
 
 DESK = 0.84  # height of the desk's edge in a group shot, fraction of the picture
