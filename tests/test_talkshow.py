@@ -14,7 +14,7 @@ from lipsync_utils.config import TalkshowConfig
 from lipsync_utils.errors import MediaError, SettingError
 from lipsync_utils.project import content_hash
 from lipsync_utils.talkshow import script, show
-from lipsync_utils.talkshow.actor import LOOK_BOUNDS, actor_from_dict, actor_to_dict
+from lipsync_utils.talkshow.actor import LOOK_BOUNDS
 from lipsync_utils.talkshow.mouth import FaceState, mouth_opening, warp_mouth
 from lipsync_utils.talkshow.stage import single_shot
 from lipsync_utils.talkshow.voice import speak
@@ -36,11 +36,6 @@ def test_cast_has_a_dutch_host_and_guests_of_both_languages():
     assert talkshow.host().voice.language == "nl"
     assert len(talkshow.cast()) >= 5
     assert {"nl", "en"} <= set(languages)
-
-
-def test_actor_survives_json():
-    for actor in (*talkshow.cast().values(), talkshow.random_actor(5)):
-        assert actor_from_dict(actor_to_dict(actor)) == actor
 
 
 def test_random_actors_stay_in_bounds_and_differ():

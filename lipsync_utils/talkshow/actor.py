@@ -1,11 +1,9 @@
 """Who is on the show: an actor's looks and voice as numbers, the frozen cast, and further random actors."""
 
-from __future__ import annotations
-
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +12,6 @@ from ..errors import SettingError
 BREATHY = ("Alicia", "Demonic", "Reed", "Storm", "caleb", "f2", "f3", "f5", "sandro", "victor", "whisper", "whisperf")
 NOSE_TIP_Y = 0.42  # where nose_len is 0, head units
 LONG_HAIR = ("bob", "long")
-HAIR = ("short", "crop", "curly", "bun", "bob", "long", "bald")
 
 # Inside these a face looks like a person; its rows and widths cover real ones (tests/tools/measure_proportions.py).
 LOOK_BOUNDS = {
@@ -121,33 +118,13 @@ class Actor:
     key_light: tuple = (-0.48, -0.62, 0.80)  # where the light comes from: x, y, towards the camera
     collar: str = "v"  # "v": jacket over a shirt, "crew": round neck, "shirt": shirt with a collar
 
-    def __post_init__(self):
-        if self.hair not in HAIR:
-            raise SettingError(f"hair must be one of {HAIR}, got {self.hair!r}")
-
-    @property
-    def interocular(self) -> float:
-        """Distance between the pupils, head units."""
-        return 2 * self.eye_dx
-
-
-def actor_from_dict(values: dict) -> Actor:
-    """Build an actor from parsed JSON; lists become tuples. Raises TypeError for an unknown field."""
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Actor(**{**values, "voice": Voice(**values["voice"])})
-
-
-def actor_to_dict(actor: Actor) -> dict:
-    """Return what differs from the defaults, ready for JSON."""
-    out = {f.name: getattr(actor, f.name) for f in fields(actor) if getattr(actor, f.name) != f.default}
-    return {**out, "voice": vars(actor.voice)}
-
 
 @cache
 def cast() -> dict[str, Actor]:
     """Return the frozen actors of the show by name; the host comes first."""
-    text = resources.files(__package__).joinpath("cast.json").read_text(encoding="utf-8")
-    return {item["name"]: actor_from_dict(item) for item in json.loads(text)}
+    found = json.loads(Path(__file__).with_name("cast.json").read_text(encoding="utf-8"))
+    people = [{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()} for values in found]
+    return {values["name"]: Actor(**values | {"voice": Voice(**values["voice"])}) for values in people}
 
 
 def host() -> Actor:
@@ -180,64 +157,62 @@ MALE_VOICES = ("m1", "m2", "m3", "m4", "m5", "m6", "m7")
 FEMALE_VOICES = ("f1", "f4", "Annie", "anika", "belinda", "linda")
 
 
-def _near(rng, colour, spread=10):
-    """A colour a little lighter or darker, and hardly another hue."""
-    light = rng.uniform(-spread, spread)
-    return tuple(int(np.clip(c + light + rng.uniform(-2, 2), 8, 247)) for c in colour)
-
-
-def _cloth(rng):
-    """A colour for clothes: any hue, seldom a loud one."""
-    hue, strength, light = rng.random(), rng.beta(2, 2), rng.uniform(40, 200)
-    wheel = np.clip(np.abs((hue + np.array([0, 2 / 3, 1 / 3])) % 1 * 6 - 3) - 1, 0, 1)
-    return tuple(int(v) for v in light * (1 - 0.8 * strength * (1 - wheel)))
-
-
 def random_actor(seed: int, language: str | None = None) -> Actor:
     """Invent an actor whose looks stay inside LOOK_BOUNDS.
 
     language: "nl" or "en", None: either. The same seed gives the same actor; none of the cast is among them.
     """
     rng = np.random.default_rng((seed, 7309))
-    values = {k: round(float(rng.uniform(lo, hi)), 4) for k, (lo, hi) in LOOK_BOUNDS.items()}
-    values["age"] = round(float(rng.beta(1.2, 2.0)), 4)
-    tip, bounds = NOSE_TIP_Y + values["nose_len"], LOOK_BOUNDS["mouth_y"]
-    values["mouth_y"] = round(float(np.clip(tip + values["lip_up"] + rng.uniform(0.26, 0.42), *bounds)), 4)
-    male = bool(rng.random() < 0.5)
-    depth = int(rng.integers(len(SKINS)))
-    hair_col = HAIR_COLOURS[int(rng.integers(2 if depth >= 4 else len(HAIR_COLOURS)))]
-    if values["age"] > 0.55 and rng.random() < 0.7:
-        hair_col = GREYS[int(rng.integers(len(GREYS)))]
-    skin, lips = _near(rng, SKINS[depth], 6), rng.uniform(0.55, 0.9)
+
+    def number(low, high, digits=4):
+        return round(float(rng.uniform(low, high)), digits)
+
+    def pick(options):
+        return options[int(rng.integers(len(options)))]
+
+    def near(colour, spread=10):  # a little lighter or darker, and hardly another hue
+        light = rng.uniform(-spread, spread)
+        return tuple(int(np.clip(c + light + rng.uniform(-2, 2), 8, 247)) for c in colour)
+
+    look = {key: number(*bounds) for key, bounds in LOOK_BOUNDS.items()}
+    look["age"] = round(float(rng.beta(1.2, 2.0)), 4)
+    mouth_y = NOSE_TIP_Y + look["nose_len"] + look["lip_up"] + rng.uniform(0.26, 0.42)
+    look["mouth_y"] = round(float(np.clip(mouth_y, *LOOK_BOUNDS["mouth_y"])), 4)
+    male, depth = bool(rng.random() < 0.5), int(rng.integers(len(SKINS)))
+    hair_col = pick(HAIR_COLOURS[: 2 if depth >= 4 else None])
+    if look["age"] > 0.55 and rng.random() < 0.7:
+        hair_col = pick(GREYS)
     brow_col = tuple(int(c * 0.75) for c in hair_col)
-    hair = str(rng.choice(("short", "crop", "curly", "bald") if male else ("bun", "bob", "long", "curly")))
-    either = str(rng.choice(("nl", "en")))  # drawn in any case: the same person speaks both
-    variant = str(rng.choice(MALE_VOICES if male else FEMALE_VOICES))
-    pitch = int(rng.integers(28, 55) if male else rng.integers(50, 76))
-    voice = Voice(f"{language or either}+{variant}", int(rng.integers(135, 180)), pitch, int(rng.integers(40, 70)))
-    actor = Actor(
-        name=f"actor{seed}",
-        voice=voice,
-        seed=int(rng.integers(1, 1_000_000)),
-        skin=skin,
-        hair=hair,
-        hair_col=_near(rng, hair_col),
-        brow_col=brow_col,
-        iris=_near(rng, IRISES[int(rng.integers(len(IRISES)))]),
-        lip_col=(int(skin[0] * min(1.0, lips + 0.22)), int(skin[1] * lips * 0.8), int(skin[2] * lips * 0.85)),
-        freckles=round(float(rng.uniform(0.4, 1.0) * (rng.random() < 0.2) * (depth < 3)), 2),
-        shirt=_cloth(rng),
-        glasses=float(rng.choice((0.0, 0.35, 0.6, 1.0), p=(0.7, 0.1, 0.1, 0.1))),
-        glass_col=_near(rng, GLASSES[int(rng.integers(len(GLASSES)))]),
-        tooth_h=round(float(rng.uniform(0.6, 1.5)), 2),
-        tooth_col=_near(rng, TEETH[int(rng.integers(len(TEETH)))]),
-        tongue_h=round(float(rng.uniform(0.6, 1.3)), 2),
-        hair_hl=round(float(rng.uniform(-0.88, -0.76)), 3),
-        collar=str(rng.choice(("v", "crew", "shirt"))),
-        fringe=float(rng.choice((0, 0, 0, 0.55))) * (hair != "bald"),
-        **values,
-    )
-    if not male:
-        return actor
-    beard, moustache, stubble = BEARDS[int(rng.choice(len(BEARDS), p=BEARD_SHARES))]
-    return replace(actor, beard=beard, moustache=moustache, stubble=stubble, beard_col=brow_col)
+    (r, g, b), lips = near(SKINS[depth], 6), rng.uniform(0.55, 0.9)
+    hair = pick(("short", "crop", "curly", "bald") if male else ("bun", "bob", "long", "curly"))
+    either = pick(("nl", "en"))  # drawn in any case: the same person speaks both
+    variant, pitches = (pick(MALE_VOICES), (28, 55)) if male else (pick(FEMALE_VOICES), (50, 76))
+    pitch, rate, spread = (int(rng.integers(*bounds)) for bounds in (pitches, (135, 180), (40, 70)))
+    look |= {
+        "voice": Voice(f"{language or either}+{variant}", rate, pitch, spread),
+        "seed": int(rng.integers(1, 1_000_000)),
+        "skin": (r, g, b),
+        "lip_col": (int(r * min(1.0, lips + 0.22)), int(g * lips * 0.8), int(b * lips * 0.85)),
+        "hair": hair,
+        "hair_col": near(hair_col),
+        "brow_col": brow_col,
+        "iris": near(pick(IRISES)),
+        "freckles": round(float(rng.uniform(0.4, 1.0) * (rng.random() < 0.2) * (depth < 3)), 2),
+    }
+    hue, strength, light = rng.random(), rng.beta(2, 2), rng.uniform(40, 200)
+    wheel = np.clip(np.abs((hue + np.array([0, 2 / 3, 1 / 3])) % 1 * 6 - 3) - 1, 0, 1)
+    look |= {
+        "shirt": tuple(int(v) for v in light * (1 - 0.8 * strength * (1 - wheel))),
+        "glasses": float(rng.choice((0.0, 0.35, 0.6, 1.0), p=(0.7, 0.1, 0.1, 0.1))),
+        "glass_col": near(pick(GLASSES)),
+        "tooth_h": number(0.6, 1.5, 2),
+        "tooth_col": near(pick(TEETH)),
+        "tongue_h": number(0.6, 1.3, 2),
+        "hair_hl": number(-0.88, -0.76, 3),
+        "collar": pick(("v", "crew", "shirt")),
+        "fringe": float(pick((0, 0, 0, 0.55))) * (hair != "bald"),
+    }
+    if male:
+        look["beard"], look["moustache"], look["stubble"] = BEARDS[int(rng.choice(len(BEARDS), p=BEARD_SHARES))]
+        look["beard_col"] = brow_col
+    return Actor(f"actor{seed}", **look)

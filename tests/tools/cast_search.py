@@ -14,12 +14,12 @@ import argparse
 import json
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from lipsync_utils.talkshow.actor import LOOK_BOUNDS, Actor, actor_to_dict, cast, random_actor
+from lipsync_utils.talkshow.actor import LOOK_BOUNDS, Actor, cast, random_actor
 from lipsync_utils.talkshow.mouth import FaceState, mouth_opening
 from lipsync_utils.talkshow.stage import single_shot
 
@@ -117,7 +117,7 @@ def _mouth_error(member, state, points) -> float:
     u, place = member.place.px_per_unit, member.place
     x, y = member.puppet.locate(0, member.actor.mouth_y, state)
     middle = points[[60, 64]].mean(0)
-    return float(np.hypot(middle[0] - place.cx - u * x, middle[1] - place.cy - u * y) / (u * member.actor.interocular))
+    return float(np.hypot(middle[0] - place.cx - u * x, middle[1] - place.cy - u * y) / (2 * u * member.actor.eye_dx))
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -222,7 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
     others = [actor for name, actor in people.items() if name != options.name]
     start = [people[options.name]] if options.task == "improve" else _beginners(options)
     found = search(start, others, options.seconds, options.seed)
-    log.info(json.dumps(actor_to_dict(found)))
+    log.info(json.dumps(asdict(found)))
 
 
 def _beginners(options) -> list[Actor]:
