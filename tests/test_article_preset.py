@@ -34,7 +34,6 @@ FEW = {
     "max_clips": 1,
     "learning_rate": 1e-7,
     "guest_clips": 0,
-    "study_steps": 1,
     "scheduler": "inline",
     "pause_s": 0.0,
     "val_share": 0.5,

@@ -67,20 +67,6 @@ def test_sharpness_ratio_sees_blur_of_the_mouth_only():
     assert np.isnan(metrics.sharpness_ratio(truth, np.zeros_like(truth)))
 
 
-def test_flicker_by_hand():
-    truth = noise(3, 10, 10, 3) // 2
-    assert metrics.flicker(truth, truth) == 0
-    assert metrics.flicker(truth + 7, truth) == 0  # constant error
-    blink = truth.copy()
-    blink[1] += 10
-    assert metrics.flicker(blink, truth) == 10
-    lower = truth.copy()
-    lower[1, 5:] += 100
-    assert metrics.flicker(lower, truth) == 0
-    with pytest.raises(DataError, match="two frames"):
-        metrics.flicker(truth[:1], truth[:1])
-
-
 def test_pictures_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match="one shape"):
         metrics.l1(noise(4, 4, 3), noise(4, 5, 3))

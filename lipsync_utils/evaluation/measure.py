@@ -1,23 +1,231 @@
-"""From two looks, a generated and a true one, to the numbers of a row."""
+"""What is looked at in a clip, who judges its sync, and the numbers that come of it."""
 
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
 import numpy as np
+import pandas as pd
+import torch
 
-from .. import metrics
-from .judge import Judge
-from .look import Look
+from .. import checkpoints, media, metrics
+from ..audio import SAMPLE_RATE_HZ, load_wav, melspectrogram
+from ..config import EvaluationConfig
+from ..errors import CheckpointError, DataError
+from ..faces import FaceBox, encode, find_faces, landmarks
+from ..parallel import Failure, map_items
+from ..project import content_hash
+from .clips import TestClip
 
-SSIM_EVERY = 3  # frames; neighbours are alike, and SSIM is the slowest of the measures
+FPS = 25
+FACE_PX = 96  # side of the face pictures, as the networks see them
+SOME = 3  # frames: of neighbours, which are alike, every third is enough for the slow measures
+OPEN = 0.25  # a mouth is open from this part of the way between the speaker's closed and widest mouth on
+SILENT_DBFS = -45.0  # of the 0.2 s around a frame; a quieter one is silent
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """The face in a clip. faces_bgr: (n, 96, 96, 3) uint8.  opening: (n,) of the mouth, share of the eye distance.
+    landmarks: (n, 68, 2) in pixels of the video, NaN where not looked for.  encodings: (k, 128) of face_recognition.
+    """
+
+    faces_bgr: np.ndarray
+    opening: np.ndarray
+    landmarks: np.ndarray
+    encodings: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.faces_bgr)
+
+
+def find_speaker(path: Path, cache_dir: Path | None) -> tuple[int, np.ndarray]:
+    """(track id, boxes) of the person who is seen most in a clip, the largest where several are.
+
+    boxes: (n, 4) float32 left, top, right, bottom in pixels, NaN where the face is not seen.  Raises DataError where
+    no face is found.
+    """
+    table = find_faces(path, cache_dir=cache_dir)
+    if not table.track_ids:
+        raise DataError(f"{Path(path).name}: no face was found, so nothing can be measured")
+    tracks = {track: table.track_boxes(track) for track in table.track_ids}
+    best = max(tracks, key=lambda t: (np.isfinite(tracks[t][:, 0]).sum(), np.nanmean(metrics.sides(tracks[t]))))
+    return best, tracks[best]
+
+
+def region_of(boxes: np.ndarray, margin: float = 0.05) -> tuple[int, int, int, int]:
+    """The part of the picture (left, top, right, bottom), even, that holds the face in all frames.
+
+    boxes: (n, 4) in pixels, NaN where unseen.  margin: of the face's size, added on each side.
+    """
+    first, last = np.nanmin(boxes[:, :2], axis=0), np.nanmax(boxes[:, 2:], axis=0)
+    more = margin * (last - first)
+    return tuple(int(edge) // 2 * 2 for edge in (*np.maximum(first - more, 0), *(last + more)))
+
+
+def reader_file() -> Path | None:
+    """The weights of the embedded reader of rendered mouths."""
+    try:
+        return checkpoints.embedded("reader")
+    except CheckpointError:
+        return None
+
+
+@torch.inference_mode()
+def read_openings(faces_bgr: np.ndarray) -> np.ndarray:
+    """The mouth opening (n,) of rendered faces, uint8 (n, 96, 96, 3), by the reader; a share of the eye distance."""
+    reader = network(reader_file(), "reader")
+    return reader.eval()(torch.from_numpy(faces_bgr.transpose(0, 3, 1, 2) / np.float32(255))).numpy()
+
+
+def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings: int = 0, rendered: bool = False) -> Look:
+    """Look at a face in the frames of a video.
+
+    boxes: (n, 4) in pixels, NaN where unseen; those of the true video also serve its generated versions, so that every
+    model is looked at in the same place.  encodings: frames for face_recognition, spread evenly.  rendered: mouths are
+    read by the reader, which knows drawn faces; those of people by landmarks.
+    """
+    rendered = rendered and reader_file() is not None
+    seen, places = np.flatnonzero(~np.isnan(boxes[:, 0])), metrics.filled(boxes).astype(np.float32)
+    encoded_at = seen[np.linspace(0, len(seen) - 1, encodings + 2).round().astype(int)[1:-1]]
+    faces, points, codes = [], np.full((len(boxes), 68, 2), np.nan), []
+    for index, (picture, box) in enumerate(zip(pictures_bgr, places, strict=False)):
+        place = FaceBox(*box.tolist())
+        faces.append(cv2.resize(place.crop(picture), (FACE_PX, FACE_PX), interpolation=cv2.INTER_LINEAR))
+        if index in seen and (not rendered or index % SOME == 0):
+            points[index] = landmarks(picture, place)
+        if index in encoded_at:
+            codes.append(encode(np.ascontiguousarray(picture[..., ::-1]), place))
+    if not faces:
+        raise DataError("no frame could be read")
+    faces, points = np.stack(faces), points[: len(faces)]
+    opening = read_openings(faces) if rendered else metrics.mouth_opening(points)
+    return Look(faces, opening, points, np.reshape(codes, (-1, 128)))
+
+
+def frames_of(path: Path) -> Iterable[np.ndarray]:
+    """The pictures of a video, one by one."""
+    return (frame.image_bgr for frame in media.frames(path))
+
+
+def look_at_clip(clip: TestClip, cache_dir: Path | None, encodings: int = 0) -> Look:
+    """Look at the true video of a clip."""
+    boxes = find_speaker(clip.path, cache_dir)[1]
+    return look_at(frames_of(clip.path), boxes, encodings=encodings, rendered=clip.actor is not None)
+
+
+# ---- the judge: the published SyncNet where its weights are given, the embedded one otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A network that judges sync. published: it is the evaluation SyncNet, whose numbers are called LSE-D and LSE-C."""
+
+    name: str
+    network: object
+    published: bool
+
+    def features(self, faces_bgr, wav) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings (n, d) of face windows and sound windows. faces_bgr: (n, 96, 96, 3) uint8, 25 fps; wav: 16 kHz."""
+        if self.published:
+            return metrics.syncnet_features(faces_bgr, len(faces_bgr), metrics.to_int16(wav), self.network)
+        return metrics.expert_features(faces_bgr, melspectrogram(wav), self.network)
+
+    def compare(self, face, audio) -> metrics.LSE:
+        """The verdict on two sequences of embeddings."""
+        return metrics.lse_from_features(face, audio) if self.published else metrics.judge_from_features(face, audio)
+
+    def numbers(self, faces_bgr, wav) -> dict[str, float]:
+        """The verdict on a clip under the names of metrics.MEASURES."""
+        said = self.compare(*self.features(faces_bgr, wav))
+        names = ("lse_d", "lse_c") if self.published else ("judge_distance", "judge_confidence")
+        return dict(zip((*names, "offset_frames"), (said.distance, said.confidence, float(said.offset))))
+
+
+def judge_file(settings: EvaluationConfig) -> Path:
+    """The weights of the judge that the settings ask for."""
+    return Path(settings.syncnet_weights or checkpoints.embedded("judge"))
+
+
+def judge_name(settings: EvaluationConfig) -> str:
+    """How the judge is called beside its numbers."""
+    return Path(settings.syncnet_weights).name if settings.syncnet_weights else "embedded judge"
+
+
+def load_judge(settings: EvaluationConfig) -> Judge:
+    """The judge that the settings ask for. Raises CheckpointError where its weights are not there."""
+    published = settings.syncnet_weights is not None
+    return Judge(
+        judge_name(settings), network(judge_file(settings), "evaluation" if published else "expert"), published
+    )
+
+
+def network(path: Path, kind: str):
+    """A network, kept for the next clip as long as the file holds the same weights."""
+    return _network(path, kind, content_hash(path) if Path(path).is_file() else None)
+
+
+@functools.lru_cache(maxsize=4)
+def _network(path, kind, _content):
+    return checkpoints.load(path, kind)
+
+
+def cross_check(
+    clips: Sequence[TestClip],
+    settings: EvaluationConfig | None = None,
+    *,
+    cache_dir: Path | None = None,
+    shifts: Sequence[int] = (-5, -2, 2, 5),
+    scheduler: str = "inline",
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Test the judge itself on true clips: another clip's sound must score worse, a shift of the sound must be found.
+
+    shifts: in frames, positive delays the sound.  Returns a row per clip (clip_id, distance, confidence, the same for
+    the next clip's sound as other_*, offset, share of shifts_found beside that offset), and the curves of the mean
+    distance, (31,) for shifts of -15 to 15 frames, with the own and the other sound.
+    """
+    others = [*clips[1:], *clips[:1]]
+    check = functools.partial(_check, settings=settings or EvaluationConfig(), cache_dir=cache_dir, shifts=shifts)
+    found = dict(map_items(check, list(zip(clips, others)), scheduler=scheduler, desc="judge", unit="clip"))
+    if failed := [result.error for result in found.values() if isinstance(result, Failure)]:
+        raise DataError(f"the judge cannot be checked: {failed[0]}")
+    rows, curves = zip(*(found[pair] for pair in zip(clips, others)), strict=True)
+    return pd.DataFrame(rows), dict(zip(("own sound", "another clip's sound"), np.mean(curves, axis=0)))
+
+
+def _check(pair, settings, cache_dir, shifts):
+    """One clip of cross_check: its row, and its two curves."""
+    clip, other = pair
+    judge, wav, look = load_judge(settings), load_wav(clip.path), look_at_clip(clip, cache_dir)
+    face, audio = judge.features(look.faces_bgr, wav)
+    heard = judge.features(look.faces_bgr, np.resize(load_wav(other.path), len(wav)))[1]
+    own, wrong = judge.compare(face, audio), judge.compare(face, heard)
+    moved = [judge.compare(*judge.features(look.faces_bgr, delayed(wav, shift))).offset for shift in shifts]
+    row = {
+        "clip_id": clip.clip_id,
+        "distance": own.distance,
+        "confidence": own.confidence,
+        "other_distance": wrong.distance,
+        "other_confidence": wrong.confidence,
+        "offset": own.offset,
+        "shifts_found": float(np.mean(np.array(moved) == own.offset - np.array(shifts))),
+    }
+    return row, [metrics.offset_distances(face, sound).mean(axis=0) for sound in (audio, heard)]
+
+
+def delayed(wav: np.ndarray, frames: int) -> np.ndarray:
+    """Sound (n,) so many frames later (negative: earlier); silence where nothing is left, length kept."""
+    n = frames * SAMPLE_RATE_HZ // FPS
+    return np.pad(wav, (max(n, 0), max(-n, 0)))[max(-n, 0) :][: len(wav)]
+
+
+# ---- the numbers
 
 
 def measured(
-    look: Look,
-    truth: Look,
-    spoken: Look,
-    wav: np.ndarray,
-    judge: Judge,
-    *,
-    own: bool,
-    opening: np.ndarray | None = None,
+    look: Look, truth: Look, spoken: Look, wav: np.ndarray, judge: Judge, *, opening: np.ndarray | None = None
 ) -> dict[str, float | None]:
     """All measures of one film, by the names of metrics.MEASURES; None where one cannot be taken.
 
@@ -26,23 +234,34 @@ def measured(
     """
     seen = min(len(look), len(truth))
     faces, true_faces = look.faces_bgr[:seen], truth.faces_bgr[:seen]
-    numbers = judge.numbers(*judge.features(look.faces_bgr, wav))
-    mouth = metrics.mouth_opening(look.landmarks)
-    numbers["mouth_correlation"] = metrics.correlation(mouth, metrics.mouth_opening(spoken.landmarks))
-    numbers["mouth_truth_correlation"] = None if opening is None else metrics.correlation(mouth, opening)
-    numbers["sharpness_ratio"] = metrics.sharpness_ratio(faces, true_faces)
-    numbers["flicker"] = metrics.flicker(faces, true_faces)
-    numbers["identity_distance"] = identity(look, truth)
-    if own and look is not truth:
-        numbers["lmd_percent"] = metrics.landmark_distance(look.landmarks[:seen], truth.landmarks[:seen])
-        numbers["l1"] = metrics.l1(faces, true_faces)
-        numbers["psnr_db"] = metrics.psnr(faces, true_faces)
-        pairs = zip(faces[::SSIM_EVERY], true_faces[::SSIM_EVERY], strict=True)
-        numbers["ssim"] = float(np.mean([metrics.ssim(ours, true) for ours, true in pairs]))
-    return {name: None if value is None or not np.isfinite(value) else float(value) for name, value in numbers.items()}
-
-
-def identity(look: Look, truth: Look) -> float:
-    """Mean face_recognition distance of the same frames of two looks; NaN where there are none."""
     n = min(len(look.encodings), len(truth.encodings))
-    return float(np.linalg.norm(look.encodings[:n] - truth.encodings[:n], axis=1).mean()) if n else float("nan")
+    numbers = judge.numbers(look.faces_bgr, wav) if np.any(wav) else {}
+    numbers |= {
+        "mouth_correlation": metrics.correlation(look.opening, spoken.opening),
+        "leakage": leakage(look.opening, truth.opening, wav),
+        "sharpness_ratio": metrics.sharpness_ratio(faces, true_faces),
+        "identity_distance": np.linalg.norm(look.encodings[:n] - truth.encodings[:n], axis=1).mean() if n else np.nan,
+    }
+    if opening is not None:
+        numbers["mouth_truth_correlation"] = metrics.correlation(look.opening, opening)
+    if spoken is truth and look is not truth:
+        numbers |= {
+            "lmd_percent": metrics.landmark_distance(look.landmarks[:seen], truth.landmarks[:seen]),
+            "l1": metrics.l1(faces, true_faces),
+            "psnr_db": metrics.psnr(faces, true_faces),
+            "ssim": np.mean([metrics.ssim(*pair) for pair in zip(faces[::SOME], true_faces[::SOME])]),
+        }
+    return {name: float(value) if np.isfinite(value) else None for name, value in numbers.items()}
+
+
+def leakage(opening: np.ndarray, true_opening: np.ndarray, wav: np.ndarray) -> float:
+    """Share of the silent frames in which the mouth is open; NaN with fewer than five.
+
+    true_opening: of the speaker's true video, which says what is closed and what is wide.
+    """
+    power = pd.Series(np.square(wav, dtype=float)).rolling(SAMPLE_RATE_HZ // 5, center=True, min_periods=1).mean()
+    silent = (power[:: SAMPLE_RATE_HZ // FPS] < 10 ** (SILENT_DBFS / 10)).to_numpy()
+    n = min(len(silent), len(opening))
+    heard_nothing = opening[:n][silent[:n]]
+    closed, wide = np.nanpercentile(true_opening, [5, 95])
+    return float(np.mean(heard_nothing > closed + OPEN * (wide - closed))) if len(heard_nothing) >= 5 else np.nan

@@ -1,96 +1,109 @@
-"""One HTML file that holds everything: text, tables, figures and films, so that it can be sent by mail."""
+"""What a reader sees: pictures and films of several models at the same frames, and one HTML file with everything."""
 
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+import math
+import string
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..audio import SAMPLE_RATE_HZ
 from ..errors import SettingError
+from ..media import VideoWriter
 from ..project import write_text
 
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #8886; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; display: block; overflow-x: auto; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #8884; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; white-space: normal; }
-figure { margin: 1.5rem 0; } img, video { max-width: 100%; background: white; }
-figcaption { font-size: .9rem; opacity: .8; } .small { font-size: .85rem; opacity: .8; }
-"""
-VIDEO_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
+CAPTION_PX = 26
+INK, PAPER = (235, 235, 235), (24, 24, 24)
+TEMPLATE = Path(__file__).with_name("report.html")
 
 
-class Report:
-    """A page that grows from top to bottom and is written at the end; all text is escaped."""
+def side_by_side(
+    films: Mapping[str, Iterable], output: Path, wav: np.ndarray, *, crop=None, height_px: int = 240, crf: int = 23
+) -> Path:
+    """Write one film of several films of the same clip beside each other, with captions and one sound.
 
-    def __init__(self, title: str, subtitle: str = ""):
-        self.title = title
-        self._parts = [f"<h1>{html.escape(title)}</h1>"]
-        if subtitle:
-            self._parts.append(f'<p class="small">{html.escape(subtitle)}</p>')
-
-    def heading(self, text: str) -> None:
-        """Begin a section."""
-        self._parts.append(f"<h2>{html.escape(text)}</h2>")
-
-    def text(self, *paragraphs: str) -> None:
-        """Add paragraphs of plain text."""
-        self._parts += [f"<p>{html.escape(p)}</p>" for p in paragraphs]
-
-    def table(self, header: Sequence[str], rows: Iterable[Sequence], caption: str = "") -> None:
-        """Add a table; its first column is text, the others numbers."""
-        self._parts.append(table_html(header, rows, caption))
-
-    def figure(self, figure, caption: str) -> None:
-        """Add a matplotlib figure as a PNG. caption: what it shows, also for those who cannot see it."""
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-        words = html.escape(caption, quote=True)
-        self._parts.append(
-            f'<figure><img alt="{words}" src="data:image/png;base64,{_base64(buffer.getvalue())}">'
-            f"<figcaption>{words}</figcaption></figure>"
-        )
-
-    def video(self, path: Path, caption: str) -> None:
-        """Add a film (mp4 or webm) that plays in the page."""
-        path = Path(path)
-        kind = VIDEO_TYPES.get(path.suffix.lower())
-        if kind is None:
-            raise SettingError(f"{path.name}: a report plays {', '.join(VIDEO_TYPES)}")
-        words = html.escape(caption, quote=True)
-        self._parts.append(
-            f'<figure><video controls preload="metadata" title="{words}" '
-            f'src="data:{kind};base64,{_base64(path.read_bytes())}"></video>'
-            f"<figcaption>{words}</figcaption></figure>"
-        )
-
-    def html(self) -> str:
-        """The page as it stands."""
-        return (
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-            f'content="width=device-width, initial-scale=1"><title>{html.escape(self.title)}</title>'
-            f"<style>{STYLE}</style></head><body>\n" + "\n".join(self._parts) + "\n</body></html>\n"
-        )
-
-    def save(self, path: Path) -> Path:
-        """Write the page atomically; returns its path."""
-        write_text(Path(path), self.html())
-        return Path(path)
+    films: caption -> frames (h, w, 3) uint8 BGR at 25 fps, shown left to right; the shortest ends the film.
+    wav: float32 (n,), 16 kHz.  crop: (left, top, right, bottom) in pixels, the same in all.  height_px: of each.
+    """
+    if not films:
+        raise SettingError("a film side by side needs at least one film")
+    writer = None
+    for together in zip(*films.values(), strict=False):
+        cuts = [_cut(picture, crop) for picture in together]
+        width = math.ceil(cuts[0].shape[1] * height_px / cuts[0].shape[0] / 2) * 2
+        row = np.hstack([_captioned(cv2.resize(cut, (width, height_px)), name) for cut, name in zip(cuts, films)])
+        if writer is None:
+            words = {"comment": "synthetic: mouths in this film were generated by a machine"}
+            size, sound = row.shape[1::-1], {"sound": wav, "sample_rate_hz": SAMPLE_RATE_HZ}
+            writer = VideoWriter(output, size=size, **sound, crf=crf, metadata=words).__enter__()
+        writer.write(row)
+    writer.__exit__(None, None, None)
+    return output
 
 
-def table_html(header: Sequence[str], rows: Iterable[Sequence], caption: str = "") -> str:
-    """A table as HTML with escaped cells; None becomes a dash."""
-
-    def cells(values, tag):
-        shown = ("–" if value is None else str(value) for value in values)
-        return "<tr>" + "".join(f"<{tag}>{html.escape(value)}</{tag}>" for value in shown) + "</tr>"
-
-    body = "".join(cells(row, "td") for row in rows)
-    words = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    return f"<table>{words}<thead>{cells(header, 'th')}</thead><tbody>{body}</tbody></table>"
+def _cut(picture, crop):
+    left, top, right, bottom = crop or (0, 0, *picture.shape[1::-1])
+    return picture[top:bottom, left:right]
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _captioned(picture_bgr, caption):
+    """The picture with a line of text above it."""
+    bar = np.full((CAPTION_PX, picture_bgr.shape[1], 3), PAPER, np.uint8)
+    scale = min(0.55, 0.55 * picture_bgr.shape[1] / max(1, 10.5 * len(caption)))
+    cv2.putText(bar, caption, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, scale, INK, 1, cv2.LINE_AA)
+    return np.vstack([bar, picture_bgr])
+
+
+def strip_frames(opening: np.ndarray, n: int = 8) -> list[int]:
+    """Which n frames to show: the widest and the most closed mouth of alternating parts of a clip.
+
+    opening: (frames,), NaN where unknown.
+    """
+    known = np.nan_to_num(opening)
+    parts = np.array_split(np.arange(len(known)), n)
+    return [int(part[np.argmax(known[part] * (-1) ** k)]) for k, part in enumerate(parts) if len(part)]
+
+
+def strip(films: Mapping[str, Iterable], at: Sequence[int], *, crop=None, side_px: int = 120) -> dict[str, np.ndarray]:
+    """The same frames of several films: caption -> pictures, uint8 (len(at), side_px, side_px, 3) BGR.
+
+    A frame past a film's end is grey.
+    """
+    grey, rows = np.full((side_px, side_px, 3), 128, np.uint8), {}
+    for name, film in films.items():
+        found = {k: cv2.resize(_cut(frame, crop), (side_px, side_px)) for k, frame in enumerate(film) if k in at}
+        rows[name] = np.stack([found.get(k, grey) for k in at])
+    return rows
+
+
+def write_report(path: Path, parts: Mapping[str, object], template: Path = TEMPLATE) -> Path:
+    """Fill a page with what was measured, atomically; nothing in it lies outside the file.
+
+    parts: what belongs at each place of the template: text, a DataFrame, a Figure, or the Path of an mp4.  A place
+    without a part says so.  Raises SettingError for a part that has no place.
+    """
+    page = string.Template(template.read_text(encoding="utf-8"))
+    if unknown := set(parts) - set(page.get_identifiers()):
+        raise SettingError(f"the report has no place for {sorted(unknown)}")
+    places = dict.fromkeys(page.get_identifiers(), "<p><em>not measured in this run</em></p>")
+    write_text(Path(path), page.substitute(places, **{name: _html(part) for name, part in parts.items()}))
+    return Path(path)
+
+
+def _html(part) -> str:
+    if isinstance(part, pd.DataFrame):
+        return part.to_html(border=0)
+    if isinstance(part, Figure):
+        png = io.BytesIO()
+        part.savefig(png, format="png", dpi=110, bbox_inches="tight")
+        return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
+    if isinstance(part, Path):
+        film = base64.b64encode(part.read_bytes()).decode()
+        return f'<video controls preload="metadata" src="data:video/mp4;base64,{film}"></video>'
+    return html.escape(str(part))

@@ -1,73 +1,121 @@
 """Stage 09: every model on every test clip, one row each; resumable, and done again when weights or clips change."""
 
 import functools
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import checkpoints
-from ..audio import load_wav
-from ..config import EvaluationConfig, InferenceConfig, override
-from ..errors import DataError
-from ..inference import lip_sync
+import numpy as np
+import pandas as pd
+from scipy.io import wavfile
+
+from .. import checkpoints, inference, metrics
+from ..audio import SAMPLE_RATE_HZ, load_wav
+from ..config import EvaluationConfig, InferenceConfig, Preset
+from ..errors import CheckpointError, DataError
 from ..parallel import Done, Failure, Item, run_stage
-from ..project import made_from, safe_name
+from ..project import atomic_file, home, made_from, safe_name
 from ..records import Reason, write_csv
 from .clips import TestClip
-from .judge import judge_name, load_judge
-from .look import Look, find_speaker, look_at
-from .measure import measured
-from .scores import Score
+from .measure import (
+    FPS,
+    find_speaker,
+    frames_of,
+    judge_file,
+    judge_name,
+    load_judge,
+    look_at,
+    look_at_clip,
+    measured,
+    network,
+    reader_file,
+)
 
-log = logging.getLogger(__name__)
-
-VERSION = 1  # of the numbers; a new one makes old rows unused
+VERSION = 2  # of the numbers; a new one makes old rows unused
 TRUTH = "truth"
+#: What notebook 09 makes of the rows in the same folder.
+MADE = ("results.csv", "report.html", "side_by_side.mp4", "results_faces.jpg")
 PLAIN = InferenceConfig(label="none")  # a label would be measured as a fault of the model
 
 
 @dataclass(frozen=True)
-class Case:
-    """One thing to measure: a model on a clip, saying the speech of `speech`. weights: None for the truth."""
+class Score:
+    """A row of results.csv: one model on one clip. The measures are explained in metrics.MEASURES.
+
+    model: "truth" is the video as it was filmed.  video_id: clips of one video are not independent, so intervals are
+    made over videos.  group: "speaker" (whom the models are tuned on) or "guest".  speech: "own" is the clip's own
+    sound, so that the true pictures are known; "other" is the sound of the clip `speech_id`, as a user would have it;
+    "silence" is none.  judge: the network behind the sync measures.
+    """
 
     model: str
-    clip: TestClip
-    speech: TestClip
+    clip_id: str
+    video_id: str
+    group: str
+    speech: str
+    speech_id: str
+    judge: str
+    frames: int | None = None
+    lse_d: float | None = None
+    lse_c: float | None = None
+    judge_distance: float | None = None
+    judge_confidence: float | None = None
+    offset_frames: float | None = None
+    mouth_correlation: float | None = None
+    mouth_truth_correlation: float | None = None
+    leakage: float | None = None
+    lmd_percent: float | None = None
+    l1: float | None = None
+    psnr_db: float | None = None
+    ssim: float | None = None
+    sharpness_ratio: float | None = None
+    identity_distance: float | None = None
+    reason: Reason | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure: a model on a clip. weights: None for the truth.  speech: "own", "other" or "silence".
+
+    said: the clip whose mouth and sound belong to the speech; the clip itself for silence.
+    """
+
+    model: str
     weights: Path | None
+    clip: TestClip
+    speech: str
+    said: TestClip
 
     @property
     def id(self) -> str:
         """Unique, and safe as a file name."""
-        said = "own" if self.speech is self.clip else f"says_{self.speech.clip_id}"
-        return safe_name(f"{self.model}-{self.clip.clip_id}-{said}", longest=150)
-
-    @property
-    def film(self) -> Path:
-        """Where the generated film lies in the run's folder."""
-        return Path("films") / f"{self.id}.mp4"
+        return safe_name(f"{self.model}-{self.clip.clip_id}-{self.speech}-{self.said.clip_id}", longest=150)
 
 
 def cases(models: Mapping[str, Path | None], clips: Sequence[TestClip], settings: EvaluationConfig) -> list[Case]:
-    """Everything to measure: each model on each clip with its own speech and, for the speaker, with another's.
+    """Everything to measure, two clips in turn, so that two workers do not look for the same face.
 
-    "Another" is the next clip of the same group that comes from another video; the truth exists for own speech only.
-    Guests say their own only.
+    Each model gets each clip with its own speech and, for the speaker, with that of the next clip from another video,
+    and for the first few clips with silence.  The truth exists for own speech only; guests say their own only.
     """
     found = []
-    for clip in clips:
-        others = [c for c in rotated(clips, clip) if c.group == clip.group and c.video_id != clip.video_id]
-        for model, weights in models.items():
-            found.append(Case(model, clip, clip, weights))
-            if weights is not None and "other" in settings.speech and others and clip.group == "speaker":
-                found.append(Case(model, clip, others[0], weights))
-    return found
-
-
-def rotated(clips: Sequence[TestClip], first: TestClip) -> list[TestClip]:
-    """The clips after `first`, going round."""
-    at = list(clips).index(first)
-    return [*clips[at + 1 :], *clips[:at]]
+    for number, clip in enumerate(clips):
+        after = [*clips[number + 1 :], *clips[:number]]
+        others = [c for c in after if (c.group, c.group) == (clip.group, "speaker") and c.video_id != clip.video_id]
+        said = {"own": clip, "other": next(iter(others), None)}
+        said["silence"] = clip if clip.group == "speaker" and number < settings.silent_clips else None
+        found.append(
+            [
+                Case(model, weights, clip, speech, said[speech])
+                for model, weights in models.items()
+                for speech in settings.speech
+                if said[speech] and (weights is not None or speech == "own")
+            ]
+        )
+    pairs = (itertools.zip_longest(*found[k : k + 2]) for k in range(0, len(found), 2))
+    return [case for pair in pairs for both in pair for case in both if case]
 
 
 def evaluate(
@@ -77,9 +125,8 @@ def evaluate(
     *,
     settings: EvaluationConfig | None = None,
     scheduler: str = "processes",
-    workers: int | None = None,
-) -> list[Score]:
-    """Measure every model on every clip; writes results.csv and the films into `folder`, and returns the rows.
+) -> pd.DataFrame:
+    """Measure every model on every clip; writes results.csv into `folder`, and returns its rows (columns: Score).
 
     models: name -> weights of a generator, None for "truth".  What was measured before with the same weights, clips
     and settings is not measured again.  A clip that cannot be measured is a row with a reason.  Raises CheckpointError
@@ -91,129 +138,166 @@ def evaluate(
     for weights in filter(None, models.values()):
         checkpoints.read(weights, "generator", mmap=True)
     load_judge(settings)
-    todo = cases(models, clips, settings)
-    items = [
-        Item(
-            case.id,
-            tuple(filter(None, (case.clip.path, case.speech.path, case.weights, case.clip.truth_csv))),
-            {"case": case.id, "group": case.clip.group},
-        )
-        for case in todo
-    ]
-    by_id = {case.id: case for case in todo}
-    for item in items:
-        made_from(
-            [folder / ".journal" / f"{item.id}.json", folder / "results.csv", folder / "report.html"], item.inputs
-        )
-    work = functools.partial(_measure_item, cases=by_id, folder=folder, settings=settings)
+    todo = {case.id: case for case in cases(models, clips, settings)}
+    shared = (judge_file(settings), reader_file())
+    items, made = [], [folder / name for name in MADE]
+    for case in todo.values():
+        files = tuple(filter(None, (case.clip.path, case.said.path, case.weights, case.clip.truth_csv, *shared)))
+        items.append(Item(case.id, files, {"case": case.id, "group": case.clip.group}))
+        made_from([folder / ".journal" / f"{case.id}.json", *made], files)
     rows = run_stage(
         "evaluate",
         items,
-        work,
+        functools.partial(_measure, cases=todo, folder=folder, settings=settings),
         row_type=Score,
         journal=folder / ".journal",
         output=folder,
-        settings=[settings.identity_frames, settings.syncnet_weights, PLAIN],
+        settings=[settings.identity_frames, PLAIN],
         version=VERSION,
-        failed=functools.partial(_failed, cases=by_id, judge=judge_name(settings)),
+        failed=functools.partial(_failed, cases=todo, settings=settings),
         scheduler=scheduler,
-        workers=workers,
         unit="clip",
     )
-    write_csv(folder / "results.csv", rows, Score)
-    return rows
+    return write_csv(folder / "results.csv", rows, Score)
 
 
-def film_of(score: Score, clips: Sequence[TestClip], folder: Path) -> Path:
-    """The film behind a row: what the model made, or the clip itself for the truth."""
-    by = {clip.clip_id: clip for clip in clips}
-    clip, speech = by[score.clip_id], by[score.speech_id]
-    return clip.path if score.model == TRUTH else folder / Case(score.model, clip, speech, None).film
+def _measure(item: Item, cases: Mapping[str, Case], folder: Path, settings: EvaluationConfig) -> Done:
+    """Draw the film of one case, if it is not the truth, look at it and measure it."""
+    case, cache = cases[item.id], folder / "cache"
+    boxes = find_speaker(case.clip.path, cache)[1]
+    truth = _look(case.clip, cache, settings.identity_frames)
+    spoken = truth if case.said == case.clip else _look(case.said, cache, settings.identity_frames)
+    look, wav = truth, load_wav(case.said.path)
+    if case.weights:
+        rendered = case.clip.actor is not None
+        look = look_at(draw(case, folder), boxes, encodings=settings.identity_frames, rendered=rendered)
+    wav = wav * (case.speech != "silence")
+    numbers = measured(look, truth, spoken, wav, load_judge(settings), opening=case.said.true_opening())
+    return Done([replace(_row(case, settings), frames=len(look), **numbers)])
 
 
-def _measure_item(item: Item, cases: Mapping[str, Case], folder: Path, settings: EvaluationConfig) -> Done:
-    return measure_case(cases[item.id], folder, settings)
+def _failed(item: Item, failure: Failure, cases: Mapping[str, Case], settings: EvaluationConfig) -> list[Score]:
+    return [replace(_row(cases[item.id], settings), reason=Reason.FAILED, note=failure.error)]
 
 
-def measure_case(case: Case, folder: Path, settings: EvaluationConfig) -> Done:
-    """Make the film of one case, if it is not the truth, look at it and measure it."""
-    import cv2
-    import torch
-
-    torch.set_num_threads(1)  # one process per core does the rest
-    cv2.setNumThreads(1)
-    cache = folder / "cache"
-    track, boxes = find_speaker(case.clip.path, cache)
-    truth = _look(case.clip.path, cache, settings.identity_frames)
-    spoken = truth if case.speech is case.clip else _look(case.speech.path, cache, settings.identity_frames)
-    if case.weights is None:
-        film, files, look = case.clip.path, [], truth
-    else:
-        film = folder / case.film
-        draw(case, track, film, cache)
-        files, look = [film], look_at(film, boxes, settings.identity_frames)
-    numbers = measured(
-        look,
-        truth,
-        spoken,
-        load_wav(case.speech.path),
-        load_judge(settings),
-        own=case.speech is case.clip,
-        opening=case.speech.true_opening(),
-    )
-    return Done([score_of(case, judge_name(settings), frames=len(look), **numbers)], files)
-
-
-def draw(case: Case, track: int, film: Path, cache: Path) -> None:
-    """Let the case's model make its film, with the sound windows that it was trained with."""
-    generator = open_generator(case.weights)
-    lip_sync(
-        case.clip.path,
-        {track: case.speech.path},
-        film,
-        generator=generator,
-        cache_dir=cache,
-        settings=override(PLAIN, alignment=generator.mel_alignment),
-        on_progress=quietly,
-    )
-
-
-def quietly(done: int, total: int) -> None:
-    """No bar for a single film: the stage has one for all of them."""
+def _row(case: Case, settings: EvaluationConfig) -> Score:
+    """The row of a case without its numbers."""
+    clip, said = case.clip, case.said.clip_id
+    return Score(case.model, clip.clip_id, clip.video_id, clip.group, case.speech, said, judge_name(settings))
 
 
 @functools.lru_cache(maxsize=4)
-def open_generator(weights: Path):
-    """A generator, kept for the next film."""
-    return checkpoints.load(weights, "generator")
-
-
-@functools.lru_cache(maxsize=3)
-def _look(path: Path, cache: Path, n_encodings: int) -> Look:
+def _look(clip: TestClip, cache: Path, encodings: int):
     """The look at a true video; the cases of one clip follow each other and share it."""
-    return look_at(path, find_speaker(path, cache)[1], n_encodings)
+    return look_at_clip(clip, cache, encodings)
 
 
-def score_of(case: Case, judge: str, *, reason: Reason | None = None, note: str | None = None, **numbers) -> Score:
-    """A row with the numbers given, all others empty."""
-    empty = dict.fromkeys(f.name for f in fields(Score))
-    own = case.speech is case.clip
-    return Score(
-        **{
-            **empty,
-            "model": case.model,
-            "clip_id": case.clip.clip_id,
-            "video_id": case.clip.video_id,
-            "group": case.clip.group,
-            "speech": "own" if own else "other",
-            "speech_id": case.speech.clip_id,
-            "judge": judge,
-            "reason": reason,
-            "note": note,
-            **numbers,
-        }
-    )
+def draw(case: Case, folder: Path) -> Iterator[np.ndarray]:
+    """The frames of a case, uint8 (h, w, 3) BGR: as lip_sync would encode them, or as they were filmed."""
+    if case.weights is None:
+        return frames_of(case.clip.path)
+    cache, speech = Path(folder) / "cache", case.said.path
+    track, boxes = find_speaker(case.clip.path, cache)
+    if case.speech == "silence":
+        speech = cache / f"silence{len(boxes)}.wav"
+        with atomic_file(speech) as temporary:
+            wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // FPS, np.int16))
+    generator = network(case.weights, "generator")
+    job = inference.prepare(case.clip.path, {track: speech}, generator=generator, cache_dir=cache, settings=PLAIN)
+    return job.frames()
 
 
-def _failed(item: Item, failure: Failure, cases: Mapping[str, Case], judge: str) -> list[Score]:
-    return [score_of(cases[item.id], judge, reason=Reason.FAILED, note=failure.error)]
+def films(
+    scores: pd.DataFrame, models: Mapping[str, Path | None], clips: Sequence[TestClip], folder: Path
+) -> list[tuple[pd.Series, Iterator[np.ndarray]]]:
+    """The rows of some scores, each with the frames behind it, drawn again when they are asked for."""
+    by = {clip.clip_id: clip for clip in clips}
+    return [
+        (row, draw(Case(row.model, models[row.model], by[row.clip_id], row.speech, by[row.speech_id]), folder))
+        for _, row in scores.iterrows()
+    ]
+
+
+def fid_by_model(
+    scores: pd.DataFrame,
+    models: Mapping[str, Path | None],
+    clips: Sequence[TestClip],
+    folder: Path,
+    settings: EvaluationConfig,
+) -> dict[str, float]:
+    """FID of each model's 96x96 faces, every fifth frame, on the speaker's own sentences; {} without Inception weights.
+
+    It is of faces, not whole frames, and of far fewer pictures than published numbers: compare within this table only.
+    """
+    if not settings.inception_weights:
+        return {}
+    extractor, crowds = metrics.load_inception(settings.inception_weights), {model: [] for model in models}
+    own = scores[(scores.group == "speaker") & (scores.speech == "own") & scores.reason.isna()]
+    boxes = {clip.clip_id: find_speaker(clip.path, folder / "cache")[1] for clip in clips if clip.group == "speaker"}
+    for row, film in films(own, models, clips, folder):
+        crowds[row.model].extend(look_at(film, boxes[row.clip_id], rendered=True).faces_bgr[::5])
+    return {model: metrics.fid(faces, crowds[TRUTH], extractor) for model, faces in crowds.items() if model != TRUTH}
+
+
+# ---- which models there are
+
+RUNS = {"without": "without", "with": "with"}  # the runs that notebooks 06 and 07 leave under outputs/
+BEST = Path("checkpoints") / "generator_best.pt"  # by the run's own validation, as notebooks 06 and 07 show it
+#: What the published code did (its weights of the sync loss count only after a trigger), on the article's data.
+ARTICLE = pd.DataFrame(
+    {
+        "without, article": ["not reported", 16, 1e-4, "0, then 0.01", 0, 60],
+        "with, article": ["not reported", 16, 1e-4, "0, then 0.03", 0.07, 60],
+    },
+    ["steps", "batch_size", "learning_rate", "sync_weight", "disc_weight", "videos"],
+)
+
+
+def base_weights(preset: Preset) -> Path:
+    """The weights that fine-tuning begins with. Raises CheckpointError saying how to get them where they are not there.
+
+    The published ones are looked for in data/weights, and fetched there where they are not.
+    """
+    start = preset.generator.start
+    if start == "embedded":
+        return checkpoints.embedded("generator")
+    if start in checkpoints.published():
+        return checkpoints.fetch(start, home() / "data" / "weights")
+    if not Path(start).is_file():
+        raise CheckpointError(f"no weights at {start}: the base of the comparison is missing")
+    return Path(start)
+
+
+def find_models(preset: Preset, runs: Mapping[str, str], *, base: Path | None = None) -> tuple[dict, list[str]]:
+    """(models, what is missing): name -> weights, None for the truth, in the order of the tables.
+
+    runs: name -> folder under outputs/, or the path of a weight file.  A run that has no weights yet is left out, with
+    a sentence that says what to do.  base: other weights to compare with.
+    """
+    models: dict[str, Path | None] = {TRUTH: None, "base": base or base_weights(preset)}
+    missing = []
+    for name, run in runs.items():
+        path = Path(run) if Path(run).suffix else home() / "outputs" / safe_name(run) / BEST
+        if path.is_file():
+            models[name] = path
+        else:
+            missing.append(
+                f"There are no weights of {name!r} at {path}: run its notebook first (06 without, 07 with the "
+                "discriminator), or give the path of a weight file. It is left out here."
+            )
+    return models, missing
+
+
+def seen_videos(models: Mapping[str, Path | None]) -> set[str]:
+    """The videos that the models' checkpoints say they were trained on; weights that do not say add nothing."""
+    paths = filter(None, models.values())
+    return {video for path in paths for video in checkpoints.read(path, "generator", mmap=True).videos}
+
+
+def training_table(models: Mapping[str, Path | None]) -> pd.DataFrame:
+    """How the tuned models were trained, beside the published code and the article's data."""
+    ours = {}
+    for name in models.keys() & RUNS.keys():
+        found = checkpoints.read(models[name], "generator", mmap=True)
+        ours[f"{name}, here"] = {**found.settings, "steps": found.step, "videos": len(found.videos) or None}
+    return pd.DataFrame(ours, ARTICLE.index, dtype=object).join(ARTICLE).fillna("–")

@@ -3,7 +3,7 @@
 lse, lse_of_video            LSE-D, LSE-C and offset with the evaluation SyncNet (published weights)
 judge_sync                   the same idea with the embedded judge: other numbers, never on one axis
 l1 psnr ssim                 likeness to the true picture
-sharpness_ratio flicker      blur of the mouth, unrest outside it
+sharpness_ratio              blur of the mouth
 mouth_opening correlation landmark_distance    the mouth by landmarks
 fid                          distance of two crowds (optional library)
 bootstrap paired_difference  how sure a mean is, over videos
@@ -15,7 +15,6 @@ from .pictures import (
     correlation,
     eye_distance,
     fid,
-    flicker,
     frechet_distance,
     l1,
     landmark_distance,

@@ -92,13 +92,6 @@ MEASURES = {
             "lower",
             "face_recognition's distance to the true picture; 0.6 is somebody else",
         ),
-        (
-            "flicker",
-            "flicker",
-            "of 255",
-            "lower",
-            "changes from frame to frame outside the mouth that the video did not have",
-        ),
         ("fid", "FID", "distance", "lower", "distance of two crowds of faces as Inception sees them", 1),
     )
 }

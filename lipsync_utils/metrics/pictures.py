@@ -1,4 +1,4 @@
-"""How a face compares with the true one: likeness, sharpness, flicker, its mouth by landmarks, FID of many.
+"""How a face compares with the true one: likeness, sharpness, its mouth by landmarks, FID of many.
 
 Landmarks are (68, 2) points x, y in pixels in the iBUG order: 36-47 eyes, 48-59 outer lips, 60-67 inner lips.
 Sources: SSIM: Wang et al. 2004; variance of the Laplacian: Pech-Pacheco et al. 2000; landmark distance: Chen et al.,
@@ -64,18 +64,6 @@ def sharpness_ratio(generated, truth) -> float:
     both = _same_shape(generated, truth)
     ours, true = (np.mean([sharpness(mouth_region(face)) for face in crops]) for crops in both)
     return float(ours / true) if true > 0 else float("nan")
-
-
-def flicker(generated, truth) -> float:
-    """Changes from frame to frame outside the mouth that the true video does not have, 0 to 255; lower is better.
-
-    generated, truth: (n, h, w, 3) uint8 face crops, whose lower half is left out.  A constant error does not flicker.
-    """
-    generated, truth = _same_shape(generated, truth)
-    if len(generated) < 2:
-        raise DataError("flicker needs at least two frames")
-    upper = slice(None), slice(0, generated.shape[1] // 2)
-    return float(np.abs(np.diff(generated[upper].astype(np.int16) - truth[upper], axis=0)).mean())
 
 
 def eye_distance(landmarks) -> np.ndarray:
