@@ -12,6 +12,7 @@ from __future__ import annotations
 import subprocess
 import warnings
 from functools import lru_cache
+from itertools import count, takewhile
 
 import numpy as np
 from scipy import fft
@@ -100,12 +101,8 @@ def mel_basis() -> np.ndarray:
     Linear below 1000 Hz (66.7 Hz a mel), logarithmic above (27 steps to a factor 6.4).
     """
     step_hz, knee_hz, log_step = 200.0 / 3, 1000.0, np.log(6.4) / 27
-
-    def to_mel(hz):
-        return hz / step_hz if hz < knee_hz else knee_hz / step_hz + np.log(hz / knee_hz) / log_step
-
-    mels = np.linspace(to_mel(LOWEST_HZ), to_mel(HIGHEST_HZ), N_MELS + 2)
-    knee = knee_hz / step_hz
+    knee = knee_hz / step_hz  # the lowest frequency lies below it, the highest above
+    mels = np.linspace(LOWEST_HZ / step_hz, knee + np.log(HIGHEST_HZ / knee_hz) / log_step, N_MELS + 2)
     edges_hz = np.where(mels < knee, mels * step_hz, knee_hz * np.exp(log_step * (mels - knee)))
     bins_hz = np.linspace(0, SAMPLE_RATE_HZ / 2, 1 + FFT_SIZE // 2)
     left, centre, right = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
@@ -164,12 +161,8 @@ def mel_window_starts(n_columns: int, fps: float) -> list[int]:
     _check_fps(fps)
     if n_columns < MEL_STEP:
         raise SettingError(f"{n_columns} mel columns are fewer than {MEL_STEP} (0.2 s): pad the sound with silence")
-    columns_per_frame, starts = COLUMNS_PER_S / fps, []
-    while True:
-        start = int(len(starts) * columns_per_frame)
-        if start + MEL_STEP > n_columns:
-            return [*starts, n_columns - MEL_STEP]
-        starts.append(start)
+    starts = (int(frame * (COLUMNS_PER_S / fps)) for frame in count())
+    return [*takewhile(lambda start: start + MEL_STEP <= n_columns, starts), n_columns - MEL_STEP]
 
 
 def sync_window_start(frame: int, fps: float = FRAME_RATE) -> int:
@@ -207,11 +200,10 @@ def mel_window(mel, start: int) -> np.ndarray:
 
     mel: (80, n).  start: first column, may be negative or past the end.  Returns (80, 16) of the same dtype.
     """
-    window = np.full((mel.shape[0], MEL_STEP), -MEL_LIMIT, mel.dtype)
-    first, last = max(start, 0), min(start + MEL_STEP, mel.shape[1])
-    if first < last:
-        window[:, first - start : last - start] = mel[:, first:last]
-    return window
+    window = mel[:, max(start, 0) : max(start + MEL_STEP, 0)]
+    early = min(max(-start, 0), MEL_STEP)
+    late = MEL_STEP - early - window.shape[1]
+    return np.pad(window, ((0, 0), (early, late)), constant_values=-MEL_LIMIT)
 
 
 def _check_fps(fps):

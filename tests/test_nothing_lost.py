@@ -17,8 +17,6 @@ from lipsync_utils.errors import DiskFullError
 from lipsync_utils.project import TEMPORARY, data_set
 from lipsync_utils.records import Source, write_csv
 
-KILLS = 3  # per stage, at random moments
-
 STAGE = """
 import sys
 from pathlib import Path
@@ -91,9 +89,9 @@ def contents(folder):
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def kill_and_rerun(stage, folder, seconds, rng, began_file):
-    """Kill the stage KILLS times at random moments after it began to write, then let it finish."""
-    for _ in range(KILLS):
+def kill_and_rerun(stage, folder, seconds, rng, began_file, kills):
+    """Kill the stage at random moments after it began to write, then let it finish."""
+    for _ in range(kills):
         process = start(stage, folder)
         deadline = time.monotonic() + 60
         while not began_file.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -107,17 +105,19 @@ def kill_and_rerun(stage, folder, seconds, rng, began_file):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="SIGKILL is not on this system")
-def test_killed_stages_end_like_undisturbed_ones(tmp_path, undisturbed):
-    rng = random.Random(int(time.time()))
+@pytest.mark.parametrize("kills, seed", [(1, 0), *(pytest.param(3, s, marks=pytest.mark.nightly) for s in (1, 2, 3))])
+def test_killed_stages_end_like_undisturbed_ones(tmp_path, undisturbed, kills, seed):
+    rng = random.Random(seed)
     data = tmp_path / "data"
     new_data(data, undisturbed / "sources")
-    kill_and_rerun("collect", data, 0.15, rng, data / "raw")
-    kill_and_rerun("split", data, 1.0, rng, data / "clips")
+    kill_and_rerun("collect", data, 0.15, rng, data / "raw", kills)
+    kill_and_rerun("split", data, 1.0, rng, data / "clips", kills)
     assert contents(data) == contents(undisturbed / "data")
     assert not list(data.rglob(f"{TEMPORARY}*")), "nothing half-written is left"
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # stages 03 and 04 are run twice at once on a push
 def test_two_runs_at_once_break_nothing(tmp_path, undisturbed):
     data = tmp_path / "data"
     new_data(data, undisturbed / "sources")

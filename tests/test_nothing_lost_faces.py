@@ -59,11 +59,14 @@ def start(script: Path, data: DataSet, scheduler: str) -> subprocess.Popen:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is of POSIX systems")
-@pytest.mark.parametrize("scheduler, seed", [("inline", 1), ("inline", 2), ("processes", 3)])
+@pytest.mark.parametrize(
+    "scheduler, seed",
+    [("inline", 1), *(pytest.param(*one, marks=pytest.mark.nightly) for one in (("inline", 2), ("processes", 3)))],
+)
 def test_killed_and_run_again_ends_the_same(show, tmp_path, scheduler, seed):
     before, wanted, took_s = show
     data, rng = copy(before, tmp_path / "data"), random.Random(seed)
-    for _ in range(2):
+    for _ in range(1 if seed == 1 else 2):
         process = start(tmp_path / "both.py", data, scheduler)
         time.sleep(rng.uniform(0.1, 0.9) * took_s)
         os.killpg(process.pid, signal.SIGKILL)

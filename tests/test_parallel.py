@@ -176,6 +176,7 @@ def cluster(tmp_path):
             process.wait()
 
 
+@pytest.mark.slow
 def test_a_worker_killed_half_way_changes_nothing(cluster):
     address, workers = cluster
     results = {}
