@@ -6,6 +6,8 @@ from face_data import show_data
 from lipsync_utils import collect, media, records, silence, speaker, talkshow
 from lipsync_utils.config import SpeakerConfig, TalkshowConfig
 from lipsync_utils.errors import FaceError, SettingError
+from lipsync_utils.faces import find_in_frames
+from lipsync_utils.faces.detect import HogDetector
 from lipsync_utils.project import DataSet
 from lipsync_utils.records import Clip, Reason, Source, SpeakerCheck, Verdict, read_csv
 from lipsync_utils.speaker import SpeakerFace, judge
@@ -202,3 +204,18 @@ def test_two_real_people_in_one_video(real_clips, tmp_path):
         result = speaker.filter_speaker(data, [picture], scheduler="inline")
         mine = set(clips.clip_id[((clips.start_s + clips.end_s) / 2).between(first_s, last_s)])
         assert mine and set(result.kept.clip_id) == mine
+
+
+def test_known_faces_make_a_search_coarser_but_people_who_come_in_are_seen(sample_show, monkeypatch):
+    """Stage 03 took most of its time to search whole pictures again for the smallest faces."""
+    searched, whole = [], HogDetector.scan
+    monkeypatch.setattr(HogDetector, "scan", lambda *a: searched.append(a[3]) or whole(*a))
+    frame = next(media.frames(sample_show.video("talk"), start_s=0.5)).image_bgr
+    face = frame[:, frame.shape[1] // 4 : -frame.shape[1] // 4]
+    alone, beside = np.hstack([face, np.full_like(face, 90)]), np.hstack([face, face])
+    fading = [(alone * (1 - share) + beside * share).astype(np.uint8) for share in np.linspace(0, 1, 25)]
+    found = find_in_frames([alone] * 10 + fading + [beside] * 20)
+    assert len(found.at(5)) == 1 and len(found.at(50)) == 2
+    width = np.nanmedian(found.track_boxes(0, raw=True)[:, 2] - found.track_boxes(0, raw=True)[:, 0])
+    assert searched[0] == 0, "where a shot begins, the smallest faces are searched"
+    assert len(searched) > 2 and all(0.4 * width < smallest < 0.9 * width for smallest in searched[1:])
