@@ -101,7 +101,8 @@ def length_histogram(rows, settings: SplitConfig | None = None) -> Figure:
     """How long the clips and the parts that were too short are, with the limits drawn. rows: of clips.csv."""
     settings, rows = settings or SplitConfig(), pd.DataFrame(rows)
     figure, axis = subplots(figsize=(7, 3))
-    lengths, bins = rows.end_s - rows.start_s, np.arange(0, settings.max_part_s + 0.5, 0.5)
+    lengths = (rows.cut_end_s - rows.cut_start_s).fillna(rows.end_s - rows.start_s)  # of clips as they are cut
+    bins = np.arange(0, settings.max_part_s + 0.5, 0.5)
     for reason in (None, "too_short"):
         look, words = look_of(reason)
         found = lengths[rows.reason.isna() if reason is None else rows.reason.astype(str) == reason]
