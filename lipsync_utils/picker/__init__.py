@@ -3,19 +3,15 @@
 Importing this imports no widget; FacePicker and App do when they are first named.
 """
 
-from .choice import Candidate, FaceChoice
+from .choice import FaceChoice
 from .session import Limits, Session
 
-__all__ = ["App", "Candidate", "FaceChoice", "FacePicker", "Limits", "Session"]
+__all__ = ["App", "FaceChoice", "FacePicker", "Limits", "Session"]
 
 
 def __getattr__(name: str):
-    if name == "FacePicker":
-        from .view import FacePicker
+    if name in ("App", "FacePicker"):
+        from . import view
 
-        return FacePicker
-    if name == "App":
-        from .app import App
-
-        return App
+        return getattr(view, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from ..errors import FaceError, ManifestError, SettingError
 from ..faces import FaceBox, FaceTable, find_faces
-from ..inference import Source, find_person, people_in
+from ..inference import Person, find_person, people_in
 from ..project import content_hash, home, write_json
 
 FORMAT = 1
-THUMBNAIL_PX = 96
 SAME_PLACE = 0.3  # overlap of a remembered box with one found again
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """Somebody who can be chosen. number: 1, 2, .. from left to right; frame, box: where they are seen best."""
-
-    number: int
-    track_id: int
-    frame: int
-    box: FaceBox
-    frames_seen: int
-    thumbnail_jpeg: bytes = field(default=b"", repr=False)
 
 
 @dataclass
@@ -41,7 +24,7 @@ class FaceChoice:
     size: tuple[int, int]
     n_frames: int
     fps: float
-    people: list[Candidate]
+    people: list[Person]
     speech: dict[int, Path | None] = field(default_factory=dict)  # chosen tracks, in the order of choosing
 
     @classmethod
@@ -62,21 +45,18 @@ class FaceChoice:
         picture of the person.  choice: a JSON file that save() wrote.  speech: what the chosen person says.  faces: a
         FaceTable from elsewhere.  Raises FaceError where that person is not there, or the file is of other content.
         """
-        given = [
-            name
-            for name, value in (("person", person), ("reference", reference), ("choice", choice))
-            if value not in (None, "")
-        ]
+        ways = {"person": person, "reference": reference, "choice": choice}
+        given = [name for name, value in ways.items() if value not in (None, "")]
         if len(given) > 1:
             raise SettingError(f"choose in one way: {' and '.join(given)} were given")
         media = Path(media)
         table = faces or find_faces(media, None, cache_dir or home() / "outputs" / "cache")
-        made = cls(media.name, content_hash(media), table.size, table.n_frames, table.fps, _candidates(media, table))
+        made = cls(media.name, content_hash(media), table.size, table.n_frames, table.fps, people_in(table))
         if "choice" in given:
             for track_id, own in cls.load(choice).resolve(table, media).items():
                 made.pick(track_id, own or speech)
         elif given:
-            made.pick(find_person(table, person if "person" in given else str(reference), media), speech)
+            made.pick(find_person(table, ways[given[0]], media), speech)
         return made
 
     @property
@@ -84,7 +64,7 @@ class FaceChoice:
         """The chosen tracks."""
         return list(self.speech)
 
-    def candidate(self, track_id: int) -> Candidate:
+    def candidate(self, track_id: int) -> Person:
         """One of the people. Raises FaceError for a track that is not there."""
         for person in self.people:
             if person.track_id == track_id:
@@ -100,14 +80,6 @@ class FaceChoice:
         """Choose somebody no longer."""
         self.speech.pop(track_id, None)
 
-    def toggle(self, track_id: int) -> bool:
-        """Choose, or no longer; returns whether they are chosen now."""
-        if track_id in self.speech:
-            self.drop(track_id)
-            return False
-        self.pick(track_id)
-        return True
-
     def resolve(self, table: FaceTable, media) -> dict[int, Path | None]:
         """The chosen tracks in a table of the same content, with their speech.
 
@@ -122,72 +94,38 @@ class FaceChoice:
 
     def _found_again(self, table: FaceTable, track_id: int) -> int:
         person = self.candidate(track_id)
-        there = table.at(person.frame)
-        overlap = {t: box.iou(person.box) for t, box in there.items()}
-        if overlap and max(overlap.values()) >= SAME_PLACE:
-            return max(overlap, key=overlap.get)
-        raise FaceError(f"person {person.number} of the choice is not found again in frame {person.frame}")
+        overlap = {t: box.iou(person.box) for t, box in table.at(person.frame).items()}
+        best = max(overlap, key=overlap.get, default=None)
+        if best is None or overlap[best] < SAME_PLACE:
+            raise FaceError(f"person {person.number} of the choice is not found again in frame {person.frame}")
+        return best
 
     def save(self, path) -> Path:
         """Write as JSON; speech beside or below the file is noted relative to it. Returns the path."""
         path = Path(path)
-        chosen = [{"track_id": t, "speech": _relative(s, path.parent)} for t, s in self.speech.items()]
-        people = [
-            {
-                "number": p.number,
-                "track_id": p.track_id,
-                "frame": p.frame,
-                "frames_seen": p.frames_seen,
-                "box": asdict(p.box),
-                "thumbnail_jpeg": base64.b64encode(p.thumbnail_jpeg).decode(),
-            }
-            for p in self.people
-        ]
-        write_json(
-            path,
-            {
-                "format": FORMAT,
-                "media": {
-                    "name": self.media_name,
-                    "sha256": self.media_sha256,
-                    "size": list(self.size),
-                    "n_frames": self.n_frames,
-                    "fps": self.fps,
-                },
-                "people": people,
-                "chosen": chosen,
-            },
-        )
+        media = {"name": self.media_name, "sha256": self.media_sha256, "size": list(self.size)}
+        media |= {"n_frames": self.n_frames, "fps": self.fps}
+        chosen = [{"track_id": t, "speech": _relative(s, path.parent.resolve())} for t, s in self.speech.items()]
+        people = [asdict(person) for person in self.people]
+        write_json(path, {"format": FORMAT, "media": media, "people": people, "chosen": chosen})
         return path
 
     @classmethod
     def load(cls, path) -> FaceChoice:
         """Read what save() wrote. Raises ManifestError for anything else."""
         path = Path(path)
+        numbers = ("number", "track_id", "frame", "frames_seen")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r} is not {FORMAT}")
-            media = data["media"]
             people = [
-                Candidate(
-                    int(p["number"]),
-                    int(p["track_id"]),
-                    int(p["frame"]),
-                    FaceBox(**p["box"]),
-                    int(p["frames_seen"]),
-                    base64.b64decode(p["thumbnail_jpeg"]),
-                )
-                for p in data["people"]
+                Person(box=FaceBox(**person["box"]), **{name: int(person[name]) for name in numbers})
+                for person in data["people"]
             ]
-            made = cls(
-                str(media["name"]),
-                str(media["sha256"]),
-                tuple(media["size"]),
-                int(media["n_frames"]),
-                float(media["fps"]),
-                people,
-            )
+            media = data["media"]
+            texts, size = (str(media["name"]), str(media["sha256"])), tuple(map(int, media["size"]))
+            made = cls(*texts, size, int(media["n_frames"]), float(media["fps"]), people)
             for row in data["chosen"]:
                 made.pick(int(row["track_id"]), path.parent / row["speech"] if row["speech"] else None)
         except OSError as error:
@@ -200,24 +138,5 @@ class FaceChoice:
 def _relative(speech: Path | None, folder: Path) -> str | None:
     if speech is None:
         return None
-    speech, folder = Path(speech).resolve(), Path(folder).resolve()
+    speech = Path(speech).resolve()
     return speech.relative_to(folder).as_posix() if speech.is_relative_to(folder) else str(speech)
-
-
-def _candidates(media: Path, table: FaceTable) -> list[Candidate]:
-    """Everybody with a small picture, read in one pass over the medium."""
-    people = sorted(people_in(table), key=lambda p: p.frame)
-    pictures = Source(media).pictures([p.frame for p in people])
-    made = [
-        Candidate(p.number, p.track_id, p.frame, p.box, p.frames_seen, thumbnail(image, p.box))
-        for p, image in zip(people, pictures)
-    ]
-    return sorted(made, key=lambda c: c.number)
-
-
-def thumbnail(image_bgr: np.ndarray, box: FaceBox) -> bytes:
-    """The face and a little around it as a square JPEG."""
-    margin = 0.15 * box.height
-    face = box.padded(margin, margin, margin, margin).crop(image_bgr)
-    small = cv2.resize(face, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", small)[1].tobytes()

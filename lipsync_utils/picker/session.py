@@ -1,4 +1,7 @@
-"""One person's visit: their files, what was found in them, what they chose, the result. No widgets."""
+"""One person's visit: their files, what was found in them, what they chose, the result. No widgets.
+
+What a visitor may do is decided here, in the kernel: a page shows the limits, and what it claims counts for nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,14 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import filelock
 import numpy as np
+import torch
 
+from ..audio import load_wav
 from ..config import InferenceConfig
 from ..errors import FaceError, LipsyncError, MediaError, SettingError
 from ..faces import FaceTable, find_faces
@@ -42,6 +47,16 @@ class Limits:
     upload_mb: float = 100.0
     seconds: float = 120.0  # of video and of speech
     parallel: int = 2  # runs at the same time on this machine
+    disk_mb: float = 500.0  # of all files of the visit together
+
+    @classmethod
+    def from_environment(cls) -> Limits:
+        """LIPSYNC_APP_UPLOAD_MB and so on, which serve.py sets."""
+        given = {f.name: os.environ.get(f"LIPSYNC_APP_{f.name.upper()}") for f in fields(cls)}
+        try:
+            return cls(**{name: float(value) for name, value in given.items() if value})
+        except ValueError as error:
+            raise SettingError(f"a LIPSYNC_APP_... variable is not a number: {error}") from error
 
     def check_length(self, path: Path, name: str, what: str) -> None:
         """Raise MediaError for a file that is too long or not what it should be."""
@@ -71,6 +86,8 @@ class Session:
     result: LipSyncResult | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
     names: dict[Path, str] = field(default_factory=dict)
+    incoming: Path | None = None  # the upload that is not complete
+    number: object = None  # its mark
 
     def __post_init__(self):
         if self.folder is None:
@@ -83,6 +100,43 @@ class Session:
         """A path in the visit's folder for an upload: never the name that the visitor's file has, only its suffix."""
         suffix = safe_name("x" + Path(name).suffix).removeprefix("x")[:8]
         return self.folder / f"{uuid.uuid4().hex}{suffix}"
+
+    def receive(self, number, name: str, offset, total, piece: bytes) -> Path | None:
+        """Take one piece of an upload. Returns its path when it is complete, until then None.
+
+        number: the browser's mark of this upload; another one replaces it.  Raises MediaError for what is refused, and
+        nothing of it is kept.
+        """
+        if offset == 0:
+            self.incoming, self.number = None, number
+            self.tidy()
+            self.incoming = self.new_file(name)
+            self.incoming.touch()
+        received = self.incoming.stat().st_size if self.incoming else -1
+        in_order = (
+            number == self.number and offset == received and type(total) is int and received + len(piece) <= total
+        )
+        used = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
+        upload, disk = 1e6 * self.limits.upload_mb, 1e6 * self.limits.disk_mb
+        if not in_order or not 0 < total <= upload or used + total - received > disk:
+            self.incoming = None
+            self.tidy()
+            limits = f"at most {megabytes(upload)} are allowed, and {megabytes(disk)} for all files of a visit"
+            raise MediaError(f"{name} was not taken: {limits}")
+        with self.incoming.open("ab") as stream:
+            stream.write(piece)
+        if received + len(piece) < total:
+            return None
+        path, self.incoming = self.incoming, None
+        return path
+
+    def tidy(self) -> None:
+        """Delete the visit's files that nothing refers to any more: of refused, replaced and interrupted uploads."""
+        speech = self.choice.speech.values() if self.choice else ()
+        kept = {self.media, self.incoming, self.result and Path(self.result.output), *speech}
+        for file in self.folder.rglob("*"):
+            if file.is_file() and file not in kept:
+                file.unlink()
 
     def name_of(self, path: Path | None) -> str:
         """How the visitor knows a file."""
@@ -105,26 +159,27 @@ class Session:
         self.media, self.faces, self.choice, self.result = path, faces, choice, None
         if len(choice.people) == 1:
             choice.pick(choice.people[0].track_id)
+        self.tidy()
         return choice
 
     def take_speech(self, track_id: int, path: Path, name: str | None = None) -> None:
         """Give a person something to say. Raises MediaError where it cannot be heard."""
-        from ..audio import load_wav
-
         path = Path(path)
         name = name or path.name
         with self._named(path, name):
             self.limits.check_length(path, name, "speech")
             load_wav(path)
         self._opened().pick(track_id, path)
+        self.tidy()
 
     @contextmanager
     def _named(self, path: Path, name: str):
-        """Errors speak of the visitor's name for a file, not of where it lies."""
+        """Errors speak of the visitor's name for a file, not of where it lies; a file that is refused goes at once."""
         self.names[path] = name
         try:
             yield
         except LipsyncError as error:
+            self.tidy()
             raise type(error)(self.in_visitors_words(str(error))) from error
 
     def in_visitors_words(self, text: str) -> str:
@@ -154,8 +209,6 @@ class Session:
 
     def load_generator(self):
         """The network, loaded at first use."""
-        import torch
-
         if not isinstance(self.generator, torch.nn.Module):
             self.generator = self.generator()
         return self.generator
@@ -175,18 +228,19 @@ class Session:
         """Make the video; waits for its turn where others are at work. Raises Cancelled when cancel() was called."""
         speech = self._ready()
         self.cancelled.clear()
+        self.result = None
+        self.tidy()
 
         def step(done: int, total: int) -> None:
             if self.cancelled.is_set():
                 raise Cancelled("cancelled")
             on_progress(done, total)
 
-        with turn(self.limits.parallel, on_wait, self.cancelled):
-            output = output or self.folder / f"{uuid.uuid4().hex}.mp4"
+        with turn(int(self.limits.parallel), on_wait, self.cancelled):
             self.result = lip_sync(
                 self.media,
                 speech,
-                output,
+                output or self.folder / f"{uuid.uuid4().hex}.mp4",
                 generator=self.load_generator(),
                 settings=self.settings,
                 faces=self.faces,
@@ -207,8 +261,9 @@ class Session:
 @contextmanager
 def turn(parallel: int, on_wait: Callable[[], None], cancelled: threading.Event):
     """Hold one of `parallel` places on this machine, across processes; waits for one where all are taken."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
     places = [
-        filelock.FileLock(Path(tempfile.gettempdir()) / f"lipsync-place-{_user()}-{n}.lock", thread_local=False)
+        filelock.FileLock(Path(tempfile.gettempdir()) / f"lipsync-place-{user}-{n}.lock", thread_local=False)
         for n in range(max(1, parallel))
     ]
     told = False
@@ -230,16 +285,11 @@ def turn(parallel: int, on_wait: Callable[[], None], cancelled: threading.Event)
             raise Cancelled("cancelled")
 
 
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else "user"
-
-
 def sweep_old_sessions() -> None:
     """Delete the folders of visits whose process is gone (killed, so that it could not do it itself)."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         try:
-            process = int(folder.name.removeprefix(PREFIX).split("-")[0])
-            os.kill(process, 0)
+            os.kill(int(folder.name.removeprefix(PREFIX).split("-")[0]), 0)
         except (ValueError, ProcessLookupError):
             if time.time() - folder.stat().st_mtime > 5:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,149 @@
+// The picker in the browser: draws what the kernel says in `view` and `image`, sends what the visitor does.
+const PIECE = 1 << 20; // an upload goes in pieces that fit the websocket; the next one when the last was taken
+const MEDIA = "image/*,video/*,.mkv,.webp,.heic", SOUND = "audio/*,video/*,.wav,.mp3,.m4a,.flac,.ogg,.mkv";
+const size = (bytes) => (bytes < 10e6 ? (bytes / 1e6).toFixed(1) : Math.ceil(bytes / 1e6)) + " MB";
+const percent = (share) => Math.round(100 * share) + " %";
+const blob = (parts, type) => URL.createObjectURL(new Blob(parts, { type }));
+
+function node(tag, name, inside = [], traits = {}) {
+  const made = Object.assign(document.createElement(tag), { className: "lipsync-" + name }, traits);
+  made.append(...inside);
+  return made;
+}
+
+function fill(parent, nodes) { // without touching what is in its place already
+  const now = parent.children, focused = document.activeElement;
+  if (nodes.length === now.length && nodes.every((one, place) => one === now[place])) return;
+  parent.replaceChildren(...nodes);
+  focused.focus();
+}
+
+function render({ model, el }) {
+  let view = {}, sending = null, own = "", video = { number: 0 }, timer = null;
+  const made = {}, keep = (key, make) => made[key] ||= make();
+  const send = (action, message, data = []) => { own = ""; model.send({ do: action, ...message }, undefined, data); };
+
+  // An area that takes a file, by drop or by dialogue. track: whose speech; null: the picture or video.
+  function drop(track, accept) {
+    const input = node("input", "file", [], { type: "file", accept }), title = node("b"), state = node("span");
+    const root = node("label", "drop", [input, title, state]), over = (on) => root.classList.toggle("over", on);
+    const take = (event, [file]) => {
+      event.preventDefault();
+      over(false);
+      if (file && !view.busy) upload(file, track);
+    };
+    input.onchange = (event) => { take(event, input.files); input.value = ""; }; // the same file can be chosen again
+    root.ondragover = (event) => { event.preventDefault(); over(true); };
+    root.ondragleave = () => over(false);
+    root.ondrop = (event) => take(event, event.dataTransfer.files);
+    return { root, show(name, words) {
+      title.textContent = name;
+      state.textContent = sending?.track === track ? `${sending.file.name}: ${percent(sending.offset / sending.file.size)} sent` : words;
+      input.disabled = view.busy;
+      return root;
+    } };
+  }
+  function upload(file, track) {
+    own = !file.size ? `${file.name} is empty.` : file.size <= view.limit_bytes ? "" :
+      `${file.name} has ${size(file.size)}; at most ${size(view.limit_bytes)} are allowed. Make it shorter or smaller. Nothing was sent.`;
+    sending = own ? null : { file, track, number: Date.now(), offset: 0 };
+    if (sending) piece();
+    draw();
+  }
+  function piece() {
+    const { file, track, number, offset } = sending;
+    file.slice(offset, offset + PIECE).arrayBuffer().then(
+      (data) => send("piece", { track, number, offset, total: file.size, name: file.name }, [data]),
+      () => { own = `${file.name} cannot be read; choose it again.`; sending = null; draw(); });
+  }
+
+  const media = drop(null, MEDIA), image = node("img"), faces = node("div", "faces", [image], { role: "group", ariaLabel: "Faces: choose who speaks" });
+  const slider = node("input", "", [], { type: "range" }), clock = node("output"), time = node("label", "time", ["Moment", slider, clock]);
+  const press = (action, words, name = "plain") => node("button", name, [words], { onclick: () => send(action) });
+  const preview = press("preview", "Preview one frame"), run = press("run", "Make the video", "main");
+  const progress = node("progress", "", [], { ariaLabel: "Progress" }), share = node("output");
+  const bar = node("div", "row", [progress, share, press("cancel", "Cancel")]), hint = node("p"), rows = node("div", "panel");
+  const message = node("p", "message"), result = node("div", "panel"), buttons = node("div", "row", [preview, run]);
+  const picture = node("div", "picture", [faces, time]), fine = node("p", "fine");
+  const panel = node("div", "panel", [hint, rows, buttons, bar, message, result]);
+  el.classList.add("lipsync");
+  image.onload = () => faces.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
+  slider.oninput = () => {
+    clock.textContent = `${(slider.value / view.fps).toFixed(1)} s`;
+    clearTimeout(timer);
+    timer = setTimeout(() => send("frame", { number: Number(slider.value) }), 150);
+  };
+
+  function face({ number, track, chosen, place }, people) {
+    const root = keep("face" + track, () => node("button", "face", [node("span")], {
+      onclick: () => send("press", { number }),
+      onkeydown(event) {
+        const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], all = [...faces.children].slice(1);
+        if (step) event.preventDefault();
+        if (step) all.at((all.indexOf(root) + step) % all.length).focus();
+      } }));
+    ["left", "top", "width", "height"].forEach((side, index) => { root.style[side] = place[index] + "%"; });
+    root.ariaPressed = chosen;
+    root.ariaLabel = `Person ${number} of ${people.length}, ${chosen ? "chosen to speak" : "not chosen"}`;
+    root.firstChild.textContent = number + (chosen ? " ✓ speaks" : "");
+    return root;
+  }
+  function draw() {
+    view = model.get("view");
+    const { people = [], name } = view, working = view.progress !== null;
+    el.classList.toggle("empty", !name);
+    fill(el, [...(view.upload ? [media.root] : []), ...(name ? [picture, panel] : [message]), fine]);
+    if (name) fill(panel, [hint, rows, buttons, ...(working ? [bar] : []), message, result]);
+    media.show(name ? "Another picture or video" : "Choose a picture or video", name || "or drop it here. " + view.limits);
+    fill(faces, [image, ...people.filter((one) => one.place).map((one) => face(one, people))]);
+    fill(rows, people.filter((one) => one.chosen).map(({ track, number, says }) => keep("row" + track, () => drop(track, SOUND))
+      .show(`Speech of person ${number}`, says ? "Says: " + says : "Choose a sound or a video with speech, or drop it here.")));
+    image.alt = name;
+    time.hidden = !(view.n_frames > 1);
+    Object.assign(slider, { max: view.n_frames - 1, value: view.frame });
+    slider.ariaValueText = clock.textContent = `${(view.frame / view.fps).toFixed(1)} s`;
+    hint.textContent = view.hint;
+    preview.disabled = run.disabled = view.busy || !view.ready;
+    if (view.progress) progress.value = view.progress; else progress.removeAttribute("value");
+    share.textContent = percent(view.progress);
+    message.role = own || view.wrong ? "alert" : "status";
+    message.textContent = own || view.message;
+    fine.textContent = view.fine_print;
+    if (video.number === (view.result?.number || 0)) return;
+    URL.revokeObjectURL(video.url);
+    result.replaceChildren();
+    video = { number: 0, ...view.result, parts: [], got: 0 };
+    if (video.number) want();
+  }
+
+  // The finished video comes from the kernel in pieces: the server drops what comes too fast.
+  const want = () => send("want", { number: video.number, offset: video.got });
+  function part(answer, data) {
+    if (answer.number !== video.number || answer.offset !== video.got) return;
+    video.parts.push(data);
+    video.got += data.byteLength;
+    if (video.got < video.size) return setTimeout(want, answer.pause_ms);
+    const src = video.url = blob(video.parts, "video/mp4");
+    const player = node("video", "video", [], { controls: true, playsInline: true, src, ariaLabel: "The finished video" });
+    const link = node("a", "main", ["Download video"], { href: src, download: video.name });
+    player.onloadeddata = () => result.scrollIntoView({ block: "nearest" });
+    result.replaceChildren(player, link);
+  }
+  model.on("msg:custom", (answer, [data]) => {
+    if (answer.is === "part") return part(answer, data);
+    if (answer.number !== sending?.number) return;
+    sending.offset = answer.received;
+    if (answer.is === "taken" && sending.offset < sending.file.size) piece(); else sending = null;
+    draw();
+  });
+  function paint() {
+    URL.revokeObjectURL(image.src);
+    image.src = blob([model.get("image")], "image/jpeg");
+  }
+  model.on("change:view", draw);
+  model.on("change:image", paint);
+  draw();
+  paint();
+  return () => [image.src, video.url].forEach((one) => URL.revokeObjectURL(one));
+}
+export default { render };
