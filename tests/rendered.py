@@ -11,9 +11,9 @@ from lipsync_utils import metrics, talkshow
 from lipsync_utils.faces import FaceTable, find_faces
 from lipsync_utils.inference import people_in
 from lipsync_utils.media import VideoWriter, extract_sound, frames
-from lipsync_utils.picker.sample import SENTENCES
 from lipsync_utils.records import read_rows
 from lipsync_utils.talkshow.backdrop import paint_backdrop
+from lipsync_utils.talkshow.material import SENTENCES
 from lipsync_utils.talkshow.stage import DESK, Member, Place, Shot
 
 SIZE = (640, 480)

@@ -103,7 +103,7 @@ class FaceChoice:
     def save(self, path) -> Path:
         """Write as JSON; speech beside or below the file is noted relative to it. Returns the path."""
         path = Path(path)
-        media = {"name": self.media_name, "sha256": self.media_sha256, "size": list(self.size)}
+        media = {"name": self.media_name, "sha256": self.media_sha256, "size": self.size}
         media |= {"n_frames": self.n_frames, "fps": self.fps}
         chosen = [{"track_id": t, "speech": _relative(s, path.parent.resolve())} for t, s in self.speech.items()]
         people = [asdict(person) for person in self.people]
@@ -114,20 +114,21 @@ class FaceChoice:
     def load(cls, path) -> FaceChoice:
         """Read what save() wrote. Raises ManifestError for anything else."""
         path = Path(path)
-        numbers = ("number", "track_id", "frame", "frames_seen")
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r} is not {FORMAT}")
-            people = [
-                Person(box=FaceBox(**person["box"]), **{name: int(person[name]) for name in numbers})
-                for person in data["people"]
-            ]
             media = data["media"]
-            texts, size = (str(media["name"]), str(media["sha256"])), tuple(map(int, media["size"]))
-            made = cls(*texts, size, int(media["n_frames"]), float(media["fps"]), people)
+            people = [
+                Person(
+                    box=FaceBox(**p["box"]), **{n: int(p[n]) for n in ("number", "track_id", "frame", "frames_seen")}
+                )
+                for p in data["people"]
+            ]
+            size, fps = tuple(map(int, media["size"])), float(media["fps"])
+            made = cls(str(media["name"]), str(media["sha256"]), size, int(media["n_frames"]), fps, people)
             for row in data["chosen"]:
-                made.pick(int(row["track_id"]), path.parent / row["speech"] if row["speech"] else None)
+                made.pick(int(row["track_id"]), row["speech"] and path.parent / row["speech"])
         except OSError as error:
             raise ManifestError(f"{path}: cannot be read ({error.strerror}); FaceChoice.save writes it") from error
         except (ValueError, KeyError, TypeError, AttributeError, FaceError) as error:
@@ -136,7 +137,7 @@ class FaceChoice:
 
 
 def _relative(speech: Path | None, folder: Path) -> str | None:
-    if speech is None:
-        return None
-    speech = Path(speech).resolve()
-    return speech.relative_to(folder).as_posix() if speech.is_relative_to(folder) else str(speech)
+    if speech is not None:
+        speech = speech.resolve()
+        speech = speech.relative_to(folder).as_posix() if speech.is_relative_to(folder) else str(speech)
+    return speech

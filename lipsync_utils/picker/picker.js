@@ -82,7 +82,7 @@ function render({ model, el }) {
         if (step) event.preventDefault();
         if (step) all.at((all.indexOf(root) + step) % all.length).focus();
       } }));
-    ["left", "top", "width", "height"].forEach((side, index) => { root.style[side] = place[index] + "%"; });
+    ["left", "top", "width", "height"].forEach((side, index) => { root.style[side] = 100 * place[index] + "%"; });
     root.ariaPressed = chosen;
     root.ariaLabel = `Person ${number} of ${people.length}, ${chosen ? "chosen to speak" : "not chosen"}`;
     root.firstChild.textContent = number + (chosen ? " ✓ speaks" : "");

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import functools
 import os
-import sys
 from pathlib import Path
 
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
@@ -27,14 +26,27 @@ BODY_BYTES = 1 << 20  # the largest body of a request; the page sends none
 WAITING_BYTES = 8 << 20  # what a kernel may have been sent and not yet dealt with
 WAITING_MESSAGES = 100
 UNREAD_BYTES = 32 << 20  # what a browser may have been sent and not yet read
-EXTENSIONS = (
-    "@voila-dashboards/widgets-manager8",
-    "@voila-dashboards/widgets-manager7",
-    "@jupyter-widgets/jupyterlab-manager",
-    "anywidget",
-)  # others, made for JupyterLab, fail in this page
 SHARE = Path(__file__).parent / "share"  # holds the page's template
-IDLE_S = 1800  # a visit without a sign of life ends after this
+# No source code shown, nothing of the disk served as a file, no rate limit on results, visits that end when nothing
+# happens for half an hour. Extensions that are made for JupyterLab fail in this page, so only these are loaded.
+VOILA = [
+    "--template=lipsync",
+    "--VoilaConfiguration.allow_template_override=NO",
+    "--VoilaConfiguration.allow_theme_override=NO",
+    "--VoilaConfiguration.extension_allowlist=@voila-dashboards/widgets-manager8",
+    "--VoilaConfiguration.extension_allowlist=@voila-dashboards/widgets-manager7",
+    "--VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager",
+    "--VoilaConfiguration.extension_allowlist=anywidget",
+    "--Voila.kernel_websocket_connection_class=lipsync_utils.picker.serve.Channel",
+    "--VoilaConfiguration.multi_kernel_manager_class=lipsync_utils.picker.serve.Kernels",
+    "--ZMQChannelsWebsocketConnection.limit_rate=False",
+    "--VoilaConfiguration.strip_sources=True",
+    "--VoilaConfiguration.show_tracebacks=False",
+    "--VoilaConfiguration.file_denylist=.*",
+    "--MappingKernelManager.cull_idle_timeout=1800",
+    "--MappingKernelManager.cull_interval=60",
+    "--MappingKernelManager.cull_connected=False",
+]
 
 
 class Channel(ZMQChannelsWebsocketConnection):
@@ -142,11 +154,11 @@ class Server(Voila):
         super().listen()
 
 
-def options(arguments: list[str] | None = None) -> argparse.Namespace:
-    """What the command line says."""
+def main(arguments: list[str] | None = None) -> None:
+    """Start Voila with the app's notebook; ends with it."""
     known = Limits()
     parser = argparse.ArgumentParser(prog="lipsync_utils.picker.serve", description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=8866)
+    parser.add_argument("--port", default=8866)
     parser.add_argument("--ip", default="127.0.0.1", help="0.0.0.0 lets the whole network in, without a login")
     parser.add_argument("--base-url", default="/", help="path under which a proxy shows the app")
     parser.add_argument("--generator", help="weights of the network; default: the embedded ones")
@@ -155,52 +167,24 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--parallel", type=int, default=known.parallel, help="videos made at the same time")
     parser.add_argument("--max-visits", type=int, default=12, help="pages open at the same time, a kernel each")
     parser.add_argument("--browser", action="store_true", help="open it in a browser")
-    return parser.parse_args(arguments)
-
-
-def voila_arguments(chosen: argparse.Namespace, notebook: Path) -> list[str]:
-    """The same for Voila: no source code shown, no rate limit on results, visits that end."""
-    return [
-        str(notebook),
-        f"--Voila.ip={chosen.ip}",
-        f"--port={chosen.port}",
-        f"--base_url={chosen.base_url}",
-        *([] if chosen.browser else ["--no-browser"]),
-        "--template=lipsync",
-        "--VoilaConfiguration.allow_template_override=NO",
-        "--VoilaConfiguration.allow_theme_override=NO",
-        *(f"--VoilaConfiguration.extension_allowlist={name}" for name in EXTENSIONS),
-        "--Voila.kernel_websocket_connection_class=lipsync_utils.picker.serve.Channel",
-        "--VoilaConfiguration.multi_kernel_manager_class=lipsync_utils.picker.serve.Kernels",
-        "--ZMQChannelsWebsocketConnection.limit_rate=False",
-        "--VoilaConfiguration.strip_sources=True",
-        "--VoilaConfiguration.show_tracebacks=False",
-        "--VoilaConfiguration.file_denylist=.*",  # nothing of the disk is served as a file
-        f"--MappingKernelManager.cull_idle_timeout={IDLE_S}",
-        "--MappingKernelManager.cull_interval=60",
-        "--MappingKernelManager.cull_connected=False",
-    ]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Start Voila with the app's notebook; ends with it."""
-    chosen = options(arguments)
+    chosen = parser.parse_args(arguments)
     os.environ.update(
         LIPSYNC_FAST_RESULTS="1",
         LIPSYNC_APP_UPLOAD_MB=str(chosen.max_upload_mb),
         LIPSYNC_APP_SECONDS=str(chosen.max_seconds),
         LIPSYNC_APP_PARALLEL=str(chosen.parallel),
         LIPSYNC_APP_VISITS=str(chosen.max_visits),
+        LIPSYNC_GENERATOR=str(Path(chosen.generator).resolve()) if chosen.generator else "",
+        JUPYTER_PATH=os.pathsep.join(filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")])),
     )
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")]))
-    if chosen.generator:
-        os.environ["LIPSYNC_GENERATOR"] = str(Path(chosen.generator).resolve())
     # The page says goodbye with a POST that Voila gives no token to; refused, kernel and files would stay. A kernel's
     # id in it is random, known to its own page only.
     server = Server.instance(tornado_settings={"websocket_max_message_size": MESSAGE_BYTES, "disable_check_xsrf": True})
-    server.initialize(voila_arguments(chosen, home() / "notebooks" / "app.ipynb"))
+    flags = [] if chosen.browser else ["--no-browser"]
+    where = [f"--Voila.ip={chosen.ip}", f"--port={chosen.port}", f"--base_url={chosen.base_url}"]
+    server.initialize([str(home() / "notebooks" / "app.ipynb"), *where, *flags, *VOILA])
     server.start()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

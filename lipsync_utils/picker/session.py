@@ -5,16 +5,14 @@ What a visitor may do is decided here, in the kernel: a page shows the limits, a
 
 from __future__ import annotations
 
-import logging
-import math
+import contextlib
 import os
 import shutil
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -26,14 +24,13 @@ from ..audio import load_wav
 from ..config import InferenceConfig
 from ..errors import FaceError, LipsyncError, MediaError, SettingError
 from ..faces import FaceTable, find_faces
-from ..inference import LipSyncResult, Source, lip_sync, prepare, preview
+from ..inference import Doubt, LipSyncResult, Source, doubts, lip_sync, prepare, preview
 from ..media import is_picture, probe
 from ..project import safe_name
 from .choice import FaceChoice
 
-log = logging.getLogger(__name__)
-
 PREFIX = "lipsync-session-"
+MOST_DOUBTS = 4  # that are shown
 
 
 class Cancelled(LipsyncError):
@@ -58,36 +55,41 @@ class Limits:
         except ValueError as error:
             raise SettingError(f"a LIPSYNC_APP_... variable is not a number: {error}") from error
 
-    def check_length(self, path: Path, name: str, what: str) -> None:
-        """Raise MediaError for a file that is too long or not what it should be."""
-        if what == "media" and is_picture(path):
+    def check(self, path: Path, name: str, speech: bool) -> None:
+        """Raise MediaError for a file that is too long, or that is not what it should be."""
+        if is_picture(path) and not speech:
             return
         info = probe(path)
-        if what == "media" and not info.has_picture:
-            raise MediaError(f"{name}: this is a sound file; give a picture or a video here, and the sound as speech")
-        if what == "speech" and not info.has_sound:
+        if speech and not info.has_sound:
             raise MediaError(f"{name}: there is no sound in it; give a sound file, or a video in which somebody speaks")
+        if not speech and not info.has_picture:
+            raise MediaError(f"{name}: this is a sound file; give a picture or a video here, and the sound as speech")
         if info.duration_s > self.seconds:
             raise MediaError(f"{name}: {info.duration_s:.0f} s long, at most {self.seconds:.0f} s are allowed; cut it")
 
 
 @dataclass
 class Session:
-    """State of a visit. generator: a network, or a function that loads it when it is first needed."""
+    """State of a visit. generator: a network, or a function that loads it when it is first needed.
+
+    speech: what a chosen person says unless another sound is given for them.
+    """
 
     generator: object
     settings: InferenceConfig = field(default_factory=InferenceConfig)
     limits: Limits = field(default_factory=Limits)
     folder: Path | None = None
     cache_dir: Path | None = None
+    speech: Path | None = None
     media: Path | None = None
     choice: FaceChoice | None = None
     faces: FaceTable | None = None
     result: LipSyncResult | None = None
+    doubts: dict[int, list[Doubt]] = field(default_factory=dict)  # where a chosen person's mouth stays as it is
     cancelled: threading.Event = field(default_factory=threading.Event)
-    names: dict[Path, str] = field(default_factory=dict)
-    incoming: Path | None = None  # the upload that is not complete
-    number: object = None  # its mark
+    names: dict[Path, str] = field(default_factory=dict)  # how the visitor knows the files
+    incoming: Path | None = None  # the upload that is not complete, and the browser's mark of it
+    number: object = None
 
     def __post_init__(self):
         if self.folder is None:
@@ -95,6 +97,8 @@ class Session:
             self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.cache_dir = self.cache_dir or self.folder / "cache"
+
+    # Files
 
     def new_file(self, name: str) -> Path:
         """A path in the visit's folder for an upload: never the name that the visitor's file has, only its suffix."""
@@ -117,11 +121,11 @@ class Session:
             number == self.number and offset == received and type(total) is int and received + len(piece) <= total
         )
         used = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
-        upload, disk = 1e6 * self.limits.upload_mb, 1e6 * self.limits.disk_mb
-        if not in_order or not 0 < total <= upload or used + total - received > disk:
+        upload, disk = self.limits.upload_mb, self.limits.disk_mb
+        if not in_order or not 0 < total <= 1e6 * upload or used + total - received > 1e6 * disk:
             self.incoming = None
             self.tidy()
-            limits = f"at most {megabytes(upload)} are allowed, and {megabytes(disk)} for all files of a visit"
+            limits = f"at most {upload:g} MB are allowed, and {disk:g} MB for all files of a visit"
             raise MediaError(f"{name} was not taken: {limits}")
         with self.incoming.open("ab") as stream:
             stream.write(piece)
@@ -132,55 +136,23 @@ class Session:
 
     def tidy(self) -> None:
         """Delete the visit's files that nothing refers to any more: of refused, replaced and interrupted uploads."""
-        speech = self.choice.speech.values() if self.choice else ()
-        kept = {self.media, self.incoming, self.result and Path(self.result.output), *speech}
+        kept = {self.media, self.incoming, self.result and self.result.output}
+        kept.update(self.choice.speech.values() if self.choice else ())
         for file in self.folder.rglob("*"):
             if file.is_file() and file not in kept:
                 file.unlink()
 
-    def name_of(self, path: Path | None) -> str:
-        """How the visitor knows a file."""
-        return self.names.get(path, path.name) if path else ""
-
-    def open_media(self, path: Path, name: str | None = None) -> FaceChoice:
-        """Take a picture or video and find everybody in it. Raises MediaError or FaceError in words for the visitor."""
-        path = Path(path)
-        name = name or path.name
-        with self._named(path, name):
-            self.limits.check_length(path, name, "media")
-            faces = find_faces(path, None, self.cache_dir)
-            if not faces.track_ids:
-                raise FaceError(
-                    f"{name}: no face was found; use a picture in which a face looks towards the camera, "
-                    f"well lit, and at least {self.settings.min_face_px} px wide"
-                )
-            choice = FaceChoice.of(path, faces=faces)
-        choice.media_name = name
-        self.media, self.faces, self.choice, self.result = path, faces, choice, None
-        if len(choice.people) == 1:
-            choice.pick(choice.people[0].track_id)
-        self.tidy()
-        return choice
-
-    def take_speech(self, track_id: int, path: Path, name: str | None = None) -> None:
-        """Give a person something to say. Raises MediaError where it cannot be heard."""
-        path = Path(path)
-        name = name or path.name
-        with self._named(path, name):
-            self.limits.check_length(path, name, "speech")
-            load_wav(path)
-        self._opened().pick(track_id, path)
-        self.tidy()
-
-    @contextmanager
-    def _named(self, path: Path, name: str):
-        """Errors speak of the visitor's name for a file, not of where it lies; a file that is refused goes at once."""
+    @contextlib.contextmanager
+    def _taking(self, path: Path, name: str, speech: bool) -> Iterator[None]:
+        """Errors speak of the visitor's name for a file, not of where it lies; what is refused is deleted at once."""
         self.names[path] = name
         try:
+            self.limits.check(path, name, speech)
             yield
         except LipsyncError as error:
-            self.tidy()
             raise type(error)(self.in_visitors_words(str(error))) from error
+        finally:
+            self.tidy()
 
     def in_visitors_words(self, text: str) -> str:
         """Replace paths in an error by the names that the visitor knows."""
@@ -188,36 +160,95 @@ class Session:
             text = text.replace(str(path), name).replace(path.name, name)
         return text
 
-    def _opened(self) -> FaceChoice:
+    # People
+
+    def open_media(self, path: Path, name: str | None = None) -> FaceChoice:
+        """Take a picture or video and find everybody in it. Raises MediaError or FaceError in words for the visitor."""
+        path = Path(path)
+        name = name or path.name
+        with self._taking(path, name, speech=False):
+            faces = find_faces(path, None, self.cache_dir)
+            if not faces.track_ids:
+                raise FaceError(
+                    f"{name}: no face was found; use a picture in which a face looks towards the camera, "
+                    f"well lit, and at least {self.settings.min_face_px} px wide"
+                )
+            choice = FaceChoice.of(path, faces=faces)
+            choice.media_name = name
+            self.media, self.faces, self.choice, self.result, self.doubts = path, faces, choice, None, {}
+            if len(choice.people) == 1:
+                self.choose(choice.people[0].track_id)
+        return choice
+
+    def choose(self, track_id: int, speech: Path | None = None) -> None:
+        """Choose somebody, and look where their mouth will stay as it is."""
+        if track_id not in self.doubts:
+            self.doubts[track_id] = doubts(self.media, self.faces, [track_id])
+        self.choice.pick(track_id, speech or self.speech)
+
+    def take_speech(self, track_id: int, path: Path, name: str | None = None) -> None:
+        """Give a person something to say. Raises MediaError where it cannot be heard."""
+        path = Path(path)
+        with self._taking(path, name or path.name, speech=True):
+            load_wav(path)
+            self.choose(track_id, path)
+
+    def people(self, frame: int) -> list[dict]:
+        """Everybody for the browser; place: of the face in percent of the picture, None where it is not seen."""
+        width, height = self.choice.size
+        here, people = self.faces.at(frame), []
+        for person in self.choice.people:
+            track, place = person.track_id, None
+            if track in here:
+                box = here[track].inside(width, height)
+                place = [box.left / width, box.top / height, box.width / width, box.height / height]
+            speech = self.choice.speech.get(track)
+            says = self.names.get(speech, speech.name) if speech else ""
+            chosen = track in self.choice.speech
+            people.append({"number": person.number, "track": track, "place": place, "chosen": chosen, "says": says})
+        return people
+
+    def hint(self, frame: int) -> str:
+        """What to do next, and what will not work."""
+        people = self.people(frame)
+        chosen = [p for p in people if p["chosen"]]
+        if not chosen:
+            found = "One person" if len(people) == 1 else f"{len(people)} people"
+            return f"{found} found. Press the face of the person who shall speak."
+        who = " and ".join(f"{p['number']}" + ("" if p["place"] else " (not in this moment)") for p in chosen)
+        lines = [f"Person {who} will speak; nobody else moves."]
+        if silent := " and ".join(str(p["number"]) for p in chosen if not p["says"]):
+            lines[0] += f" Now give speech for person {silent}."
+        for person in chosen:
+            for doubt in self.doubts.get(person["track"], ()):
+                when = f", {doubt.first / self.choice.fps:.1f} to {(doubt.last + 1) / self.choice.fps:.1f} s"
+                when = when if self.choice.n_frames > 1 else ""
+                lines.append(f"Person {person['number']}{when}: the face is {doubt.reason}, the mouth stays as it is.")
+        return "\n".join(lines[: MOST_DOUBTS + 1] + ["…"] * (len(lines) > MOST_DOUBTS + 1))
+
+    # The video
+
+    def _ready(self) -> dict[int, Path]:
         if self.choice is None:
             raise SettingError("there is no picture or video yet: give one first")
-        return self.choice
+        if not self.choice.chosen:
+            raise SettingError("nobody is chosen yet: press the face of the person who shall speak")
+        if not all(self.choice.speech.values()):
+            raise SettingError("somebody who is chosen has nothing to say yet: give a sound file")
+        if not isinstance(self.generator, torch.nn.Module):
+            self.generator = self.generator()
+        return dict(self.choice.speech)
 
     def picture(self, frame: int) -> np.ndarray:
         """One frame of the medium: uint8 (h, w, 3) BGR."""
-        self._opened()
         return next(Source(self.media).pictures([frame]))
 
-    def _ready(self) -> dict[int, Path]:
-        choice = self._opened()
-        if not choice.chosen:
-            raise SettingError("nobody is chosen yet: press the face of the person who shall speak")
-        silent = [choice.candidate(t).number for t, s in choice.speech.items() if s is None]
-        if silent:
-            raise SettingError(f"person {', '.join(map(str, silent))} has nothing to say yet: give a sound file")
-        return dict(choice.speech)
-
-    def load_generator(self):
-        """The network, loaded at first use."""
-        if not isinstance(self.generator, torch.nn.Module):
-            self.generator = self.generator()
-        return self.generator
-
-    def preview(self, frame: int | None = None) -> np.ndarray:
-        """The chosen mouths at their widest in one frame: uint8 (h, w, 3) BGR."""
+    def preview(self, frame: int) -> np.ndarray:
+        """The chosen mouths at their widest, in this frame if one of them is seen in it: uint8 (h, w, 3) BGR."""
         speech = self._ready()
-        job = prepare(self.media, speech, generator=self.load_generator(), settings=self.settings, faces=self.faces)
-        return preview(job, frame)
+        here = self.faces.at(frame).keys() & speech
+        job = prepare(self.media, speech, generator=self.generator, settings=self.settings, faces=self.faces)
+        return preview(job, frame if here else None)
 
     def run(
         self,
@@ -241,7 +272,7 @@ class Session:
                 self.media,
                 speech,
                 output or self.folder / f"{uuid.uuid4().hex}.mp4",
-                generator=self.load_generator(),
+                generator=self.generator,
                 settings=self.settings,
                 faces=self.faces,
                 on_progress=step,
@@ -258,26 +289,18 @@ class Session:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@contextmanager
-def turn(parallel: int, on_wait: Callable[[], None], cancelled: threading.Event):
+@contextlib.contextmanager
+def turn(parallel: int, on_wait: Callable[[], None], cancelled: threading.Event) -> Iterator[None]:
     """Hold one of `parallel` places on this machine, across processes; waits for one where all are taken."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    places = [
-        filelock.FileLock(Path(tempfile.gettempdir()) / f"lipsync-place-{user}-{n}.lock", thread_local=False)
-        for n in range(max(1, parallel))
-    ]
+    start = Path(tempfile.gettempdir()) / f"lipsync-place-{user}"
+    places = [filelock.FileLock(f"{start}-{n}.lock", thread_local=False) for n in range(max(1, parallel))]
     told = False
     while True:
         for place in places:
-            try:
-                place.acquire(timeout=0)
-            except filelock.Timeout:
-                continue
-            try:
+            with contextlib.suppress(filelock.Timeout), place.acquire(timeout=0):
                 yield
-            finally:
-                place.release()
-            return
+                return
         if not told:
             on_wait()
             told = True
@@ -295,9 +318,3 @@ def sweep_old_sessions() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             continue
-
-
-def megabytes(count: float) -> str:
-    """A size in words: one digit below 10 MB."""
-    value = count / 1e6
-    return f"{value:.1f} MB" if value < 10 else f"{math.ceil(value)} MB"

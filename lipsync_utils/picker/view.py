@@ -18,7 +18,7 @@ from ..errors import LipsyncError
 from ..inference import jpeg
 from ..project import safe_name
 from .choice import FaceChoice
-from .session import Cancelled, Limits, Session, megabytes
+from .session import Cancelled, Limits, Session
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,12 @@ class FacePicker(anywidget.AnyWidget):
     media: a picture or video to start with; speech: what a chosen person says unless another sound is given for them.
     generator: a network, or a function that loads it at first use.  choice: a FaceChoice, or its JSON, to start from.
     output: where the video is written (default: a file of the visit).  In code, do what the buttons do: press(2),
-    preview(), run(), each time wait().
+    preview(), run(); each waits for the one before, wait() for the last.
     """
 
     _esm = HERE / "picker.js"
     _css = HERE / "picker.css"
-    view = traitlets.Dict().tag(sync=True)  # what the browser draws; picker.js says what is in it
+    view = traitlets.Dict().tag(sync=True)  # what the browser draws, by picker.js
     image = traitlets.Bytes(b"").tag(sync=True)  # the picture, or a frame of the video, as JPEG
 
     def __init__(
@@ -56,12 +56,17 @@ class FacePicker(anywidget.AnyWidget):
         output=None,
         fine_print: str = "",
     ):
-        more = {"settings": settings} if settings else {}
-        self.session = Session(generator, limits=limits or Limits(), cache_dir=cache_dir, **more)
-        self.speech, self.output = Path(speech) if speech else None, output
-        self.frame, self.message, self.wrong, self.progress, self.results = 0, "", False, None, 0
-        self.busy = False
-        self._fixed = {"upload": media is None, "fine_print": fine_print}
+        limits, more = limits or Limits(), {"settings": settings} if settings else {}
+        speech = Path(speech) if speech else None
+        self.session = Session(generator, limits=limits, cache_dir=cache_dir, speech=speech, **more)
+        self.output, self.busy, self.frame, self.message, self.wrong = output, False, 0, "", False
+        self.progress, self.results = None, 0
+        self._fixed = {
+            "upload": media is None,
+            "fine_print": fine_print,
+            "limits": f"At most {limits.upload_mb:g} MB and {limits.seconds:.0f} s.",
+            "limit_bytes": int(1e6 * limits.upload_mb),
+        }
         self._worker: threading.Thread | None = None
         super().__init__()
         self.on_msg(self._take)
@@ -70,7 +75,10 @@ class FacePicker(anywidget.AnyWidget):
             self.open_media(Path(media))
             self.wait()
         if choice is not None and self.choice is not None:
-            self._take_choice(choice)
+            choice = choice if isinstance(choice, FaceChoice) else FaceChoice.load(choice)
+            for track, own in choice.resolve(self.session.faces, self.session.media).items():
+                self.session.choose(track, own)
+            self._show()
 
     def set_state(self, sync_data) -> None:
         """What a browser writes into the synchronised traits is dropped: they are for display."""
@@ -90,35 +98,33 @@ class FacePicker(anywidget.AnyWidget):
     def _take(self, _, message, buffers) -> None:
         """One message from the browser; what makes no sense is dropped."""
         message = message if isinstance(message, dict) else {}
-        number = message.get("number")
+        number, offset, idle = message.get("number"), message.get("offset"), self.choice is not None and not self.busy
         match message.get("do"):
             case "piece" if len(buffers) == 1:
-                self._take_piece(message, bytes(buffers[0]))
-            case "press" if type(number) is int:
+                self._take_piece(number, offset, message, bytes(buffers[0]))
+            case "press" if idle and type(number) is int:
                 self.press(number)
-            case "frame" if type(number) is int and self.choice is not None and not self.busy:
+            case "frame" if idle and type(number) is int:
                 self.show_frame(min(max(number, 0), self.choice.n_frames - 1))
-            case "preview" if self.choice is not None:
+            case "preview" if idle:
                 self.preview()
-            case "run" if self.choice is not None:
+            case "run" if idle:
                 self.run()
             case "cancel":
                 self.session.cancel()
-            case "want" if number == self.results and type(message.get("offset")) is int:
-                self._send_part(message["offset"])
+            case "want" if self.result is not None and number == self.results and type(offset) is int and offset >= 0:
+                self._send_part(offset)
 
-    def _take_piece(self, message: dict, piece: bytes) -> None:
-        number, name = message.get("number"), str(message.get("name"))[-200:]
-        track = message.get("track")
-        known = track is None or self.choice is not None and track in self.choice.chosen
+    def _take_piece(self, number, offset, message: dict, piece: bytes) -> None:
+        name, track = str(message.get("name"))[-200:], message.get("track")
         try:
-            if self.busy or not known:
+            if self.busy or not (track is None or self.choice is not None and track in self.choice.chosen):
                 raise LipsyncError(f"{name} was not taken")
-            path = self.session.receive(number, name, message.get("offset"), message.get("total"), piece)
+            path = self.session.receive(number, name, offset, message.get("total"), piece)
         except LipsyncError as error:
             self.send({"is": "refused", "number": number})
             return self._say(str(error), wrong=True)
-        self.send({"is": "taken", "number": number, "received": message["offset"] + len(piece)})
+        self.send({"is": "taken", "number": number, "received": offset + len(piece)})
         if path and track is None:
             self.open_media(path, name)
         elif path:
@@ -127,12 +133,11 @@ class FacePicker(anywidget.AnyWidget):
     def _send_part(self, offset: int) -> None:
         """A piece of the finished video. Jupyter drops what comes faster than 1 MB/s; the app's server lifts that."""
         piece, pause_ms = (1 << 20, 0) if os.environ.get("LIPSYNC_FAST_RESULTS") else (1 << 18, 320)
-        if self.result is None or not 0 <= offset < Path(self.result.output).stat().st_size:
-            return
-        with Path(self.result.output).open("rb") as stream:
+        with self.result.output.open("rb") as stream:
             stream.seek(offset)
             part = stream.read(piece)
-        self.send({"is": "part", "number": self.results, "offset": offset, "pause_ms": pause_ms}, [part])
+        if part:
+            self.send({"is": "part", "number": self.results, "offset": offset, "pause_ms": pause_ms}, [part])
 
     # What happens
 
@@ -140,32 +145,22 @@ class FacePicker(anywidget.AnyWidget):
         """Take a picture or video and show everybody in it."""
 
         def work() -> None:
-            choice = self.session.open_media(path, name)
-            for track in choice.chosen if self.speech else ():
-                self.session.take_speech(track, self.speech)
-            seen = self.session.faces.frame[self.session.faces.seen]
-            self.show_frame(int(np.argmax(np.bincount(seen, minlength=choice.n_frames))))  # the most people
+            faces = self.session.open_media(path, name) and self.session.faces
+            self.show_frame(int(np.argmax(np.bincount(faces.frame[faces.seen]))))  # the first with the most people
 
         self._start(work, f"{name or path.name}: looking for faces")
 
-    def _take_choice(self, choice) -> None:
-        choice = choice if isinstance(choice, FaceChoice) else FaceChoice.load(choice)
-        for track, speech in choice.resolve(self.session.faces, self.session.media).items():
-            self.choice.pick(track)
-            if speech or self.speech:
-                self.session.take_speech(track, speech or self.speech)
-        self._show()
-
     def press(self, number: int) -> None:
         """Press the face of a person: choose them, or no longer."""
-        if self.choice is None or self.busy:
-            return
-        for person in self.choice.people:
-            if person.number == number and person.track_id in self.choice.speech:
-                self.choice.drop(person.track_id)
-            elif person.number == number:
-                self.choice.pick(person.track_id, self.speech)
-        self._say("")
+
+        def work() -> None:
+            for person in self.choice.people:
+                if person.number == number and person.track_id in self.choice.speech:
+                    self.choice.drop(person.track_id)
+                elif person.number == number:
+                    self.session.choose(person.track_id)
+
+        self._start(work, "")
 
     def show_frame(self, frame: int) -> None:
         """Show another moment of the video."""
@@ -176,8 +171,7 @@ class FacePicker(anywidget.AnyWidget):
         """Draw the chosen mouths at their widest, in the frame that is shown if they are in it."""
 
         def work() -> None:
-            here = any(track in self.session.faces.at(self.frame) for track in self.choice.chosen)
-            self.image = jpeg(self.session.preview(self.frame if here else None))
+            self.image = jpeg(self.session.preview(self.frame))
             self._say("Preview: the chosen mouths at their widest.")
 
         self._start(work, "Drawing one frame.")
@@ -196,7 +190,7 @@ class FacePicker(anywidget.AnyWidget):
                 self.progress = None
             self.results += 1
             made = f"{result.duration_s:.1f} s made in {result.seconds['total']:.1f} s. It is labelled as AI-generated."
-            self._say(" ".join([made, *map(self.session.in_visitors_words, result.notes)]))
+            self._say(self.session.in_visitors_words(" ".join([made, *result.notes])))
 
         def step(done: int, total: int) -> None:
             if done == total or done % max(1, total // 50) == 0:
@@ -213,57 +207,16 @@ class FacePicker(anywidget.AnyWidget):
 
     def _show(self) -> None:
         """Tell the browser what to draw."""
-        choice, limits, session = self.choice, self.session.limits, self.session
-        view = {**self._fixed, "busy": self.busy, "message": self.message, "wrong": self.wrong, "people": []}
-        view["limit_bytes"] = int(1e6 * limits.upload_mb)
-        view["limits"] = f"At most {megabytes(1e6 * limits.upload_mb)} and {limits.seconds:.0f} s."
+        view = {**self._fixed, "busy": self.busy, "message": self.message, "wrong": self.wrong}
         view["progress"] = self.progress
-        if choice is not None:
-            here = session.faces.at(self.frame)
-            view["name"], view["frame"], view["n_frames"], view["fps"] = (
-                choice.media_name,
-                self.frame,
-                choice.n_frames,
-                choice.fps,
-            )
-            view["hint"] = self._hint(here)
-            view["people"] = [self._person(person, here.get(person.track_id)) for person in choice.people]
+        if (choice := self.choice) is not None:
+            view |= {"name": choice.media_name, "n_frames": choice.n_frames, "fps": choice.fps, "frame": self.frame}
+            view |= {"hint": self.session.hint(self.frame), "people": self.session.people(self.frame)}
             view["ready"] = bool(choice.speech) and all(choice.speech.values())
         if self.result is not None:
-            size = Path(self.result.output).stat().st_size
-            name = safe_name(Path(choice.media_name).stem) + "_lipsync.mp4"
+            size, name = self.result.output.stat().st_size, safe_name(Path(choice.media_name).stem) + "_lipsync.mp4"
             view["result"] = {"number": self.results, "size": size, "name": name}
         self.view = view
-
-    def _person(self, person, box) -> dict:
-        """A person for the browser; the place of their face in percent of the picture, null where it is not seen."""
-        choice = self.choice
-        says = choice.speech.get(person.track_id)
-        place = None
-        if box is not None:
-            box = box.inside(*choice.size)
-            width, height = choice.size
-            place = [100 * box.left / width, 100 * box.top / height, 100 * box.width / width, 100 * box.height / height]
-        return {
-            "number": person.number,
-            "track": person.track_id,
-            "chosen": person.track_id in choice.speech,
-            "says": self.session.name_of(says),
-            "place": place,
-        }
-
-    def _hint(self, here) -> str:
-        """What to do next."""
-        people, speech = self.choice.people, self.choice.speech
-        found = "One person found." if len(people) == 1 else f"{len(people)} people found."
-        if not speech:
-            return f"{found} Press the face of the person who shall speak."
-        names = {p.track_id: f"person {p.number}" for p in people}
-        who = ", ".join(names[t] + ("" if t in here else " (not in this moment)") for t in speech)
-        silent = ", ".join(names[t] for t, sound in speech.items() if sound is None)
-        return f"{who[0].upper()}{who[1:]} will speak; nobody else moves." + (
-            f" Now give speech for {silent}." if silent else ""
-        )
 
     # One thing at a time, beside the kernel's main thread
 
@@ -275,8 +228,7 @@ class FacePicker(anywidget.AnyWidget):
                 raise TimeoutError(f"still at work after {timeout_s:.0f} s")
 
     def _start(self, work: Callable[[], None], message: str) -> None:
-        if self.busy:
-            return
+        self.wait()
         self.busy = True
         self._say(message)
         self._worker = threading.Thread(target=self._guarded, args=(work, message), daemon=True)

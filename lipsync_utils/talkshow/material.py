@@ -1,12 +1,13 @@
-"""What notebook 08 works on where the reader brings nothing: a group picture, a group video, two voices."""
+"""What notebook 08 works on where the reader brings nothing: a group picture, a group video, voices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import talkshow
 from ..media import extract_sound
+from .actor import guests, host
+from .render import group_picture, portrait, render_clip
 
 SIZE = (640, 480)
 SENTENCES = {
@@ -30,20 +31,19 @@ def make_material(folder: Path) -> Material:
     """Render the sample's group into a folder; what is already there stays. About 20 s on two cores."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    people = [talkshow.host(), *talkshow.guests()[:2]]
+    people = [host(), *guests()[:2]]
     seats = (0, 2, 1)  # who sits left, in the middle, right: the talk show puts its second actor on the right
-    picture, portrait = folder / "group.png", folder / "portrait.png"
+    picture, face = folder / "group.png", folder / "portrait.png"
     if not picture.is_file():
-        talkshow.group_picture(picture, people, seed=3)
-    if not portrait.is_file():
-        talkshow.portrait(portrait, people[seats[1]], seed=5)
-    spoken = [(0, SENTENCES["nl"][1])]
-    video = talkshow.render_clip(folder / "group.mp4", people, spoken, seconds=4.0, size=SIZE, seed=4)
+        group_picture(picture, people, seed=3)
+    if not face.is_file():
+        portrait(face, people[seats[1]], seed=5)
+    video = render_clip(folder / "group.mp4", people, [(0, SENTENCES["nl"][1])], seconds=4.0, size=SIZE, seed=4)
     true, speech = [], []
     for place, actor in enumerate(seats):
         text = SENTENCES["nl" if people[actor].voice.name.startswith("nl") else "en"][0]
-        true.append(talkshow.render_clip(folder / f"true{place + 1}.mp4", people, [(actor, text)], size=SIZE, seed=4))
+        true.append(render_clip(folder / f"true{place + 1}.mp4", people, [(actor, text)], size=SIZE, seed=4))
         speech.append(folder / f"speech{place + 1}.wav")
         if not speech[-1].is_file():
             extract_sound(true[-1], speech[-1])
-    return Material(picture, video, portrait, tuple(speech), tuple(true))
+    return Material(picture, video, face, tuple(speech), tuple(true))
