@@ -1,9 +1,7 @@
 // The picker in the browser: draws what the kernel says in `view` and `image`, sends what the visitor does.
 const PIECE = 1 << 20; // an upload goes in pieces that fit the websocket; the next one when the last was taken
-const MEDIA = "image/*,video/*,.mkv,.webp,.heic", SOUND = "audio/*,video/*,.wav,.mp3,.m4a,.flac,.ogg,.mkv";
-const size = (bytes) => (bytes < 10e6 ? (bytes / 1e6).toFixed(1) : Math.ceil(bytes / 1e6)) + " MB";
-const percent = (share) => Math.round(100 * share) + " %";
-const blob = (parts, type) => URL.createObjectURL(new Blob(parts, { type }));
+const MEDIA = "image/*,video/*,.mkv,.heic", SOUND = "audio/*,video/*,.m4a,.flac,.ogg,.mkv";
+const blob = (parts, type) => URL.createObjectURL(new Blob(parts, { type })), forget = URL.revokeObjectURL;
 
 function node(tag, name, inside = [], traits = {}) {
   const made = Object.assign(document.createElement(tag), { className: "lipsync-" + name }, traits);
@@ -20,32 +18,25 @@ function fill(parent, nodes) { // without touching what is in its place already
 
 function render({ model, el }) {
   let view = {}, sending = null, own = "", video = { number: 0 }, timer = null;
-  const made = {}, keep = (key, make) => made[key] ||= make();
+  const made = {}, keep = (key, make) => (made[key] ||= make());
   const send = (action, message, data = []) => { own = ""; model.send({ do: action, ...message }, undefined, data); };
 
   // An area that takes a file, by drop or by dialogue. track: whose speech; null: the picture or video.
   function drop(track, accept) {
     const input = node("input", "file", [], { type: "file", accept }), title = node("b"), state = node("span");
-    const root = node("label", "drop", [input, title, state]), over = (on) => root.classList.toggle("over", on);
-    const take = (event, [file]) => {
-      event.preventDefault();
-      over(false);
-      if (file && !view.busy) upload(file, track);
-    };
-    input.onchange = (event) => { take(event, input.files); input.value = ""; }; // the same file can be chosen again
-    root.ondragover = (event) => { event.preventDefault(); over(true); };
-    root.ondragleave = () => over(false);
-    root.ondrop = (event) => take(event, event.dataTransfer.files);
+    const root = node("label", "drop", [input, title, state]);
+    // The input covers the area, so a browser gives it what is dropped there.
+    input.onchange = () => { if (input.files[0]) upload(input.files[0], track); input.value = ""; }; // may be chosen again
     return { root, show(name, words) {
       title.textContent = name;
-      state.textContent = sending?.track === track ? `${sending.file.name}: ${percent(sending.offset / sending.file.size)} sent` : words;
+      state.textContent = sending?.track === track ? `${sending.file.name}: ${Math.floor(100 * sending.offset / sending.file.size)} % sent` : words;
       input.disabled = view.busy;
       return root;
     } };
   }
   function upload(file, track) {
     own = !file.size ? `${file.name} is empty.` : file.size <= view.limit_bytes ? "" :
-      `${file.name} has ${size(file.size)}; at most ${size(view.limit_bytes)} are allowed. Make it shorter or smaller. Nothing was sent.`;
+      `${file.name} has ${Math.ceil(file.size / 1e6)} MB; at most ${view.limit_bytes / 1e6} MB are allowed. Nothing was sent.`;
     sending = own ? null : { file, track, number: Date.now(), offset: 0 };
     if (sending) piece();
     draw();
@@ -61,12 +52,13 @@ function render({ model, el }) {
   const slider = node("input", "", [], { type: "range" }), clock = node("output"), time = node("label", "time", ["Moment", slider, clock]);
   const press = (action, words, name = "plain") => node("button", name, [words], { onclick: () => send(action) });
   const preview = press("preview", "Preview one frame"), run = press("run", "Make the video", "main");
-  const progress = node("progress", "", [], { ariaLabel: "Progress" }), share = node("output");
-  const bar = node("div", "row", [progress, share, press("cancel", "Cancel")]), hint = node("p"), rows = node("div", "panel");
+  const progress = node("progress", "", [], { ariaLabel: "Progress" });
+  const bar = node("div", "row", [progress, press("cancel", "Cancel")]), hint = node("p"), rows = node("div", "panel");
   const message = node("p", "message"), result = node("div", "panel"), buttons = node("div", "row", [preview, run]);
   const picture = node("div", "picture", [faces, time]), fine = node("p", "fine");
-  const panel = node("div", "panel", [hint, rows, buttons, bar, message, result]);
+  const panel = node("div", "panel");
   el.classList.add("lipsync");
+  el.ondragover = el.ondrop = (event) => { if (!event.target.accept || view.busy) event.preventDefault(); }; // would leave
   image.onload = () => faces.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
   slider.oninput = () => {
     clock.textContent = `${(slider.value / view.fps).toFixed(1)} s`;
@@ -90,10 +82,10 @@ function render({ model, el }) {
   }
   function draw() {
     view = model.get("view");
-    const { people = [], name } = view, working = view.progress !== null;
+    const { people = [], name } = view;
     el.classList.toggle("empty", !name);
     fill(el, [...(view.upload ? [media.root] : []), ...(name ? [picture, panel] : [message]), fine]);
-    if (name) fill(panel, [hint, rows, buttons, ...(working ? [bar] : []), message, result]);
+    if (name) fill(panel, [hint, rows, buttons, ...(view.progress === null ? [] : [bar]), message, result]);
     media.show(name ? "Another picture or video" : "Choose a picture or video", name || "or drop it here. " + view.limits);
     fill(faces, [image, ...people.filter((one) => one.place).map((one) => face(one, people))]);
     fill(rows, people.filter((one) => one.chosen).map(({ track, number, says }) => keep("row" + track, () => drop(track, SOUND))
@@ -105,12 +97,11 @@ function render({ model, el }) {
     hint.textContent = view.hint;
     preview.disabled = run.disabled = view.busy || !view.ready;
     if (view.progress) progress.value = view.progress; else progress.removeAttribute("value");
-    share.textContent = percent(view.progress);
     message.role = own || view.wrong ? "alert" : "status";
     message.textContent = own || view.message;
     fine.textContent = view.fine_print;
     if (video.number === (view.result?.number || 0)) return;
-    URL.revokeObjectURL(video.url);
+    forget(video.url);
     result.replaceChildren();
     video = { number: 0, ...view.result, parts: [], got: 0 };
     if (video.number) want();
@@ -137,13 +128,13 @@ function render({ model, el }) {
     draw();
   });
   function paint() {
-    URL.revokeObjectURL(image.src);
+    forget(image.src);
     image.src = blob([model.get("image")], "image/jpeg");
   }
   model.on("change:view", draw);
   model.on("change:image", paint);
   draw();
   paint();
-  return () => [image.src, video.url].forEach((one) => URL.revokeObjectURL(one));
+  return () => [image.src, video.url].map((one) => forget(one));
 }
 export default { render };
