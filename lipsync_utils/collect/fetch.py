@@ -36,6 +36,8 @@ def fetch_file(path: Path, target: Path, link: bool) -> None:
     """
     if not path.exists():
         raise FetchError(Reason.NOT_FOUND, f"{path}: no such file; check the path in videos.csv")
+    if not (path.is_file() or path.is_dir()):
+        raise MediaError(f"{path}: a pipe or device; give a file")
     info = probe(path)
     if not info.has_picture or info.is_picture:
         raise FetchError(Reason.NO_PICTURE, f"{path}: has no moving pictures; give a video")
@@ -49,7 +51,7 @@ def fetch_file(path: Path, target: Path, link: bool) -> None:
             return
         if link:
             with contextlib.suppress(OSError):  # not on this disk: copied
-                os.link(path, temporary)
+                os.link(path.resolve(), temporary)  # of a symbolic link: what it points to
                 return
         shutil.copyfile(path, temporary)
 

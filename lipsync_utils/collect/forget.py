@@ -55,6 +55,9 @@ def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgott
         own = {root / "raw" / f"{video_id}{suffix}" for suffix in (".mp4", ".truth.csv", ".truth.json")}
         own |= {root / folder / video_id for folder in ("clips", "faces", "cache/crops", ".downloads")}
         found = followed(own | given, made)
+        archives = {p for results, used in made if given.intersection(results) for p in used}
+        if archives:  # what was given is the archive; what lies in archive/ was unpacked by us
+            own, given = own | given, set()
         places = root, outputs, home() / "docs" / "_site"
         now = {p.resolve() for p in running_notebook()}  # is written again when it ends, so its notes stay
         ours = {p for p in found - given - now if any(p.is_relative_to(place) for place in places)}
@@ -78,7 +81,7 @@ def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgott
         removed=sorted(p for p in doomed if not p.exists()),
         rows=rows,
         saw_it=[p for run in runs for p in sorted(run.glob("checkpoints/*")) or [run]],
-        yours=sorted(p for p in (found | doomed | pictures) - tables if p.exists()),
+        yours=sorted(p for p in (found | doomed | pictures | archives) - tables if p.exists()),
     )
     log.info("%s", result)
     return result
