@@ -8,7 +8,7 @@ from mouths import HEIGHT, WIDTH, Painter, faces, video, wav
 from lipsync_utils.config import InferenceConfig, override
 from lipsync_utils.errors import LipsyncError, SettingError
 from lipsync_utils.faces import FaceBox, FaceTable, find_faces, find_in_frames, landmarks
-from lipsync_utils.inference import doubts, lip_sync, prepare
+from lipsync_utils.inference import doubts, lip_sync, prepare, preview
 from lipsync_utils.inference.mouths import (
     FINE,
     HEAD_MM,
@@ -128,6 +128,14 @@ def test_without_landmarks_the_box_decides_and_the_result_says_so(tmp_path):
     result = lip_sync(path, speech, tmp_path / "o.mp4", generator=Painter(), settings=PLAIN, faces=faces(8))
     assert any("no landmarks were found" in note for note in result.notes)
     assert result.drawn_frames == {0: 8}
+
+
+def test_a_preview_shows_frames_that_the_speech_does_not_reach(occluded, tmp_path):
+    speech = wav(tmp_path / "s.wav", 0.1)
+    job = prepare(occluded / "v.mp4", {0: speech}, generator=Painter(), settings=PLAIN)
+    assert np.isnan(job.talkers[0].mouth.points[36]).all()
+    before = [f.image_bgr for f in frames(occluded / "v.mp4")][36]
+    assert 0 < (preview(job, 36) != before).any(axis=2).mean() < 0.3
 
 
 def test_a_face_too_small_in_some_frames_is_left_there():

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -394,6 +394,9 @@ def preview(job: Job, source_frame: int | None = None) -> np.ndarray:
     original = next(job.source.pictures([source_frame]))
     frame = original.copy()
     for talker in (t for t, seen in zip(job.talkers, clear[:, source_frame]) if seen):
+        if np.isnan(talker.mouth.points[source_frame, 0, 0]):  # a frame that the speech does not reach
+            looked = find_mouths([(source_frame, original)], job.table, [talker.track_id], job.settings.min_face_px)
+            talker = replace(talker, mouth=looked[talker.track_id])
         count = max(1, round(talker.speech.duration_s * job.source.fps))
         windows = np.stack([job.mel(talker, i) for i in range(0, count, max(1, count // 400))])
         loudest = windows[np.argsort(-windows.mean(axis=(1, 2)))[:CANDIDATES]]
