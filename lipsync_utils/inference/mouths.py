@@ -185,7 +185,7 @@ def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None
     numbers = np.arange(0, table.n_frames, every)
     pictures = zip(range(len(numbers)), Source(Path(media)).pictures(numbers.tolist()))
     tracks = table.track_ids if track_ids is None else track_ids
-    found = find_mouths(pictures, table.thinned(numbers), tracks, bridged=max(1, BRIDGED // every))
+    found = find_mouths(pictures, table.thinned(numbers), tracks, bridged=max(3, BRIDGED // every))
     last = table.n_frames - 1
     return [
         Doubt(d.track_id, d.first * every, min(d.last * every + every - 1, last), d.reason)
