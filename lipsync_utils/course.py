@@ -232,8 +232,9 @@ def as_html(book: nbformat.NotebookNode, path: Path) -> str:
     """
     from nbconvert import HTMLExporter
 
-    for output in (output for cell in book.cells for output in cell.get("outputs", [])):
-        output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # leaves the widget's text
+    for data in (output.get("data", {}) for cell in book.cells for output in cell.get("outputs", [])):
+        if data.pop("application/vnd.jupyter.widget-view+json", None):
+            data["text/plain"] = "" if "%|" in data["text/plain"] else "(a widget: it works in the open notebook)"
     about = {"metadata": {"name": path.stem, "path": str(path.parent)}}
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(book, about)
     return re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)

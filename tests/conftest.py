@@ -9,12 +9,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, a c
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import filelock
+import hypothesis  # noqa: F401  its plugin would import it at the very end, where Python 3.11 may fail to compile it
 import pytest
 
 from lipsync_utils import records, talkshow
 
 # What begins first where tests run side by side, longest first; every other file follows in the usual order.
-LONG = ("test_notebooks.py", "test_app_browser.py", "test_inference.py", "test_training.py", "test_evaluation.py")
+LONG = ("test_notebooks.py", "test_inference_rendered.py", "test_speaker.py", "test_app_browser.py", "test_training.py")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names of the tests

@@ -172,6 +172,16 @@ def test_a_dying_kernel_names_its_cell(house):
     assert caught.value.outcomes[0].ok is False
 
 
+def test_a_page_has_no_scripts_no_bars_and_says_where_a_widget_was(tmp_path):
+    code = nbformat.v4.new_code_cell("bar; picker")
+    for text in ("split:   0%|          | 0/5 [00:00<?, ?video/s]", "FacePicker(children=(Stage()))"):
+        data = {"text/plain": text, "application/vnd.jupyter.widget-view+json": {"model_id": "a"}}
+        code.outputs.append(nbformat.v4.new_output("display_data", data))
+    page = course.as_html(nbformat.v4.new_notebook(cells=[code]), tmp_path / "a.ipynb")
+    assert "<script" not in page and "0%|" not in page and "FacePicker" not in page
+    assert "(a widget: it works in the open notebook)" in page
+
+
 def test_the_kernels_own_log_stays_off_the_terminal(house, capfd):
     words = "get_ipython().kernel.log.error('KeyboardInterrupt caught in kernel.')"
     path = notebook(house / "notebooks", "01_x", words, parameters=None)

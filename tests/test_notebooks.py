@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom, in order, at a size that fits a push. Found by discovery."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -12,43 +13,54 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))  # the numbered ones in order, then the app
 SIZES = json.loads((Path(__file__).parent / "notebook_sizes.json").read_text())
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("notebooks")]
+ALONE = [path for path in NOTEBOOKS if path.stem[:2] in ("00", "08", "10", "ap")]  # these bring their own data
+CHAIN = [path for path in NOTEBOOKS if path not in ALONE]  # each begins where the last ended
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    """An empty place for data/ and outputs/, shared by all notebooks: each begins where the last ended."""
-    folder = tmp_path_factory.mktemp("course")
+@contextlib.contextmanager
+def home(folder):
+    """An empty place for data/ and outputs/."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIPSYNC_HOME", str(folder))
         colab.keep_in(folder, ROOT)
         yield folder
 
 
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """A home for all notebooks of the chain."""
+    with home(tmp_path_factory.mktemp("course")) as folder:
+        yield folder
+
+
+def check(path, folder):
+    """Run a notebook in a home, at its small size: it passes its own checks, records numbers and warns of nothing."""
+    (outcome,) = course.run(path, SIZES.get(path.stem, {}), folder / "executed")
+    assert outcome.ok and (outcome.numbers or path.stem == "app"), "its last cell records the key numbers"
+    page = (folder / "executed" / f"{path.stem}.html").read_text()
+    assert "<script" not in page and not re.search(r"<link[^>]*https?:", page), "it asks the network"
+    cells = json.loads((folder / "executed" / path.name).read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert not ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
+
+
 def test_sizes_are_of_notebooks_that_exist():
     assert set(SIZES) <= {path.stem for path in NOTEBOOKS}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, house):
+@pytest.mark.xdist_group("notebooks")
+@pytest.mark.parametrize("path", CHAIN, ids=lambda path: path.stem)
+def test_notebook_runs_after_those_before_it(path, house):
+    check(path, house)
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=pytest.mark.xdist_group(path.stem), id=path.stem) for path in ALONE]
+)
+def test_notebook_runs_alone(path, tmp_path):
     if path.stem in SIZES and SIZES[path.stem] is None:
         pytest.skip("trains four networks, which takes too long for every push; make course runs it")
-    (outcome,) = course.run(path, SIZES.get(path.stem, {}), house / "outputs" / "executed")
-    assert outcome.ok
-    page = (house / "outputs" / "executed" / f"{path.stem}.html").read_text()
-    assert "<script" not in page and not re.search(r"(src|href)=.https?:[^>]*(stylesheet|\.js)", page), (
-        "asks the network"
-    )
-    if path.stem[:2].isdigit():
-        assert outcome.numbers, "its last cell records the key numbers"
-
-
-@pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem[:2].isdigit()], ids=lambda path: path.stem)
-def test_nothing_is_printed_as_a_warning_or_error(path, house):
-    executed = house / "outputs" / "executed" / path.name
-    if not executed.exists():
-        pytest.skip("it has not run")
-    cells = json.loads(executed.read_text())["cells"]
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    said = ["".join(output["text"]) for output in outputs if output.get("name") == "stderr"]
-    assert not said
+    with home(tmp_path):
+        check(path, tmp_path)
