@@ -342,7 +342,7 @@ def test_faces_to_tune_on_are_rendered_once_and_the_same(tmp_path, monkeypatch):
     assert abs(made.drift_s) < 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_tiny_study_runs_from_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "SIZE_PX", (256, 256))
     monkeypatch.setattr(
