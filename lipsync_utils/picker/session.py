@@ -18,6 +18,7 @@ from pathlib import Path
 
 import filelock
 import numpy as np
+import psutil
 import torch
 
 from ..audio import load_wav
@@ -311,10 +312,8 @@ def turn(parallel: int, on_wait: Callable[[], None], cancelled: threading.Event)
 def sweep_old_sessions() -> None:
     """Delete the folders of visits whose process is gone (killed, so that it could not do it itself)."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        try:
-            os.kill(int(folder.name.removeprefix(PREFIX).split("-")[0]), 0)
-        except (ValueError, ProcessLookupError):
-            if time.time() - folder.stat().st_mtime > 5:
+        process = folder.name.removeprefix(PREFIX).split("-")[0]
+        with contextlib.suppress(OSError):
+            gone = not (process.isdigit() and psutil.pid_exists(int(process)))  # os.kill(id, 0) would end it on Windows
+            if gone and time.time() - folder.stat().st_mtime > 5:
                 shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue
