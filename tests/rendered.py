@@ -12,9 +12,8 @@ from lipsync_utils.faces import FaceTable, find_faces
 from lipsync_utils.inference import people_in
 from lipsync_utils.media import VideoWriter, extract_sound, frames
 from lipsync_utils.records import read_rows
-from lipsync_utils.talkshow.backdrop import paint_backdrop
 from lipsync_utils.talkshow.material import SENTENCES
-from lipsync_utils.talkshow.stage import DESK, Member, Place, Shot
+from lipsync_utils.talkshow.stage import DESK, Member, Place, Shot, paint_backdrop
 
 SIZE = (640, 480)
 NEAR = ((0.335, 0.42), (0.665, 0.42), (0.5, 0.47))  # eyes of left, right and the middle one, who sits in front

@@ -16,8 +16,8 @@ from lipsync_utils.project import content_hash
 from lipsync_utils.talkshow import script, show
 from lipsync_utils.talkshow.actor import LOOK_BOUNDS
 from lipsync_utils.talkshow.mouth import FaceState, mouth_opening, warp_mouth
+from lipsync_utils.talkshow.speech import speak
 from lipsync_utils.talkshow.stage import single_shot
-from lipsync_utils.talkshow.voice import speak
 
 
 def sound_of(path: Path) -> tuple[np.ndarray, int]:

@@ -6,10 +6,9 @@ cast(), host(), guests()            the frozen actors;  random_actor(seed): furt
 """
 
 from .actor import Actor, Voice, cast, guests, host, random_actor
-from .render import Film, film, group_picture, portrait, render_clip, render_video
+from .render import FaceTruth, Film, film, group_picture, mouth_curve, portrait, render_clip, render_video
 from .script import Camera, Line, Scene, Script, random_sentence, sentences
 from .show import course_scripts, held_out_scripts, render, render_pictures, render_sample, render_scripts
-from .truth import FaceTruth, mouth_curve
 
 __all__ = [
     "Actor",

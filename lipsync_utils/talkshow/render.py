@@ -1,11 +1,9 @@
 """From a script to an mp4 with its ground truth."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -13,16 +11,36 @@ import numpy as np
 
 from ..config import settings_hash
 from ..media import VideoWriter, write_picture
+from ..project import write_json
+from ..records import write_csv
 from .actor import Actor
-from .motion import play
-from .mouth import FaceState
+from .mouth import FaceState, mouth_opening
 from .script import Camera, Line, Scene, Script, Timeline, lay_out
+from .speech import is_pause, mouth_curves, play, segments, speak
 from .stage import Shot, group_shot, inset_shot, single_shot, still_shot
-from .truth import FaceTruth, describe, frame_rows, speakers, write_truth
-from .viseme import mouth_curves, segments
-from .voice import speak
 
 VERSION = 4  # raise it when the same script gives another video
+
+
+@dataclass(frozen=True)
+class FaceTruth:
+    """One face in one frame; a frame without a face has one row without an actor.
+
+    The box goes from forehead to chin and from ear to ear. mouth_open: gap between the lips as a fraction of the
+    distance between the pupils. speaker: whose voice is heard, seen or not; speaking: whether it is this face's.
+    """
+
+    frame: int
+    time_s: float
+    shot: str
+    actor: str | None
+    left_px: float | None
+    top_px: float | None
+    right_px: float | None
+    bottom_px: float | None
+    mouth_open: float | None
+    speaking: bool
+    speaker: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +54,22 @@ class Film:
 
     def frames(self, every: int = 1) -> Iterator[tuple[np.ndarray, list[FaceTruth]]]:
         """Yield (image_bgr uint8 (h, w, 3), the truth about it) for every frame, or for every so many-th."""
-        script, camera = self.script, _CameraLook(self.script.camera)
-        played, heard, shots = _play_all(script, self.timeline), speakers(self.timeline, script.fps), {}
+        script, camera, shots, heard = self.script, _camera(self.script.camera), {}, [None] * self.timeline.n_frames
+        played, fps = _play_all(script, self.timeline), script.fps
+        for cue in self.timeline.cues:
+            for frame in range(round(cue.start_s * fps), min(round(cue.end_s * fps), len(heard))):
+                heard[frame] = cue.actor.name
         for take in self.timeline.takes:
             shot = shots.get(take.scene) or shots.setdefault(take.scene, _build_shot(take.scene, script))
             for frame in range(-(-take.first // every) * every, take.end, every):
+                speaker, time_s = heard[frame], frame / fps
                 states = [played[member.actor.name][frame] for member in shot.members]
-                picture = camera(shot.render(states, frame))
-                boxes = shot.boxes(states)
-                rows = frame_rows(frame, script.fps, take.scene.kind, shot.members, states, boxes, heard[frame])
-                yield picture, rows
+                rows = [] if states else [FaceTruth(frame, time_s, take.scene.kind, *[None] * 6, False, speaker)]
+                for m, state, box in zip(shot.members, states, shot.boxes(states), strict=True):
+                    name, gap = m.actor.name, round(mouth_opening(m.actor, state), 4)
+                    edges = box.left, box.top, box.right, box.bottom
+                    rows.append(FaceTruth(frame, time_s, take.scene.kind, name, *edges, gap, name == speaker, speaker))
+                yield camera(shot.render(states, frame)), rows
 
 
 def film(script: Script) -> Film:
@@ -91,21 +115,16 @@ def _build_shot(scene: Scene, script: Script) -> Shot:
     return still_shot(size, scene.seed, scene.title, scene.subtitle, grain)
 
 
-class _CameraLook:
-    """Apply a camera's colours and softness; RGB in, BGR out."""
+def _camera(camera: Camera):
+    """Return a function that applies a camera's colours and softness; RGB in, BGR out."""
+    levels = np.arange(256, dtype=np.float32)[:, None] * np.array(camera.gain, np.float32)[::-1]
+    table = np.clip(levels + 0.5, 0, 255).astype(np.uint8)[None]
 
-    def __init__(self, camera: Camera):
-        self.blur_px = camera.blur_px
-        levels = np.arange(256, dtype=np.float32)[:, None] * np.array(camera.gain, np.float32)[::-1]
-        self.table = None if camera.gain == (1.0, 1.0, 1.0) else np.clip(levels + 0.5, 0, 255).astype(np.uint8)[None]
+    def look(picture_rgb):
+        picture = cv2.LUT(cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2BGR), table)
+        return cv2.GaussianBlur(picture, (0, 0), camera.blur_px) if camera.blur_px else picture
 
-    def __call__(self, picture_rgb):
-        picture = cv2.cvtColor(picture_rgb, cv2.COLOR_RGB2BGR)
-        if self.table is not None:
-            picture = cv2.LUT(picture, self.table)
-        if self.blur_px:
-            picture = cv2.GaussianBlur(picture, (0, 0), self.blur_px)
-        return picture
+    return look
 
 
 def render_video(script: Script, folder: Path) -> Path:
@@ -133,7 +152,8 @@ def render_video(script: Script, folder: Path) -> Path:
         for picture, truth in shot.frames():
             writer.write(picture)
             rows += truth
-    write_truth(folder, script.video_id, rows, describe(script, shot.timeline, made_from))
+    write_csv(path.with_suffix(".truth.csv"), rows, FaceTruth)
+    write_json(path.with_suffix(".truth.json"), _describe(script, shot.timeline, made_from))
     return path
 
 
@@ -155,6 +175,39 @@ def is_rendered(path: Path, made_from: str) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return known == made_from and path.is_file() and path.with_suffix(".truth.csv").is_file()
+
+
+def _describe(script: Script, timeline: Timeline, made_from: str) -> dict:
+    """Return what the JSON file says: the video, its shots, who says what when, and every phoneme."""
+
+    def span(start_s, end_s, **more):
+        return {"start_s": round(start_s, 4), "end_s": round(end_s, 4), **more}
+
+    fps, takes, spoken, phonemes = script.fps, timeline.takes, [], []
+    for c in timeline.cues:
+        name, language = c.actor.name, c.actor.voice.language
+        spoken.append(span(c.start_s, c.end_s, actor=name, language=language, text=c.speech.text))
+        sounding = [p for p in c.speech.phonemes if not is_pause(p.symbol)]
+        phonemes += [span(c.start_s + p.start_s, c.start_s + p.end_s, actor=name, symbol=p.symbol) for p in sounding]
+    return {
+        "video_id": script.video_id,
+        "title": script.title,
+        "languages": list(dict.fromkeys(s["language"] for s in spoken)),
+        "fps": fps,
+        "width_px": script.size[0],
+        "height_px": script.size[1],
+        "n_frames": timeline.n_frames,
+        "duration_s": round(timeline.n_frames / fps, 4),
+        "seed": script.seed,
+        "people": list(dict.fromkeys(p.name for t in takes for p in t.scene.people)),
+        "camera": asdict(script.camera),
+        "shots": [
+            span(t.first / fps, t.end / fps, kind=t.scene.kind, people=[p.name for p in t.scene.people]) for t in takes
+        ],
+        "spoken": spoken,
+        "phonemes": phonemes,
+        "made_from": made_from,
+    }
 
 
 def render_clip(
@@ -198,3 +251,12 @@ def group_picture(path: Path, actors: list[Actor], size=(640, 480), seed: int = 
     shot = group_shot(actors, size, seed)
     states = [FaceState(yaw=y, roll=r) for y, r in ((0.08, 0.02), (-0.08, -0.02), (0.0, 0.01))][: len(actors)]
     return write_picture(path, cv2.cvtColor(shot.render(states, 0), cv2.COLOR_RGB2BGR))
+
+
+def mouth_curve(rows: list[FaceTruth], actor: str) -> np.ndarray:
+    """Return an actor's mouth opening per frame, float64; NaN where the actor is not seen."""
+    curve = np.full(rows[-1].frame + 1, np.nan)
+    for row in rows:
+        if row.actor == actor:
+            curve[row.frame] = row.mouth_open
+    return curve

@@ -1,18 +1,16 @@
 """What happens in a video: scenes with people and lines; and when, once the lines have been spoken."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 
 from ..errors import SettingError
 from .actor import Actor
-from .voice import Speech
+from .speech import Speech
 
 KINDS = ("single", "group", "inset", "title", "empty")
 LEAD_IN_S = 0.6  # silence before the first line, long enough for the silence detector (400 ms)
@@ -157,7 +155,7 @@ def lay_out(script: Script, spoken: list[Speech]) -> Timeline:
 @cache
 def sentences(language: str) -> dict:
     """Return what there is to say in "nl" or "en": lists "talk", "short", "held_out", and "words" for random ones."""
-    return json.loads(resources.files(__package__).joinpath("sentences.json").read_text(encoding="utf-8"))[language]
+    return json.loads(Path(__file__).with_name("sentences.json").read_text(encoding="utf-8"))[language]
 
 
 def random_sentence(language: str, rng: np.random.Generator) -> str:

@@ -1,7 +1,5 @@
 """The programme: which videos the show has, who is in them and what they say; and rendering all of it."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import replace

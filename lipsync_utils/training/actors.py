@@ -17,11 +17,10 @@ from scipy.signal import resample_poly
 from .. import audio
 from ..faces import extent
 from ..project import atomic_folder
-from ..talkshow import motion, viseme
 from ..talkshow.actor import NOSE_TIP_Y, random_actor
 from ..talkshow.mouth import mouth_opening
+from ..talkshow.speech import mouth_curves, play, segments, speak
 from ..talkshow.stage import single_shot
-from ..talkshow.voice import speak
 from ..windows import FACE_PX, ClipFaces
 from .sentences import sentences
 
@@ -53,8 +52,8 @@ def actor_clips(seed: int, seconds: float, language: str | None = None) -> list[
         if total_s >= seconds:
             break
         wav, held, n = _talk(spoken[k : k + LINES_PER_CLIP], rng)
-        curves = viseme.mouth_curves(held, n)
-        states = motion.play(actor, curves, FPS, int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1))
+        curves = mouth_curves(held, n)
+        states = play(actor, curves, FPS, int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1))
         states = _turn_heads(states, rng)
         faces = _film(actor, states, rng)
         mel = audio.melspectrogram(wav)
@@ -69,7 +68,7 @@ def _talk(lines, rng):
     """Put lines one after the other: (sound at 16 kHz, visemes, number of frames)."""
     rate, now, held, placed = lines[0].rate_hz, rng.uniform(0.1, 0.4), [], []
     for line in lines:
-        held += viseme.segments(line.phonemes, now)
+        held += segments(line.phonemes, now)
         placed.append((round(now * rate), line.wav))
         now += line.length_s + rng.uniform(0.15, 0.5)
     n = int(now * FPS)
