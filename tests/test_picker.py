@@ -147,6 +147,8 @@ def test_limits_speak_of_the_visitors_names(media, tmp_path):
     with pytest.raises(MediaError) as caught:
         visit.open_media(text, "text.png")
     assert "text.png" in str(caught.value) and text.stem not in str(caught.value)
+    visit.choice = FaceChoice.of(media / "video.mp4", faces=faces(12, BOXES))
+    assert visit.in_visitors_words("track 1: covered, track 7") == "person 2: covered, track 7"
 
 
 def files_of(visit) -> list[Path]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -156,10 +157,11 @@ class Session:
             self.tidy()
 
     def in_visitors_words(self, text: str) -> str:
-        """Replace paths in an error by the names that the visitor knows."""
+        """Replace paths and track ids in a message by what the visitor knows them by."""
         for path, name in self.names.items():
             text = text.replace(str(path), name).replace(path.name, name)
-        return text
+        numbers = {str(p.track_id): f"person {p.number}" for p in self.choice.people} if self.choice else {}
+        return re.sub(r"\btrack (\d+)", lambda found: numbers.get(found[1], found[0]), text)
 
     # People
 
