@@ -15,7 +15,7 @@ help:            ## list the targets
 course: $(VENV)/.run   ## run all notebooks in order
 	@$(RUN) lipsync_utils.course --preset sample $(ARGS)
 test: $(VENV)/.dev     ## everything that a push must pass, the notebooks at a small size included
-	@$(RUN) pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=20 $(ARGS)
+	@$(RUN) pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(ARGS)
 lint: $(VENV)/.dev     ## ruff over the package, the tests and the notebooks
 	@$(RUN) ruff check . $(ARGS)
 	@$(RUN) ruff format --check .

@@ -15,16 +15,19 @@ import pytest
 from lipsync_utils import records, talkshow
 
 # What begins first where tests run side by side, longest first; every other file follows in the usual order.
-LONG = ("test_notebooks.py", "test_inference_rendered.py", "test_speaker.py", "test_app_browser.py", "test_training.py")
+LONG = (
+    "test_notebooks.py",
+    "test_notebooks_alone.py",
+    "test_inference_rendered.py",
+    "test_speaker.py",
+    "test_app_browser.py",
+    "test_training.py",
+)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names of the tests
 def pytest_collection_modifyitems(items):
-    """Keep the tests of a file together, so that its fixtures are made once, and begin with the long files."""
+    """Begin with the long files; --dist loadfile keeps the tests of a file together, so that fixtures are made once."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 def once(tmp_path_factory, name: str, make) -> Path:

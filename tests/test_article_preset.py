@@ -85,7 +85,6 @@ def test_the_preset_is_the_published_size_and_names_published_files():
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("article")
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
@@ -108,7 +107,6 @@ def test_stand_ins_have_the_published_layout(house, name, keys):
     not os.environ.get("LIPSYNC_ARTICLE_WALK"),
     reason="takes five minutes: set LIPSYNC_ARTICLE_WALK=1 to walk all notebooks",
 )
-@pytest.mark.xdist_group("article")
 @pytest.mark.parametrize("path", WALK, ids=lambda path: path.stem)
 def test_notebook_runs_with_the_article_preset(path, house):
     given = {name: FEW[name] for name in course.declared(path) if name in FEW}

@@ -50,17 +50,6 @@ def test_sizes_are_of_notebooks_that_exist():
     assert set(SIZES) <= {path.stem for path in NOTEBOOKS}
 
 
-@pytest.mark.xdist_group("notebooks")
 @pytest.mark.parametrize("path", CHAIN, ids=lambda path: path.stem)
 def test_notebook_runs_after_those_before_it(path, house):
     check(path, house)
-
-
-@pytest.mark.parametrize(
-    "path", [pytest.param(path, marks=pytest.mark.xdist_group(path.stem), id=path.stem) for path in ALONE]
-)
-def test_notebook_runs_alone(path, tmp_path):
-    if path.stem in SIZES and SIZES[path.stem] is None:
-        pytest.skip("trains four networks, which takes too long for every push; make course runs it")
-    with home(tmp_path):
-        check(path, tmp_path)

@@ -1,0 +1,14 @@
+"""The notebooks that bring their own data: each runs in an empty home, beside the chain of the others."""
+
+import pytest
+from test_notebooks import ALONE, SIZES, check, home
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
+def test_notebook_runs_alone(path, tmp_path):
+    if path.stem in SIZES and SIZES[path.stem] is None:
+        pytest.skip("trains four networks, which takes too long for every push; make course runs it")
+    with home(tmp_path):
+        check(path, tmp_path)
