@@ -333,11 +333,11 @@ def test_the_study_writes_rows_with_settings_and_continues_where_it_was(tmp_path
 
 def test_faces_to_tune_on_are_rendered_once_and_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "SIZE_PX", (256, 256))
-    case = study.StudyCase("host", "others, English", 2.0)
+    case = study.StudyCase("host", "others, English", 4.0)
     (made,) = study.data_of(case, STUDY_SIZES["tiny"], tmp_path, "inline")
     monkeypatch.setattr(talkshow, "render_clip", None)
     (again,) = study.data_of(case, STUDY_SIZES["tiny"], tmp_path, "inline")
-    assert len(made.faces) == len(made.present) == 50 and made.faces.shape[1:] == (96, 96, 3)
+    assert len(made.faces) == len(made.present) == 100 and made.faces.shape[1:] == (96, 96, 3)
     assert np.array_equal(made.faces, again.faces) and np.array_equal(made.mel, again.mel)
     assert abs(made.drift_s) < 0.1
 

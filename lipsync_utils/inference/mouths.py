@@ -175,7 +175,7 @@ def head_pose(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return angles[0], angles[1]
 
 
-def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None, every: int = 5) -> list[Doubt]:
+def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None, every: int = 3) -> list[Doubt]:
     """Where lip_sync will leave a mouth as it is, before anything is drawn. For the picker.
 
     Call it with the FaceTable that found the people and the chosen tracks (None: all), once per medium, since it reads
