@@ -247,7 +247,7 @@ def test_out_of_memory_names_the_batch_size_that_fits(tmp_path, monkeypatch, fit
         if len(items["item"]) > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("lipsync_utils.training.trainer.Trainer._update", lambda self, items: hungry(items))
+    monkeypatch.setattr("lipsync_utils.training.trainer.Trainer._update", lambda self, items, frames: hungry(items))
     monkeypatch.setattr(memory, "_try", lambda trainer, items: hungry(items))
     with pytest.raises(SettingError, match=f"out of memory with 4 windows.*{advice}"):
         run(EXPERT, tmp_path / "run")

@@ -43,6 +43,7 @@ KINDS = {
     "discriminator": models.VisualQualityDiscriminator,
     "evaluation": models.EvaluationSyncNet,
     "detector": models.S3FD,
+    "reader": models.MouthReader,
 }
 #: A tensor per network whose first side is 512 at width 1.0.
 _WIDTH_KEYS = {

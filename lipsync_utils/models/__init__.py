@@ -5,11 +5,13 @@ from .discriminator import VisualQualityDiscriminator
 from .evaluation import EvaluationSyncNet
 from .expert import SyncNet
 from .generator import Wav2Lip
+from .reader import MouthReader
 from .s3fd import S3FD, detect_faces
 
 __all__ = [
     "S3FD",
     "EvaluationSyncNet",
+    "MouthReader",
     "SyncNet",
     "VisualQualityDiscriminator",
     "Wav2Lip",

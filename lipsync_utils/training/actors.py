@@ -22,20 +22,26 @@ from ..talkshow.mouth import mouth_opening
 from ..talkshow.speech import mouth_curves, play, segments, speak
 from ..talkshow.stage import single_shot
 from ..windows import FACE_PX, ClipFaces
+from .augment import MARGIN_PX, centre
 from .sentences import sentences
 
 FPS = 25
 LINES_PER_CLIP = 2
+STORED_PX = FACE_PX + 2 * MARGIN_PX
 #: Seeds of the actors: the experts and the generator learn from different people than they are measured on.
-TRAIN_SEED, INDEPENDENT_SEED, TEST_SEED = 100_000, 200_000, 900_000
+TRAIN_SEED, INDEPENDENT_SEED, READER_SEED, TEST_SEED = 100_000, 200_000, 300_000, 900_000
 
 
 @dataclass(frozen=True)
 class ActorClip:
-    """A clip of one invented actor: what training needs, and the true mouth opening (n,) per frame."""
+    """A clip of one invented actor: what training needs, and the truth per frame.
+
+    opening: of the mouth (n,); mouth: jaw, width, rounding, teeth, tongue and press of FaceState (n, 6).
+    """
 
     faces: ClipFaces
     opening: np.ndarray
+    mouth: np.ndarray
 
 
 def actor_clips(seed: int, seconds: float, language: str | None = None) -> list[ActorClip]:
@@ -59,7 +65,9 @@ def actor_clips(seed: int, seconds: float, language: str | None = None) -> list[
         mel = audio.melspectrogram(wav)
         name = f"actor{seed}"
         clip = ClipFaces(f"{name}_{len(clips):02d}", name, "train", faces, np.ones(n, bool), mel)
-        clips.append(ActorClip(clip, np.array([mouth_opening(actor, s) for s in states], np.float32)))
+        opening = np.array([mouth_opening(actor, s) for s in states], np.float32)
+        mouth = np.array([[s.jaw, s.width, s.rounding, s.teeth, s.tongue, s.press] for s in states], np.float32)
+        clips.append(ActorClip(clip, opening, mouth))
         total_s += n / FPS
     return clips
 
@@ -125,16 +133,25 @@ def _film(actor, states, rng):
         grain=rng.uniform(0, 9) * rng.choice((0.3, 1.0)),
     )
     look, wrong = Look.random(rng), _box_errors(rng, len(states))
-    faces = np.empty((len(states), FACE_PX, FACE_PX, 3), np.uint8)
+    faces = np.empty((len(states), STORED_PX, STORED_PX, 3), np.uint8)
     extents = np.array([extent_of(shot.members[0], state) for state in states])
     extents = extent.smooth(extents) + wrong * px_per_unit
     covers = _occluder(rng, len(states))
     for i, state in enumerate(states):
-        left, top, right, bottom = extents[i]
-        picture = shot.render([state], i)
-        crop = picture[max(0, round(top)) : round(bottom), max(0, round(left)) : round(right), ::-1]
+        crop = _with_margin(shot.render([state], i), extents[i])[..., ::-1]
         faces[i] = look(covers(crop, i), i)
     return faces
+
+
+def _with_margin(picture, extent_px):
+    """Cut out a box and MARGIN_PX / FACE_PX of its size on every side; the picture's edge is repeated outside."""
+    left, top, right, bottom = extent_px
+    share = MARGIN_PX / FACE_PX
+    across, down = (right - left) * share, (bottom - top) * share
+    left, top, right, bottom = (round(v) for v in (left - across, top - down, right + across, bottom + down))
+    height, width, _ = picture.shape
+    rows, columns = np.arange(top, bottom).clip(0, height - 1), np.arange(left, right).clip(0, width - 1)
+    return picture[rows[:, None], columns]
 
 
 def _box_errors(rng, n):
@@ -150,8 +167,8 @@ def _occluder(rng, n):
         return lambda crop, frame: crop
     start, length = int(rng.integers(n)), int(rng.integers(20, 60))
     colour = tuple(int(v) for v in rng.uniform(20, 220) * rng.uniform(0.6, 1.0, 3))
-    x, y = rng.choice((-0.05, 0.15, 0.85, 1.05)), rng.uniform(0.5, 1.0)
-    long, wide, angle = rng.uniform(0.15, 0.4), rng.uniform(0.06, 0.16), rng.uniform(0, 180)
+    x, y = rng.choice((0.1, 0.25, 0.75, 0.9)), rng.uniform(0.5, 0.9)
+    long, wide, angle = rng.uniform(0.11, 0.3), rng.uniform(0.05, 0.12), rng.uniform(0, 180)
 
     def cover(crop, frame):
         if not start <= frame < start + length:
@@ -185,7 +202,8 @@ class Look:
         cast = np.exp(rng.normal(0, 0.12 if bad[0] else 0.03, 3))
         level = np.linspace(0, 1, 256)[:, None] ** np.exp(rng.normal(0, 0.3 if bad[1] else 0.1))
         level = (level * 255 * cast - 128) * rng.uniform(0.75, 1.2) + 128 + rng.normal(0, 12)
-        y, x = np.mgrid[-1 : 1 : FACE_PX * 1j, -1 : 1 : FACE_PX * 1j]
+        edge = STORED_PX / FACE_PX
+        y, x = np.mgrid[-edge : edge : STORED_PX * 1j, -edge : edge : STORED_PX * 1j]
         slope = rng.normal(0, 0.25 if bad[2] else 0.05, 2)
         shade = np.exp(slope[0] * x + 0.5 * slope[1] * y)[..., None]
         angle, reach = rng.uniform(0, np.pi), rng.uniform(1, 3)
@@ -198,10 +216,10 @@ class Look:
         return cls(table, shade.astype(np.float32), soft, kernel / kernel.sum(), blurred, quality)
 
     def __call__(self, crop_bgr: np.ndarray, frame: int) -> np.ndarray:
-        """Return the crop as this camera sees it, uint8 BGR (96, 96, 3)."""
+        """Return the crop as this camera sees it, uint8 BGR (128, 128, 3)."""
         crop = cv2.LUT(np.ascontiguousarray(crop_bgr), self.table)
         crop = cv2.imdecode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1], cv2.IMREAD_COLOR)
-        crop = cv2.resize(crop, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LINEAR)
+        crop = cv2.resize(crop, (STORED_PX, STORED_PX), interpolation=cv2.INTER_LINEAR)
         if self.soft:
             crop = cv2.GaussianBlur(crop, (0, 0), self.soft)
         if self.blurred and frame // 8 % 5 == 0:
@@ -221,16 +239,22 @@ def write_actor(folder: Path, seed: int, seconds: float, language: str | None = 
             np.save(temporary / "faces.npy", np.concatenate([c.faces.faces for c in clips]))
             np.save(temporary / "mel.npy", np.concatenate([c.faces.mel for c in clips], axis=1))
             np.save(temporary / "opening.npy", np.concatenate([c.opening for c in clips]))
+            np.save(temporary / "mouth.npy", np.concatenate([c.mouth for c in clips]))
             sizes = [[c.faces.clip_id, len(c.opening), c.faces.mel.shape[1]] for c in clips]
             (temporary / "clips.json").write_text(json.dumps(sizes))
     return target
 
 
 def read_actor(folder: Path, split: str = "train") -> list[ActorClip]:
-    """Read what write_actor wrote; the faces stay on the disk until they are looked at."""
+    """Read what write_actor wrote; the faces stay on the disk until they are looked at.
+
+    split: "train": faces with a margin for `augment`, 128 px; otherwise the box itself, 96 px.
+    """
     folder = Path(folder)
     faces, mel = np.load(folder / "faces.npy", mmap_mode="r"), np.load(folder / "mel.npy")
-    opening, clips, frame, column = np.load(folder / "opening.npy"), [], 0, 0
+    faces = faces if split == "train" else centre(faces)
+    opening, mouth = np.load(folder / "opening.npy"), np.load(folder / "mouth.npy")
+    clips, frame, column = [], 0, 0
     for clip_id, n, columns in json.loads((folder / "clips.json").read_text()):
         clip = ClipFaces(
             clip_id,
@@ -240,6 +264,6 @@ def read_actor(folder: Path, split: str = "train") -> list[ActorClip]:
             np.ones(n, bool),
             mel[:, column : column + columns],
         )
-        clips.append(ActorClip(clip, opening[frame : frame + n]))
+        clips.append(ActorClip(clip, opening[frame : frame + n], mouth[frame : frame + n]))
         frame, column = frame + n, column + columns
     return clips

@@ -40,14 +40,22 @@ def to_float(faces: torch.Tensor) -> torch.Tensor:
     return faces.float() / 255
 
 
+def middle_frame(items: dict) -> dict:
+    """Items of Windows with the middle frame of each window alone."""
+    return items | {
+        "faces": items["faces"][:, :, 2:3],
+        "wrong": items["wrong"][:, :, 2:3],
+        "mels": items["mels"][:, 2:3],
+    }
+
+
 def generator_batch(items: dict, device="cpu", frames: int = 5) -> GeneratorBatch:
     """Turn items of Windows into what the generator sees; faces cross to the device as bytes.
 
     frames: 5, or 1: the middle one of each window alone, which the sync loss cannot judge.
     """
     if frames == 1:
-        middle = {"faces": items["faces"][:, :, 2:3], "wrong": items["wrong"][:, :, 2:3], "mels": items["mels"][:, 2:3]}
-        items = items | middle
+        items = middle_frame(items)
     items = {k: v.to(device, non_blocking=True) for k, v in items.items()}
     truth = to_float(items["faces"])
     masked = truth.clone()
@@ -58,8 +66,11 @@ def generator_batch(items: dict, device="cpu", frames: int = 5) -> GeneratorBatc
 def expert_batch(items: dict, device="cpu", contrastive: bool = False) -> ExpertBatch:
     """Turn items of Windows into what the expert sees; the contrastive loss takes the right faces only."""
     items = {k: v.to(device, non_blocking=True) for k, v in items.items()}
-    right = torch.ones_like(items["label"]) if contrastive else items["label"]
-    faces = torch.where(right.bool()[:, None, None, None, None], items["faces"], items["wrong"])
+    if contrastive:
+        right, faces = torch.ones_like(items["label"]), items["faces"]
+    else:
+        right = items["label"]
+        faces = torch.where(right.bool()[:, None, None, None, None], items["faces"], items["wrong"])
     return ExpertBatch(items["sync_mel"], stack_lower_halves(to_float(faces)), right)
 
 

@@ -16,9 +16,10 @@ from ..errors import DataError, SettingError
 from ..project import write_json
 from ..windows import StepBatches, Windows
 from . import build, record
+from .augment import augment
 from .memory import advise_on_memory
 from .show import Live
-from .steps import expert_batch, expert_step, generator_batch, generator_step
+from .steps import expert_batch, expert_step, generator_batch, generator_step, middle_frame
 from .stop import stop_asked
 from .validate import evaluate
 
@@ -236,6 +237,13 @@ class Trainer:
             for group in self.optimisers[name].param_groups if name in self.optimisers else ():
                 group["lr"] = rate * factor
         build.set_norms(build.bare(self.models["main"]), self.settings.freeze_norm)
+        frames = self.settings.frames
+        if self.settings.augment:
+            if frames == 1:
+                items, frames = middle_frame(items), 5
+            names = ("faces",) if self.networks.contrast is not None else ("faces", "wrong")
+            seed = (self.windows.seed, self.step, self.accelerator.process_index)
+            items = augment(items, np.random.default_rng(seed), names)
         parts = [
             dict(zip(items, values)) for values in zip(*(v.chunk(self.settings.accumulate) for v in items.values()))
         ]
@@ -243,7 +251,7 @@ class Trainer:
         totals = {}
         for part in parts:
             with self.accelerator.accumulate(*learning), advise_on_memory(self, part):
-                numbers = self._update(part)
+                numbers = self._update(part, frames)
             if not all(value - value == 0 for value in numbers.values()):
                 self._stop_on_nan(part, numbers)
             for name, value in numbers.items():
@@ -252,7 +260,7 @@ class Trainer:
         extra = {"sync_weight": self.sync_weight()} if self.kind == "generator" else {}
         return {**totals, "learning_rate": self.settings.learning_rate * factor, **extra}
 
-    def _update(self, items):
+    def _update(self, items, frames):
         device = self.accelerator.device
         if self.kind == "expert":
             contrast = self.networks.contrast
@@ -263,7 +271,7 @@ class Trainer:
         return generator_step(
             self.models["main"],
             self.optimisers["main"],
-            generator_batch(items, device, self.settings.frames),
+            generator_batch(items, device, frames),
             expert=self.models.get("expert"),
             sync_weight=self.sync_weight(),
             discriminator=self.models.get("discriminator"),
