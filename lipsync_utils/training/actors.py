@@ -29,7 +29,7 @@ FPS = 25
 LINES_PER_CLIP = 2
 STORED_PX = FACE_PX + 2 * MARGIN_PX
 #: Seeds of the actors: the experts and the generator learn from different people than they are measured on.
-TRAIN_SEED, INDEPENDENT_SEED, READER_SEED, TEST_SEED = 100_000, 200_000, 300_000, 900_000
+TRAIN_SEED, INDEPENDENT_SEED, READER_SEED, HABIT_SEED, TEST_SEED = 100_000, 200_000, 300_000, 800_000, 900_000
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,16 @@ class ActorClip:
     mouth: np.ndarray
 
 
-def actor_clips(seed: int, seconds: float, language: str | None = None) -> list[ActorClip]:
+def actor_clips(seed: int, seconds: float, language: str | None = None, habit: float = 0.0) -> list[ActorClip]:
     """Let one invented actor talk for about `seconds` seconds; the same seed gives the same clips.
 
-    language: "nl" or "en", None: either. The actor looks the same in both.
+    language: "nl" or "en", None: either. The actor looks the same in both. habit: how likely one of the mouth is.
     """
     rng = np.random.default_rng((seed, 5150))
     actor = random_actor(seed, language)
+    if habit and rng.random() < habit:
+        side, rounded, teeth = rng.uniform((-1, 0, 0), 1)
+        actor = replace(actor, habit_side=side, habit_round=rounded, habit_teeth=teeth)
     lines = sentences(rng, actor.voice.language, LINES_PER_CLIP * (int(seconds / 6) + 2))
     spoken = speak([(line, actor.voice) for line in lines])
     clips, total_s = [], 0.0
@@ -227,7 +230,7 @@ class Look:
         return np.clip(crop * self.shade, 0, 255).astype(np.uint8)
 
 
-def write_actor(folder: Path, seed: int, seconds: float, language: str | None = None) -> Path:
+def write_actor(folder: Path, seed: int, seconds: float, language: str | None = None, habit: float = 0.0) -> Path:
     """Write one actor's clips to folder/<seed>/ unless they are there; returns that folder. language: see actor_clips.
 
     A folder is made for one language: what is there is not looked at.
@@ -235,7 +238,7 @@ def write_actor(folder: Path, seed: int, seconds: float, language: str | None = 
     target = Path(folder) / str(seed)
     if not target.is_dir():
         with atomic_folder(target) as temporary:
-            clips = actor_clips(seed, seconds, language)
+            clips = actor_clips(seed, seconds, language, habit)
             np.save(temporary / "faces.npy", np.concatenate([c.faces.faces for c in clips]))
             np.save(temporary / "mel.npy", np.concatenate([c.faces.mel for c in clips], axis=1))
             np.save(temporary / "opening.npy", np.concatenate([c.opening for c in clips]))

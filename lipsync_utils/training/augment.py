@@ -60,16 +60,16 @@ def _boxes(stacks, rng):
 def _camera(faces, rng):
     """Light, texture, colours, tone, sharpness and noise; faces: uint8 (..., 96, 96, 3)."""
     tall, n = faces.reshape(-1, FACE_PX, 3), faces.size // (FACE_PX * FACE_PX * 3)
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         _cover(tall.reshape(n, FACE_PX, FACE_PX, 3), rng)
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         tall = cv2.multiply(tall, np.tile(_light(rng), (n, 1, 1)), scale=1 / 128)
     if rng.random() < 0.8:
         tall = cv2.transform(tall, _colours(rng))
     tall = cv2.LUT(tall, _tone(rng))
-    if rng.random() < 0.35:
+    if rng.random() < 0.2:
         tall = _soften(tall, rng)
-    if rng.random() < 0.6:
+    if rng.random() < 0.4:
         strength = abs(rng.normal(0, 4.5)) / 32
         start = rng.integers(len(NOISE) - tall.size)
         tall = cv2.addWeighted(tall, 1, NOISE[start : start + tall.size].reshape(tall.shape), strength, -128 * strength)
@@ -103,7 +103,7 @@ def _colours(rng):
 
 def _tone(rng):
     """Gamma, contrast and brightness as a table of 256 values."""
-    values = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.25))
+    values = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.2))
     values = (values - 0.5) * rng.uniform(0.65, 1.25) + 0.5 + rng.normal(0, 0.08)
     return np.clip(values * 255, 0, 255).astype(np.uint8)
 

@@ -26,7 +26,7 @@ from .. import checkpoints, config, models
 from ..audio import frame_window_start, mel_window
 from ..config import TrainConfig, WindowsConfig
 from ..project import atomic_file, setup_logging, write_json
-from .actors import INDEPENDENT_SEED, READER_SEED, TEST_SEED, TRAIN_SEED, ActorClip, read_actor, write_actor
+from .actors import HABIT_SEED, INDEPENDENT_SEED, READER_SEED, TEST_SEED, TRAIN_SEED, ActorClip, read_actor, write_actor
 from .augment import augment_faces, augment_mels
 from .loop import train
 from .steps import to_float
@@ -77,6 +77,7 @@ JOINT = config.override(
     betas=(0.5, 0.999),
     freeze_norm=True,
     min_expert_accuracy=0.0,
+    save_every=100,
 )
 
 
@@ -84,23 +85,23 @@ JOINT = config.override(
 class Size:
     """How much of everything: actors, seconds of speech of each, and steps."""
 
-    actors: int = 300
-    judge_actors: int = 120
+    actors: int = 280
+    judge_actors: int = 130
     reader_actors: int = 60
     test_actors: int = 10
-    seconds: float = 8.0
-    test_seconds: float = 14.0
+    seconds: float = 5.0
+    test_seconds: float = 12.0
     ear_steps: int = 3000
-    expert_steps: int = 5000
-    judge_steps: int = 3500
-    reader_steps: int = 3000
-    likeness_steps: int = 7000
-    joint_steps: int = 2400
+    expert_steps: int = 6000
+    judge_steps: int = 4000
+    reader_steps: int = 2500
+    likeness_steps: int = 6500
+    joint_steps: int = 1500
 
 
 SIZES = {
     "full": Size(),
-    "short": Size(3, 2, 2, 1, 4.0, 6.0, 20, 20, 20, 20, 20, 10),
+    "short": Size(3, 2, 2, 1, 4.0, 4.0, 20, 20, 20, 20, 20, 10),
 }
 
 
@@ -121,17 +122,23 @@ class Pretraining:
         self._render("judge_actors", INDEPENDENT_SEED, self.size.judge_actors, self.size.seconds)
 
     def reader_actors(self):
-        """Who the reader alone learns from."""
-        self._render("reader_actors", READER_SEED, self.size.reader_actors, self.size.seconds)
+        """Who the reader alone learns from: half of them with a habit of the mouth."""
+        self._render("reader_actors", READER_SEED, self.size.reader_actors, self.size.seconds, habit=0.5)
+
+    def habit_actors(self):
+        """Who the reader is tested on: everybody has a habit of the mouth."""
+        self._render("habit_actors", HABIT_SEED, self.size.test_actors, self.size.seconds, habit=1.0)
 
     def test_actors(self):
         """Who nobody learns from: validation and the model card."""
         self._render("test_actors", TEST_SEED, self.size.test_actors, self.size.test_seconds)
 
-    def _render(self, stage, first, n, seconds, language=None):
+    def _render(self, stage, first, n, seconds, language=None, habit=0.0):
         for seed in range(first, first + n):
-            write_actor(self.folder / "actors", seed, seconds, language)
-        write_json(self.result(stage), {"first": first, "actors": n, "seconds": seconds, "language": language})
+            write_actor(self.folder / "actors", seed, seconds, language, habit)
+        write_json(
+            self.result(stage), {"first": first, "actors": n, "seconds": seconds, "language": language, "habit": habit}
+        )
 
     def clips(self, first: int, n: int, split: str = "train") -> list[ActorClip]:
         """The clips of a group of actors."""
@@ -258,12 +265,13 @@ STAGES = {
     "test_actors": (),
     "judge_actors": (),
     "reader_actors": (),
+    "habit_actors": (),
     "ear": ("train_actors",),
     "likeness": ("ear", "test_actors"),
     "expert": ("train_actors", "test_actors"),
     "generator": ("expert", "likeness"),
-    "judge": ("judge_actors", "test_actors"),
     "reader": ("reader_actors",),
+    "judge": ("judge_actors", "expert"),  # after the expert, for which the generator waits
 }
 
 
