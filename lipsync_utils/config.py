@@ -252,7 +252,6 @@ class TrainConfig:
     expert_loss: str = "bce"  # of training the expert: bce (the reference) or contrastive (both in one batch)
     windows_per_clip: int = 1  # of a batch that come from one clip; the contrastive loss wants several
     freeze_norm: bool = False  # batch norm keeps its statistics while the network is tuned
-    vary: bool = False  # windows are mirrored, moved and lit at random
     augment: bool = False  # crops with a margin are augmented, faces and sound: for pretraining
     frames: int = 5  # of each window that are drawn; 1, for likeness alone: more variety in the time
     precision: str = "auto"  # auto (what the machine is fast in), fp32, bf16, fp16

@@ -1,18 +1,30 @@
 """Training the expert and the generator, without and with the discriminator: notebooks 05, 06, 07 and 10.
 
 train(settings, clips, run)         one run; resumes exactly
-look(settings, clips)               pre-flight: data, judge, speed
+look(settings, clips)               preflight: data, judge, speed
 judge(expert, clips)                how often the expert is right, and the offsets that it sees
+score, means, gains                 a quick comparison of generators
 generator_step, expert_step         one optimiser step on a batch
+pretrain                            how the embedded weights were made
 """
 
-from .alignment import alignment_scores
-from .build import hear_like, open_network
-from .compare import ClipScore, difference, means, redraw, score, score_clip, table_text
-from .cost import cost_lines
-from .loop import TrainResult, train
-from .preflight import Preflight, look
-from .record import read_history
+from .checks import (
+    ClipVerdict,
+    ExpertReport,
+    Preflight,
+    alignment_scores,
+    cosines_of,
+    cost_lines,
+    embed_clip,
+    gains,
+    judge,
+    judge_clip,
+    look,
+    means,
+    mouth_openings,
+    redraw,
+    score,
+)
 from .steps import (
     ExpertBatch,
     GeneratorBatch,
@@ -22,35 +34,33 @@ from .steps import (
     generator_batch,
     generator_step,
 )
-from .verdict import ExpertReport, cosines_of, embed_clip, judge, judge_clip
+from .trainer import TrainResult, open_network, read_history, train
 
 __all__ = [
-    "ClipScore",
+    "ClipVerdict",
     "ExpertBatch",
     "ExpertReport",
     "GeneratorBatch",
     "Preflight",
     "TrainResult",
     "alignment_scores",
-    "cost_lines",
     "cosines_of",
-    "difference",
+    "cost_lines",
     "discriminator_step",
     "embed_clip",
     "expert_batch",
     "expert_step",
+    "gains",
     "generator_batch",
     "generator_step",
-    "hear_like",
     "judge",
     "judge_clip",
     "look",
     "means",
+    "mouth_openings",
     "open_network",
     "read_history",
     "redraw",
     "score",
-    "score_clip",
-    "table_text",
     "train",
 ]

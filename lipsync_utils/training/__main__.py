@@ -7,8 +7,6 @@ Several processes on a CPU: `torchrun --nproc_per_node 2 -m lipsync_utils.traini
 settings of TrainConfig; windows.alignment=... and the like are settings of WindowsConfig.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import logging
@@ -19,7 +17,7 @@ from .. import config
 from ..errors import LipsyncError, SettingError
 from ..project import data_set, setup_logging
 from ..windows import load_clips
-from .loop import train
+from .trainer import train
 
 log = logging.getLogger("lipsync_utils.training")
 

@@ -4,8 +4,6 @@ All frames of a window and its reference get one camera, light and microphone, a
 jitter differ from frame to frame.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import torch

@@ -7,8 +7,6 @@ them. Each stage is a process of its own that continues where it was killed; sta
 side by side.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import os
@@ -23,13 +21,13 @@ import numpy as np
 import torch
 
 from .. import checkpoints, config, models
-from ..audio import frame_window_start, mel_window
+from ..audio import frame_window_start, mel_window, sync_window_start
 from ..config import TrainConfig, WindowsConfig
 from ..project import atomic_file, setup_logging, write_json
 from .actors import HABIT_SEED, INDEPENDENT_SEED, READER_SEED, TEST_SEED, TRAIN_SEED, ActorClip, read_actor, write_actor
 from .augment import augment_faces, augment_mels
-from .loop import train
 from .steps import to_float
+from .trainer import train
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +39,7 @@ EXPERT = TrainConfig(
     batch_size=40,
     windows_per_clip=10,
     sync_weight=0.0,
-    learning_rate=1e-3,
+    learning_rate=6e-4,
     warmup_steps=100,
     decay=True,
     augment=True,
@@ -92,16 +90,17 @@ class Size:
     seconds: float = 5.0
     test_seconds: float = 12.0
     ear_steps: int = 3000
-    expert_steps: int = 6000
-    judge_steps: int = 4000
+    tower_steps: int = 1200
+    expert_steps: int = 2500
+    judge_steps: int = 2200
     reader_steps: int = 2500
-    likeness_steps: int = 6500
-    joint_steps: int = 1500
+    likeness_steps: int = 5200
+    joint_steps: int = 1200
 
 
 SIZES = {
     "full": Size(),
-    "short": Size(3, 2, 2, 1, 4.0, 4.0, 20, 20, 20, 20, 20, 10),
+    "short": Size(3, 2, 2, 1, 4.0, 4.0, 20, 10, 20, 20, 20, 20, 10),
 }
 
 
@@ -189,13 +188,34 @@ class Pretraining:
 
     def expert(self):
         """The judge in the sync loss: English actors."""
-        clips = self._with_test(TRAIN_SEED, self.size.actors)
-        self._train("expert", config.override(EXPERT, seed=1), clips, self.size.expert_steps)
+        self._expert("expert", TRAIN_SEED, self.size.actors, 1, self.size.expert_steps)
 
     def judge(self):
         """A second expert, of another seed and other actors, for evaluation only."""
-        clips = self._with_test(INDEPENDENT_SEED, self.size.judge_actors)
-        self._train("judge", config.override(EXPERT, seed=2), clips, self.size.judge_steps)
+        self._expert("judge", INDEPENDENT_SEED, self.size.judge_actors, 2, self.size.judge_steps)
+
+    def _expert(self, stage, first, n, seed, steps):
+        """Both towers learn to tell the mouth, then to find each other: from scratch they stood at chance for long."""
+        torch.manual_seed(seed)
+        towers, clips = Towers(0.25), self.clips(first, n)
+        truth = np.concatenate([np.column_stack([c.opening, c.mouth]) for c in clips])
+        middle, spread = truth.mean(0), truth.std(0) + 1e-6
+
+        def batch(rng):
+            chosen = [_frame(clips, rng, 5) for _ in range(40)]
+            mels = [mel_window(c.faces.mel, sync_window_start(f)) for c, f in chosen]
+            (mels,) = augment_mels([torch.from_numpy(np.stack(mels))[:, None]], rng)
+            faces = augment_faces(np.stack([c.faces.faces[f : f + 5] for c, f in chosen])[:, None], rng)[:, 0]
+            faces = models.stack_lower_halves(to_float(torch.from_numpy(faces.transpose(0, 4, 1, 2, 3).copy())))
+            wanted = [np.column_stack([c.opening, c.mouth])[f : f + 5] for c, f in chosen]
+            wanted = ((np.array(wanted) - middle) / spread).reshape(40, -1)
+            return (mels, faces), torch.from_numpy(np.tile(wanted, 2).astype(np.float32))
+
+        start = self.folder / f"{stage}_towers.safetensors"
+        if not start.is_file():
+            _regress(towers, batch, self.size.tower_steps, start.with_suffix(".pt"))
+            checkpoints.export(start, towers.expert, mel_alignment=WINDOWS.alignment)
+        self._train(stage, config.override(EXPERT, seed=seed, start=str(start)), self._with_test(first, n), steps)
 
     def likeness(self):
         """The generator's first stage, on single frames."""
@@ -275,12 +295,29 @@ STAGES = {
 }
 
 
-def _frame(clips, rng):
+class Towers(torch.nn.Module):
+    """An expert whose two towers tell the mouth of five frames through one linear head."""
+
+    def __init__(self, width: float):
+        super().__init__()
+        self.expert = models.SyncNet(width).to(memory_format=torch.channels_last)
+        self.head = torch.nn.Linear(round(512 * width), 35)
+
+    def forward(self, given):
+        """(mel, faces) as SyncNet takes them: (B, 70), by the sound and by the faces."""
+        mel, faces = given
+        with torch.autocast("cpu", torch.bfloat16):
+            heard, seen = self.expert.audio_encoder(mel).flatten(1), self.expert.face_encoder(faces).flatten(1)
+        return torch.cat([self.head(heard.float()), self.head(seen.float())], 1)
+
+
+def _frame(clips, rng, frames: int = 1):
+    """A clip and the first of so many frames in it, with their sound."""
     clip = clips[rng.integers(len(clips))]
-    return clip, int(rng.integers(len(clip.opening)))
+    return clip, int(rng.integers(len(clip.opening) - frames + 1))
 
 
-def _regress(network, batch, steps: int, path: Path, rate: float = 1e-3, every: int = 500) -> None:
+def _regress(network, batch, steps: int, path: Path, rate: float = 1e-3, every: int = 100) -> None:
     """Fit a network by mean squared error; batch(rng) -> (input, wanted). Its state is kept in `path`."""
     optimizer = torch.optim.Adam(network.parameters(), rate)
     schedule, first = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), 0
@@ -291,6 +328,7 @@ def _regress(network, batch, steps: int, path: Path, rate: float = 1e-3, every: 
         for name, state in saved.items():
             parts[name].load_state_dict(state)
     network.train()
+    recent = []
     for step in range(first, steps):
         given, wanted = batch(np.random.default_rng((11, step)))
         loss = torch.nn.functional.mse_loss(network(given), wanted)
@@ -298,8 +336,9 @@ def _regress(network, batch, steps: int, path: Path, rate: float = 1e-3, every: 
         loss.backward()
         optimizer.step()
         schedule.step()
+        recent.append(loss.item())
         if (step + 1) % every == 0 or step + 1 == steps:
-            log.info("%s: step %d, loss %.4f", path.stem, step + 1, loss.item())
+            log.info("%s: step %d, loss %.4f", path.stem, step + 1, np.mean(recent[-100:]))
             with atomic_file(path) as temporary:
                 torch.save({"step": step + 1, **{k: v.state_dict() for k, v in parts.items()}}, temporary)
     network.eval()

@@ -4,8 +4,7 @@ Works in float32 and float64, on any device, alone or with an Accelerator. The o
 generator forward, sync, perceptual, L1, backward, generator step, then real and generated faces for the discriminator.
 """
 
-from __future__ import annotations
-
+import math
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -134,12 +133,9 @@ def generator_step(
 
     expert: SyncNet in the mode that it shall have (models.freeze for a fixed judge; .train() is the published
     trainer's, whose statistics then follow the batch). With disc_weight 0 a discriminator still learns.
-    Raises RuntimeError of torch only; a loss that is no number is returned as such, with the weights untouched.
+    Raises RuntimeError of torch only; a NaN is returned as such, with the weights untouched.
     """
-    backward = accelerator.backward if accelerator else torch.Tensor.backward
-    autocast = accelerator.autocast if accelerator else nullcontext
     bare = getattr(discriminator, "module", discriminator)
-    _begin(optimizer, accelerator)
     with (
         judging_only(bare) if bare is not None else nullcontext(),
         judging_only(expert) if expert is not None else nullcontext(),
@@ -152,32 +148,29 @@ def generator_step(
             sync_weight=sync_weight,
             disc_weight=disc_weight,
             mouth_weight=mouth_weight,
-            autocast=autocast,
+            autocast=accelerator.autocast if accelerator else nullcontext,
         )
         numbers = {name: value.item() for name, value in parts.items()}
-        if not _finite(numbers):
-            return numbers
-        backward(parts["total"])
-    _end(optimizer)
-    if discriminator is not None and disc_optimizer is not None:
+        stepped = _descend(optimizer, parts["total"], numbers, accelerator)
+    if stepped and discriminator is not None and disc_optimizer is not None:
         numbers |= discriminator_step(discriminator, disc_optimizer, batch.truth, generated.detach(), accelerator)
     return numbers
 
 
-def _begin(optimizer, accelerator):
+def _descend(optimizer, loss, numbers: dict, accelerator) -> bool:
+    """Step down the loss unless a number is NaN or infinite; says whether it did."""
+    if not all(math.isfinite(value) for value in numbers.values()):
+        return False
     if accelerator is None:  # an Accelerator keeps the gradients of the parts of a batch until the last one
         optimizer.zero_grad()
-
-
-def _end(optimizer):
+    (accelerator.backward if accelerator else torch.Tensor.backward)(loss)
     optimizer.step()
     optimizer.zero_grad()
+    return True
 
 
 def discriminator_step(discriminator, optimizer, truth, generated, accelerator=None) -> dict[str, float]:
     """One step of the discriminator on true and generated faces, (B, 3, T, 96, 96) each; losses are summed."""
-    backward = accelerator.backward if accelerator else torch.Tensor.backward
-    _begin(optimizer, accelerator)
     real, drawn = discriminator(torch.cat([truth, generated], 2)).chunk(2)  # time comes first in its answer
     real_loss, fake_loss = losses.discriminator_loss(real, True), losses.discriminator_loss(drawn, False)
     numbers = {
@@ -186,10 +179,11 @@ def discriminator_step(discriminator, optimizer, truth, generated, accelerator=N
         "disc_real_seen": (real > 0.5).float().mean().item(),
         "disc_fake_seen": (drawn < 0.5).float().mean().item(),
     }
-    if _finite(numbers):
-        backward(real_loss + fake_loss)
-        _end(optimizer)
+    _descend(optimizer, real_loss + fake_loss, numbers, accelerator)
     return numbers
+
+
+BCE_SHARE = 0.5
 
 
 def expert_loss(expert, batch: ExpertBatch, contrast=None, autocast=nullcontext):
@@ -209,20 +203,9 @@ def expert_loss(expert, batch: ExpertBatch, contrast=None, autocast=nullcontext)
     return {"bce": bce, "contrastive": nce, "total": nce + BCE_SHARE * bce}
 
 
-BCE_SHARE = 0.5
-
-
 def expert_step(expert, optimizer, batch: ExpertBatch, *, contrast=None, accelerator=None) -> dict[str, float]:
     """One step of the expert; returns the losses as numbers. optimizer: holds contrast's parameter too, if given."""
-    backward = accelerator.backward if accelerator else torch.Tensor.backward
-    _begin(optimizer, accelerator)
     parts = expert_loss(expert, batch, contrast, accelerator.autocast if accelerator else nullcontext)
     numbers = {name: value.item() for name, value in parts.items()}
-    if _finite(numbers):
-        backward(parts["total"])
-        _end(optimizer)
+    _descend(optimizer, parts["total"], numbers, accelerator)
     return numbers
-
-
-def _finite(numbers):
-    return all(value - value == 0 for value in numbers.values())
