@@ -7,7 +7,6 @@ same item for the same seed. Faces are kept as one array of 96x96 crops per clip
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +25,6 @@ from .records import FaceClip, read_rows
 FACE_PX = 96
 WINDOW = audio.FRAMES_PER_WINDOW
 MIN_FRAMES = 16  # a shorter clip is not used, as in the reference
-MOVE_PX = 3  # how far an augmented window is moved at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,11 +212,11 @@ class Windows(torch.utils.data.Dataset):
 
     faces, wrong: uint8 (3, 5, 96, 96) BGR: the window, and another one of the same clip (reference and false match).
     mels: float32 (5, 1, 80, 16), one per frame; sync_mel: (1, 80, 16); label: 1 if the expert sees the right faces.
-    item: (clip, frame) of the index, to name it in messages. augment: both are augmented at random, alike.
+    item: (clip, frame) of the index, to name it in messages. Crops with a margin (pretraining) keep their size.
     """
 
-    def __init__(self, index: WindowIndex, settings: WindowsConfig, augment: bool = False):
-        self.index, self.settings, self.augment = index, settings, augment
+    def __init__(self, index: WindowIndex, settings: WindowsConfig):
+        self.index, self.settings = index, settings
         bounds = np.searchsorted(index.items[:, 0], np.arange(len(index.clips) + 1))
         self._frames = [index.items[a:b, 1] for a, b in zip(bounds, bounds[1:])]
 
@@ -231,9 +229,9 @@ class Windows(torch.utils.data.Dataset):
         clip_number, frame = (int(v) for v in self.index.items[number])
         rng = np.random.default_rng((self.settings.seed, epoch, number))
         clip, wrong = self.index.clips[clip_number], self._other(clip_number, frame, rng)
-        label, change = rng.random() < 0.5, augmentation(rng) if self.augment else np.asarray
+        label = rng.random() < 0.5
         sync, starts = audio.training_window_starts(frame, clip.mel.shape[1], self.settings.alignment)
-        faces = (change(clip.faces[first : first + WINDOW]).transpose(3, 0, 1, 2) for first in (frame, wrong))
+        faces = (clip.faces[first : first + WINDOW].transpose(3, 0, 1, 2) for first in (frame, wrong))
         right, wrong = (torch.from_numpy(np.array(window, order="C")) for window in faces)
         return {
             "faces": right,
@@ -252,26 +250,6 @@ class Windows(torch.utils.data.Dataset):
     def names(self, items) -> list[str]:
         """What a batch's "item" tensor (B, 2) stands for: "clip_id @ frame"."""
         return [f"{self.index.clips[int(c)].clip_id} @ {int(f)}" for c, f in items]
-
-
-def augmentation(rng) -> Callable[[np.ndarray], np.ndarray]:
-    """A random change for windows, uint8 (frames, height, width, 3): mirror, move, colour jitter.
-
-    Half are mirrored; up to 3 px off; a quarter brighter or darker, a fifth in each colour.
-    """
-    gain = rng.uniform(0.75, 1.25) + rng.uniform(-0.2, 0.2, 3)
-    offset = rng.uniform(-20, 20) + rng.uniform(-8, 8, 3)
-    light = np.clip(np.arange(256)[:, None] * gain + offset, 0, 255).astype(np.uint8)
-    flip, (down, right) = rng.random() < 0.5, rng.integers(-MOVE_PX, MOVE_PX + 1, 2)
-
-    def change(window):
-        frames, height, width, _ = window.shape
-        window = window[:, :, ::-1] if flip else window
-        padded = np.pad(window, ((0, 0), (MOVE_PX, MOVE_PX), (MOVE_PX, MOVE_PX), (0, 0)), "edge")
-        moved = padded[:, MOVE_PX - down :, MOVE_PX - right :][:, :height, :width].reshape(frames * height, width, 3)
-        return cv2.LUT(moved, light[None]).reshape(window.shape)
-
-    return change
 
 
 def order(index: WindowIndex, epoch: int, seed: int, windows_per_clip: int = 1) -> np.ndarray:

@@ -153,23 +153,3 @@ def test_missing_sound_and_empty_crops_name_the_clip(stage04, file, words):
     path.unlink() if file == "audio.wav" else path.write_bytes(b"")
     with pytest.raises(DataError, match=f"clip0: {words}"):
         windows.load_clips(stage04, scheduler="inline")
-
-
-def test_varied_windows_are_moved_and_lit_alike_and_the_same_again():
-    bar = np.zeros((60, 96, 96, 3), np.uint8)
-    bar[:, 40:56, 20:30] = 100  # left of the middle
-    index = windows.index_windows([dataclasses.replace(toy_clip(0), faces=bar)], SETTINGS)
-    data, plain = windows.Windows(index, SETTINGS, augment=True), windows.Windows(index, SETTINGS)
-    seen = set()
-    for key in range(30):
-        item = data[key]
-        assert torch.equal(item["faces"], item["wrong"]), "the window and its reference are varied alike"
-        assert torch.equal(item["faces"], data[key]["faces"])
-        assert torch.equal(item["mels"], plain[key]["mels"])
-        mask = item["faces"][0, 0] > item["faces"][0, 0].min()
-        rows, columns = torch.where(mask)
-        left = int(columns.min())
-        seen.add((left > 48, int(rows.min()), int(item["faces"].max())))
-        assert left in range(17, 24) or left in range(63, 70)
-        assert len(torch.unique(rows)) == 16 and len(torch.unique(columns)) == 10
-    assert {flip for flip, *_ in seen} == {True, False} and len({top for _, top, _ in seen}) > 3 and len(seen) > 20

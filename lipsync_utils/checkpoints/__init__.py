@@ -29,6 +29,7 @@ __all__ = [
     "export",
     "fetch",
     "load",
+    "metadata",
     "published",
     "read",
     "save",
@@ -91,6 +92,11 @@ def load(path, kind: str, *, width: float | None = None):
     network.load_state_dict(checkpoint.weights)
     network.mel_alignment = checkpoint.mel_alignment
     return network.eval()
+
+
+def metadata(path) -> Checkpoint:
+    """What is known of a weight file beside its weights: kind, width, mel_alignment, settings, steps, videos."""
+    return dataclasses.replace(read(path, mmap=True), weights={}, optimizer=None, state={})
 
 
 def read(path, kind: str | None = None, *, mmap: bool = False) -> Checkpoint:

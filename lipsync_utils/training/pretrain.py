@@ -18,18 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from .. import checkpoints, config, models
 from ..audio import frame_window_start, mel_window, sync_window_start
 from ..config import TrainConfig, WindowsConfig
+from ..metrics import correlation
 from ..project import atomic_file, setup_logging, write_json
 from .actors import HABIT_SEED, INDEPENDENT_SEED, READER_SEED, TEST_SEED, TRAIN_SEED, ActorClip, read_actor, write_actor
 from .augment import augment_faces, augment_mels
+from .checks import mouth_openings, redraw
 from .steps import to_float
 from .trainer import train
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lipsync_utils.training.pretrain")
 
 WINDOWS = WindowsConfig(alignment="inference")
 EXPERT = TrainConfig(
@@ -144,12 +147,14 @@ class Pretraining:
         folders = [self.folder / "actors" / str(seed) for seed in range(first, first + n)]
         return [clip for folder in folders for clip in read_actor(folder, split)]
 
-    def test_clips(self) -> list[ActorClip]:
-        """The clips of the test actors."""
-        return self.clips(TEST_SEED, self.size.test_actors, "val")
+    def actors(self, group: str) -> list[ActorClip]:
+        """The clips of a group: "train", "judge", "reader", "habit" or "test"; the last two without margin."""
+        first = {"train": TRAIN_SEED, "judge": INDEPENDENT_SEED, "reader": READER_SEED, "habit": HABIT_SEED}
+        n = self.size.actors if group == "train" else getattr(self.size, f"{group}_actors", self.size.test_actors)
+        return self.clips(first.get(group, TEST_SEED), n, "val" if group in ("habit", "test") else "train")
 
     def _with_test(self, first, n):
-        return [c.faces for c in self.clips(first, n)] + [c.faces for c in self.test_clips()]
+        return [c.faces for c in self.clips(first, n) + self.actors("test")]
 
     # ---------------------------------------------------------------- networks
 
@@ -271,7 +276,15 @@ class Pretraining:
 
     def _start(self, stage):
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", __spec__.name, "--folder", str(self.folder), "--stage", stage]
+        command = [
+            sys.executable,
+            "-m",
+            "lipsync_utils.training.pretrain",
+            "--folder",
+            str(self.folder),
+            "--stage",
+            stage,
+        ]
         command += ["--size", next(name for name, size in SIZES.items() if size == self.size)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         log.info("%s begins", stage)
@@ -279,6 +292,7 @@ class Pretraining:
             return subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
 
 
+SHIPPED = ("expert", "judge", "generator", "discriminator", "reader")
 #: What each stage needs; of those that could run, the first ones do.
 STAGES = {
     "train_actors": (),
@@ -309,6 +323,19 @@ class Towers(torch.nn.Module):
         with torch.autocast("cpu", torch.bfloat16):
             heard, seen = self.expert.audio_encoder(mel).flatten(1), self.expert.face_encoder(faces).flatten(1)
         return torch.cat([self.head(heard.float()), self.head(seen.float())], 1)
+
+
+def opening_correlations(generators: dict, clips: list[ActorClip]) -> pd.DataFrame:
+    """How well the mouth opening, by the embedded reader, follows the true one: a row per clip, a column per generator.
+
+    Column "truth": read on the true pictures, what can be reached.
+    """
+    rows = []
+    for c in clips:
+        drawn = {name: redraw(network, c.faces, WINDOWS.alignment) for name, network in generators.items()}
+        seen = {"truth": c.faces.faces, **drawn}
+        rows.append({name: correlation(mouth_openings(faces, True), c.opening) for name, faces in seen.items()})
+    return pd.DataFrame(rows, index=[c.faces.clip_id for c in clips])
 
 
 def _frame(clips, rng, frames: int = 1):
