@@ -125,8 +125,8 @@ def test_training_overfits_one_toy_clip(tmp_path):
 def test_one_frame_of_each_window_is_enough_for_likeness(tmp_path, generator_settings):
     settings = dataclasses.replace(generator_settings, sync_weight=0.0, disc_weight=0.0, frames=1, learning_rate=3e-3)
     settings = dataclasses.replace(settings, steps=45, evaluate_every=15)
-    seen = run(settings, tmp_path / "run").history.query("phase == 'val'").l1
-    assert seen.iloc[-1] < 0.8 * seen.iloc[0]
+    seen = run(settings, tmp_path / "run").history.query("phase == 'train'").l1
+    assert seen[-5:].mean() < 0.8 * seen[:5].mean()
 
 
 def test_contrastive_expert_learns_the_toy(tmp_path):
