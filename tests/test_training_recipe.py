@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_utils import models, talkshow
-from lipsync_utils.training import actors, sentences, trainer
+from lipsync_utils import models, talkshow, training
+from lipsync_utils.training import actors, augment, pretrain, sentences, trainer
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +47,40 @@ def test_a_waking_discriminator_tells_pictures_apart_from_the_start():
     faces = torch.rand(8, 3, 96, 96) * torch.linspace(0.1, 1, 8)[:, None, None, None]
     with torch.no_grad():
         assert awake(faces).std() > 20 * asleep(faces).std()
+
+
+def test_augmentation_gives_a_window_and_its_reference_one_camera():
+    rng = np.random.default_rng(0)
+    faces = torch.from_numpy(rng.integers(0, 256, (2, 3, 1, 128, 128), np.uint8).repeat(5, 2))
+    items = {
+        "faces": faces,
+        "wrong": faces,
+        "mels": torch.zeros(2, 5, 1, 80, 16),
+        "sync_mel": torch.zeros(2, 1, 80, 16),
+    }
+    new, again = (augment.augment(items, np.random.default_rng(3)) for _ in range(2))
+    assert new["faces"].shape == new["wrong"].shape == (2, 3, 5, 96, 96) and new["mels"].shape == items["mels"].shape
+    assert all(torch.equal(new[name], again[name]) for name in new)
+    means = [new[name].float().mean((2, 3, 4)) for name in ("faces", "wrong")]
+    assert (means[0] - means[1]).abs().max() < 4 < (means[0][0] - means[0][1]).abs().max()
+
+
+def test_the_embedded_reader_reads_a_mouth(written):
+    (clip, *_) = actors.read_actor(written, "val")
+    assert np.corrcoef(training.mouth_openings(clip.faces.faces, rendered=True), clip.opening)[0, 1] > 0.9
+
+
+def test_a_stage_of_the_recipe_continues_where_it_was_killed(tmp_path):
+    def batch(rng):
+        x = torch.from_numpy(rng.normal(size=(4, 3)).astype(np.float32))
+        return x, x.sum(1, keepdim=True)
+
+    def fit(steps, name):
+        torch.manual_seed(0)
+        network = torch.nn.Linear(3, 1)
+        pretrain._regress(network, batch, steps, tmp_path / name, every=10)
+        return network.weight
+
+    whole = fit(30, "whole.pt")
+    assert torch.equal(fit(30, "whole.pt"), whole) and (whole - 1).abs().max() < 1
+    assert pretrain.STAGES.keys() <= set(dir(pretrain.Pretraining))

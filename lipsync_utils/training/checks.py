@@ -400,6 +400,6 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 
 def gains(scores: pd.DataFrame, after: str, before: str) -> pd.DataFrame:
     """after - before in every measure, with an interval over videos."""
-    a, b = (scores[scores.model == name] for name in (after, before))
+    a, b = (scores[scores.model == name].reset_index() for name in (after, before))
     found = {m: metrics.paired_difference(a[m], b[m], a.video_id.to_numpy()) for m in MEASURES}
     return pd.DataFrame({measure: vars(interval) for measure, interval in found.items()}).T
