@@ -103,13 +103,13 @@ def test_scripted_archives_are_read_too(tmp_path):
 @pytest.mark.parametrize("kind", checkpoints.KINDS)
 def test_every_kind_is_recognised_by_its_tensors(tmp_path, kind):
     with torch.device("meta"):  # no time for random weights
-        network = models.S3FD() if kind == "detector" else checkpoints.KINDS[kind](0.125)
+        network = checkpoints.KINDS[kind]() if kind in ("detector", "reader") else checkpoints.KINDS[kind](0.125)
     network = network.to_empty(device="cpu")
     for tensor in network.state_dict().values():
         tensor.zero_()
     write_bare(tmp_path / "a.pth", network)
     found = checkpoints.read(tmp_path / "a.pth")
-    assert (found.kind, found.width) == (kind, 1.0 if kind == "detector" else 0.125)
+    assert (found.kind, found.width) == (kind, 1.0 if kind in ("detector", "reader") else 0.125)
     other = next(k for k in checkpoints.KINDS if k != kind)
     with pytest.raises(CheckpointError, match=f"wrong network: it holds a {kind}, wanted a {other}"):
         checkpoints.load(tmp_path / "a.pth", other)
@@ -314,11 +314,18 @@ def test_embedded_weights_are_found_by_name_or_what_there_is_is_said():
         checkpoints.embedded("nobody")
 
 
+def test_metadata_tells_all_but_the_weights(tmp_path):
+    path = checkpoints.export(tmp_path / "a.safetensors", models.SyncNet(1 / 32), mel_alignment="centred", steps=7)
+    found = checkpoints.metadata(path)
+    assert (found.kind, found.width, found.mel_alignment, found.settings) == ("expert", 1 / 32, "centred", {"steps": 7})
+    assert not found.weights
+
+
 def test_the_registry_holds_the_published_facts():
     files = checkpoints.published()
     assert files["wav2lip"].size_bytes == 435807851
     assert files["syncnet_v2"].sha256.startswith("961e8696")
-    assert {f.kind for f in files.values()} == set(checkpoints.KINDS)
+    assert {f.kind for f in files.values()} | {"reader"} == set(checkpoints.KINDS), "the reader is ours alone"
     assert all(len(f.sha256) == 64 for f in files.values())
 
 
