@@ -101,7 +101,7 @@ def test_ten_seconds_take_a_hundredth_of_their_time():
         start = time.process_time()
         audio.melspectrogram(sound)
         times.append(time.process_time() - start)
-    assert min(times) < 0.1, "of the processor, not of the clock: other programs may run"
+    assert min(times) < 0.05, "of the processor, not of the clock: other programs may run"
 
 
 @pytest.mark.parametrize("wav", [np.zeros(100, np.int16), np.zeros((100, 2)), np.array([0.0, np.nan])])

@@ -98,7 +98,9 @@ def probe(path: Path) -> MediaInfo:
             facts["rotation_deg"], facts["hdr"] = turn, HDR_TRANSFERS.get(int(frame.color_trc))
             facts["video_codec"], facts["pixel_format"] = video.codec_context.name, video.codec_context.pix_fmt
         if video and not still:
-            facts["fps"] = float(video.average_rate or video.guessed_rate or 0) or None
+            average, nominal = float(video.average_rate or 0), float(video.guessed_rate or 0)
+            # A container that leaves the last frame's time out of its length has a little too high an average.
+            facts["fps"] = (nominal if abs(nominal - average) < 0.02 * average else average or nominal) or None
             container.seek(0)
             facts["variable_rate"] = has_variable_rate(container, video)
         return MediaInfo(Path(path), still, 0.0 if still else (container.duration or 0) / av.time_base, **facts)
