@@ -208,10 +208,14 @@ def test_a_kill_during_saves_leaves_a_checkpoint_that_continues(tmp_path):
 
 def test_stop_button_saves_and_returns(tmp_path):
     script = (
-        "import dataclasses, os, signal, sys, threading; from pathlib import Path\n"
+        "import dataclasses, os, signal, sys, threading, time; from pathlib import Path\n"
         "from tests.test_training import EXPERT, run\n"
         "settings = dataclasses.replace(EXPERT, steps=100_000, evaluate_every=100_000, save_every=100_000)\n"
-        "threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "before = signal.getsignal(signal.SIGINT)\n"
+        "def press():\n"
+        "    while signal.getsignal(signal.SIGINT) is before: time.sleep(0.05)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=press, daemon=True).start()\n"
         "result = run(settings, Path(sys.argv[1]))\n"
         "print(result.stopped, result.step, result.weights, sep='\\t')\n"
     )
