@@ -29,7 +29,9 @@ def make(tmp_path):
     python, log = tmp_path / "python", tmp_path / "log"
     python.write_text(PYTHON)
     python.chmod(0o755)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "LIPSYNC"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ARGS", "MAKE", "MFLAGS", "LIPSYNC"))
+    }
 
     def run(*words, fail="", **variables):
         log.write_text("")
