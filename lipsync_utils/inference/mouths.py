@@ -19,7 +19,7 @@ from ..faces import FaceBox, FaceTable, extent, landmarks, steady_landmarks, to_
 from .film import Source
 
 LOST = 0.028  # of the detector's box: landmarks that scatter more are no face's
-COVERED = 0.010  # the same for the mouth's landmarks alone: something lies before it
+COVERED = 0.009  # the same for the mouth's landmarks alone: something lies before it
 MOST_YAW_DEG, MOST_PITCH_DEG = 42.0, 38.0
 BRIDGED = 7  # frames over which a doubt is the median; shorter ones are bridged
 CALM = np.array([1, 2, 3, 2, 1]) / 9  # weights over frames
