@@ -86,16 +86,16 @@ JOINT = config.override(
 class Size:
     """How much of everything: actors, seconds of speech of each, and steps."""
 
-    actors: int = 280
-    judge_actors: int = 130
+    actors: int = 560
+    judge_actors: int = 200
     reader_actors: int = 60
     test_actors: int = 10
     seconds: float = 5.0
     test_seconds: float = 12.0
     ear_steps: int = 3000
     tower_steps: int = 1200
-    expert_steps: int = 2500
-    judge_steps: int = 2200
+    expert_steps: int = 12000
+    judge_steps: int = 6000
     reader_steps: int = 2500
     likeness_steps: int = 5200
     joint_steps: int = 1200
