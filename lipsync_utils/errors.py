@@ -29,10 +29,6 @@ class DataError(LipsyncError):
     """The data set cannot be used for what was asked, for example training; names the clips."""
 
 
-class LockedError(LipsyncError):
-    """Another process works in the same folder; says which."""
-
-
 class DiskFullError(LipsyncError):
     """The disk is full: a stage stops, and continues where it was when run again."""
 

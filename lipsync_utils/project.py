@@ -24,7 +24,7 @@ from pathlib import Path
 import filelock
 from tqdm.auto import tqdm
 
-from .errors import DiskFullError, LockedError, SettingError
+from .errors import DiskFullError, SettingError
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,10 @@ def home() -> Path:
     if os.environ.get("LIPSYNC_HOME"):
         return Path(os.environ["LIPSYNC_HOME"]).expanduser().resolve()
     here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
+    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
         if (folder / "notebooks").is_dir() and (folder / "data").is_dir():
             return folder
-    checkout = Path(__file__).resolve().parents[1]
-    return checkout if (checkout / "notebooks").is_dir() else here
+    return here
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +80,7 @@ class DataSet:
 
 def data_set(name: str, root: Path | None = None) -> DataSet:
     """The data set called `name`, its folder made if need be. root: another place than data/<name>/."""
-    data = DataSet(name, _named_folder("data", name) if root is None else Path(root))
+    data = DataSet(name, root or named_folder("data", name))
     data.root.mkdir(parents=True, exist_ok=True)
     made_from([], data.raw.glob("*.mp4"))
     return data
@@ -89,17 +88,18 @@ def data_set(name: str, root: Path | None = None) -> DataSet:
 
 def run_folder(name: str) -> Path:
     """outputs/<name>/, made if need be: what one run leaves behind."""
-    folder = _named_folder("outputs", name)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return named_folder("outputs", name)
 
 
-def _named_folder(kind: str, name: str) -> Path:
+def named_folder(kind: str, name: str) -> Path:
+    """A folder of data/ or outputs/, made if need be. Raises SettingError where the name cannot be a folder's."""
     if safe_name(name) != name:
         raise SettingError(
             f"{name!r} cannot be a folder in {kind}/: use letters, digits, '-' and '_', such as {safe_name(name)!r}"
         )
-    return home() / kind / name
+    folder = home() / kind / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def resolve(path: Path | str, parameter: str = "") -> Path:
@@ -116,14 +116,14 @@ def resolve(path: Path | str, parameter: str = "") -> Path:
 def made_from(made: Iterable[Path], sources: Iterable[Path]) -> None:
     """Note which files or folders are about to be made from which: collect.forget follows these notes.
 
-    A running notebook shows what it reads and makes, so it counts as made from the same.
+    A notebook that the course runs shows what it reads and makes, so it counts as made from the same.
     """
-    both = [list(map(from_home, paths)) for paths in ([*made, *running_notebook()], sources)]
-    if all(both):
+    note = [list(map(from_home, paths)) for paths in ([*made, *running_notebook()], sources)]
+    if all(note):
         with notes() as path, path.open("a+", encoding="utf-8") as stream:
             stream.seek(0)
-            if (note := json.dumps(both)) not in stream.read().splitlines():
-                stream.write(f"\n{note}")  # the line end first: half a line of a killed run spoils no other
+            if (line := json.dumps(note)) not in stream.read().splitlines():
+                stream.write(f"\n{line}")  # the line end first: half a line of a killed run spoils no other
 
 
 def from_home(path: Path) -> str:
@@ -133,9 +133,9 @@ def from_home(path: Path) -> str:
 
 
 def running_notebook() -> list[Path]:
-    """The notebook that this process belongs to, its page and the runner's summary; [] where there is none."""
-    name = os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("JPY_SESSION_NAME")
-    return [Path(name), Path(name).with_suffix(".html"), Path(name).with_name("summary.json")] if name else []
+    """The executed notebook that this process writes for the course, its page and summary; else []."""
+    name = Path(os.environ.get("PAPERMILL_OUTPUT_PATH", ""))
+    return [name, name.with_suffix(".html"), name.with_name("summary.json")] if name.name else []
 
 
 @contextlib.contextmanager
@@ -169,43 +169,35 @@ def spread(n_items: int, most: int) -> list[int]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the same folder (same suffix); on success it is synced and renamed to `path`.
+    """Yields a temporary path in the same folder (same suffix); on success it is synced and takes the name `path`.
 
     Raises DiskFullError where the disk is full, leaving nothing half-written behind.
     """
-    with _temporary(Path(path)) as temporary:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = (path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}{path.suffix}" for _ in range(2))
+    try:
         yield temporary
-        sync(temporary)
+        for file in (*temporary.rglob("*"), temporary):
+            sync(file)
+        if path.is_dir():  # a folder cannot be replaced in one step; a kill in between costs one item, no more
+            path.replace(old)
         temporary.replace(path)
+        sync(path.parent)
+    except BaseException as error:
+        raise_if_full(error, path)
+        raise
+    finally:
+        remove(temporary)
+        remove(old)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty temporary folder; on success it takes the place of `path` with all that is in it."""
-    path = Path(path)
-    with _temporary(path) as temporary:
+    """The same for a folder with all that is in it: yields an empty one."""
+    with atomic_file(path) as temporary:
         temporary.mkdir()
         yield temporary
-        for file in [*temporary.rglob("*"), temporary]:
-            sync(file)
-        old = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
-        if path.exists():  # a folder cannot be replaced in one step; a kill in between costs one item, no more
-            path.replace(old)
-        temporary.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}{path.suffix}"
-    try:
-        yield temporary
-        sync(path.parent)
-    except BaseException as error:
-        remove(temporary)
-        raise_if_full(error, path)
-        raise
 
 
 def remove(path: Path) -> None:
@@ -216,10 +208,10 @@ def remove(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Ask the system to bring a file or folder to the disk (folders: not on Windows)."""
-    if os.name == "nt" and path.is_dir():
+    """Ask the system to bring a file or folder to the disk; Windows cannot be asked this way."""
+    if os.name == "nt":
         return
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -270,51 +262,32 @@ def content_hash(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def lock(folder: Path, wait_s: float | None = None, what: str = "this folder") -> Iterator[None]:
-    """Hold `folder` for one process; a second one waits and says who holds it.
-
-    wait_s: give up after so many seconds with LockedError (None: wait for ever). A killed process holds nothing.
-    """
+def lock(folder: Path, what: str = "this folder") -> Iterator[None]:
+    """Hold `folder` for one process; a second one says who holds it, and waits. A killed process holds nothing."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    holder, held = folder / ".lock.json", filelock.FileLock(folder / ".lock")
+    holder, held, who = folder / ".lock.txt", filelock.FileLock(folder / ".lock"), "another process"
     try:
         held.acquire(timeout=0)
     except filelock.Timeout:
-        try:
-            who = json.loads(holder.read_text())
-            words = f"process {who['pid']} on {who['host']} since {who['since']}"
-        except (OSError, ValueError, KeyError):
-            words = "another process"
-        log.warning("%s: %s is held by %s; waiting", folder, what, words)
-        try:
-            held.acquire(timeout=-1 if wait_s is None else wait_s)
-        except filelock.Timeout:
-            raise LockedError(f"{folder}: {what} is held by {words}; wait for it or stop it") from None
+        with contextlib.suppress(OSError):
+            who = holder.read_text(encoding="utf-8")
+        log.warning("%s: %s is held by %s; waiting", folder, what, who)
+        held.acquire()
     try:
-        since = time.strftime("%Y-%m-%d %H:%M:%S")
-        write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+        write_text(holder, f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}")
         yield
     finally:
         holder.unlink(missing_ok=True)
         held.release()
 
 
-def progress(items: Iterable | None = None, *, total: int | None = None, desc: str = "", unit: str = "item") -> tqdm:
-    """A progress bar with rate and remaining time; where there is no terminal or notebook, a line every 30 s."""
-    live = sys.stderr.isatty() or "ipykernel" in sys.modules
-    batch = bool(os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("CI"))
-    quiet = not live or batch
-    return tqdm(
-        items,
-        total=total,
-        desc=desc,
-        unit=unit,
-        mininterval=30 if quiet else 0.2,
-        ascii=True if quiet else None,
-        dynamic_ncols=not quiet,
-        leave=True,
-    )
+def progress(items: Iterable | None = None, **options) -> tqdm:
+    """A progress bar; where nobody watches a terminal or notebook, a line every 30 s. options: of tqdm."""
+    batch = os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("CI")
+    if batch or not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+        return tqdm(items, mininterval=30, ascii=True, **options)
+    return tqdm(items, mininterval=0.2, dynamic_ncols=True, **options)
 
 
 def setup_logging(level: int = logging.INFO) -> None:

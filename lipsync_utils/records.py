@@ -5,13 +5,13 @@ units in the names, written atomically. Reading is strict: an unknown, missing o
 wrong type is a `ManifestError` that names file, row and column. Nothing in a cell is ever evaluated.
 """
 
+import contextlib
 import csv
 import dataclasses
 import enum
 import io
 import math
 import typing
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -71,16 +71,14 @@ class Source:
         """The crop as (left, top, right, bottom) in pixels. Raises ManifestError where it is not one."""
         if self.crop is None:
             return None
-        try:
-            left, top, right, bottom = (int(cell) for cell in self.crop.split(","))
-        except ValueError:
-            left, top, right, bottom = 0, 0, 0, 0
-        if not (0 <= left < right and 0 <= top < bottom):
-            raise ManifestError(
-                f"videos.csv, {self.video_id}, column crop: {self.crop!r} is not a box; write "
-                "left,top,right,bottom in pixels, for example 320,0,640,480 for the right half"
-            )
-        return left, top, right, bottom
+        with contextlib.suppress(ValueError):
+            left, top, right, bottom = map(int, self.crop.split(","))
+            if 0 <= left < right and 0 <= top < bottom:
+                return left, top, right, bottom
+        raise ManifestError(
+            f"videos.csv, {self.video_id}, column crop: {self.crop!r} is not a box; write "
+            "left,top,right,bottom in pixels, for example 320,0,640,480 for the right half"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,8 +157,8 @@ class FaceClip:
     note: str | None
 
 
-T = typing.TypeVar("T")
 DTYPES = {int: "int64", int | None: "Int64", float: "float64", float | None: "float64", bool: "bool"}  # text: object
+WRONG = {int: "is not a whole number", float: "is not a finite number", bool: "is neither yes nor no"}
 
 
 def read_csv(path: Path, row_type: type) -> pd.DataFrame:
@@ -168,30 +166,29 @@ def read_csv(path: Path, row_type: type) -> pd.DataFrame:
 
     Raises ManifestError naming file, row (1 = first after the header) and column.
     """
-    names, cells = list(typing.get_type_hints(row_type)), []
+    names, lines = list(typing.get_type_hints(row_type)), []
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as stream:
-            for line in csv.reader(stream, strict=True):
-                cells.append(line)
+            lines.extend(csv.reader(stream, strict=True))
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}); run the stage that writes it") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}, row {len(cells)}: not a CSV row in UTF-8 ({error})") from None
-    header = cells.pop(0) if cells else []
+        raise ManifestError(f"{path}, row {len(lines)}: not a CSV row in UTF-8 ({error})") from None
+    header = lines.pop(0) if lines else []
     if header != names:
         faults = [f"missing column {name!r}" for name in names if name not in header]
         faults += [f"unknown column {name!r}" for name in header if name not in names]
         fault = "; ".join(faults) or "the columns are in another order or doubled"
         raise ManifestError(f"{path}: {fault}; the columns are {','.join(names)}, separated by commas")
-    return from_cells(cells, row_type, path)
+    return from_cells(lines, row_type, path)
 
 
-def read_rows(path: Path, row_type: type[T]) -> list[T]:
+def read_rows(path: Path, row_type: type) -> list:
     """The same as dataclass rows."""
     return rows(read_csv(path, row_type), row_type)
 
 
-def write_csv(path: Path, table: pd.DataFrame | Iterable, row_type: type) -> pd.DataFrame:
+def write_csv(path: Path, table, row_type: type) -> pd.DataFrame:
     """Write a DataFrame or dataclass rows as CSV, atomically; returns the DataFrame that read_csv will give.
 
     Equal tables are equal bytes. Raises ManifestError, and writes nothing, where a cell could not be read again.
@@ -203,17 +200,17 @@ def write_csv(path: Path, table: pd.DataFrame | Iterable, row_type: type) -> pd.
     return frame
 
 
-def rows(frame: pd.DataFrame, row_type: type[T]) -> list[T]:
+def rows(frame: pd.DataFrame, row_type: type) -> list:
     """The rows of a table as dataclasses, NA as None, for code that works on one thing at a time."""
-    columns = [frame[field.name].tolist() for field in dataclasses.fields(row_type)]
-    return [row_type(*(None if pd.isna(cell) else cell for cell in cells)) for cells in zip(*columns)]
+    columns = frame[list(typing.get_type_hints(row_type))].astype(object)
+    return [row_type(*cells) for cells in columns.where(columns.notna(), None).itertuples(index=False)]
 
 
-def to_cells(table: pd.DataFrame | Iterable, row_type: type) -> list[list[str]]:
+def to_cells(table, row_type: type) -> list[list[str]]:
     """The text of every cell. Floats: four decimals, below 0.1 four significant digits (a learning rate of 2e-05)."""
     if isinstance(table, pd.DataFrame):
         table = rows(table, row_type)
-    return [[format_cell(getattr(row, field.name)) for field in dataclasses.fields(row_type)] for row in table]
+    return [[format_cell(cell) for cell in vars(row).values()] for row in table]
 
 
 def from_cells(cells: list[list[str]], row_type: type, where: Path | str) -> pd.DataFrame:
@@ -223,9 +220,9 @@ def from_cells(cells: list[list[str]], row_type: type, where: Path | str) -> pd.
     for number, line in enumerate(cells, 1):
         if len(line) != len(hints):
             raise ManifestError(f"{where}, row {number}: {len(line)} cells where {len(hints)} belong")
-        for cell, (name, hint) in zip(line, hints.items()):
+        for cell, name in zip(line, hints):
             try:
-                columns[name].append(parse_cell(cell, hint))
+                columns[name].append(parse_cell(cell, hints[name]))
             except ValueError as error:
                 raise ManifestError(f"{where}, row {number}, column {name}: {cell!r} {error}") from None
     return pd.DataFrame({name: pd.Series(columns[name], dtype=DTYPES.get(hints[name], object)) for name in hints})
@@ -244,15 +241,8 @@ def parse_cell(cell: str, hint) -> object:
     kind, *optional = typing.get_args(hint) or [hint]
     if optional and not cell:
         return None
-    if kind is bool:
-        if cell not in ("yes", "no"):
-            raise ValueError("is neither yes nor no")
-        return cell == "yes"
-    try:
-        value = kind(cell)
-    except ValueError:
-        names = {int: "not a whole number", float: "not a number"}
-        raise ValueError(f"is {names.get(kind) or 'none of ' + ', '.join(kind)}" if cell else "is empty") from None
-    if kind is float and not math.isfinite(value):
-        raise ValueError("is not a finite number")
-    return value
+    with contextlib.suppress(KeyError, ValueError):
+        value = {"yes": True, "no": False}[cell] if kind is bool else kind(cell)
+        if kind is not float or math.isfinite(value):
+            return value
+    raise ValueError((WRONG.get(kind) or f"is none of {', '.join(kind)}") if cell else "is empty")

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import cv2
+import nbformat
 import numpy as np
 import pytest
 
@@ -74,14 +75,17 @@ def test_forget_follows_what_was_noted_and_names_the_rest(house, monkeypatch):
     with monkeypatch.context() as notebook:
         notebook.setenv("PAPERMILL_OUTPUT_PATH", str(house / "outputs" / "executed" / "02.ipynb"))
         data_set("people")
-        notebook.setenv("PAPERMILL_OUTPUT_PATH", "")
-        notebook.setenv("JPY_SESSION_NAME", str(house / "notebooks" / "02.ipynb"))
-        data_set("people")
+    shown = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("stream", text="a face")])
+    by_hand = ("notebooks/02.ipynb", "notebooks/.ipynb_checkpoints/02-checkpoint.ipynb", "outputs/papermill.ipynb")
+    for name in (*by_hand, "notebooks/clean.ipynb"):
+        (house / name).parent.mkdir(parents=True, exist_ok=True)
+        cells = [shown] if name in by_hand else []
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), house / name)
     gone += [write(p) for p in (reference, film, copy / "b.png")]
     gone += [write(house / "outputs" / "executed" / name) for name in ("02.ipynb", "02.html")]
     gone[8] = gone[8].with_name(f"faces-{hashlib.sha256(b'x').hexdigest()[:16]}-1.csv")  # of the film
     write(gone[8])
-    yours = [write(exported), write(house / "notebooks" / "02.ipynb"), own, chosen]
+    yours = [write(exported), own, chosen, write(house / "notebooks" / "02.html"), *(house / name for name in by_hand)]
     stays.append(write(other, b"of another"))
     for run, ids, val in (("saw", ["a", "b"], []), ("chose", ["b"], ["a"]), ("not", ["a_1"], [])):
         write(house / "outputs" / run / "checkpoints" / "generator_1.pt")

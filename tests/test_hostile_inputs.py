@@ -190,7 +190,7 @@ def test_forgetting_a_strange_id_touches_nothing(video_id, place):
     before = {p: p.read_bytes() for p in place.root.parent.rglob("*") if p.is_file() and "home" not in p.parts}
     with pytest.raises(LipsyncError, match="nothing is known"):
         collect.forget(place, video_id)
-    assert all(p.read_bytes() == content for p, content in before.items() if p.name not in (".lock", ".lock.json"))
+    assert all(p.read_bytes() == content for p, content in before.items() if p.name not in (".lock", ".lock.txt"))
 
 
 # ---- archives: {name in it: content}, or what it is made by; and words of the error

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import MediaError
-from ..project import DataSet, atomic_file, made_from, raise_if_full, resolve, safe_name
+from ..project import DataSet, atomic_file, made_from, raise_if_full, resolve, safe_name, spread
 from ..records import Source
 from .sources import read_sources, write_sources
 
@@ -46,7 +44,7 @@ def add_archive(data: DataSet, archive: str, given: tuple[str, str, str, str], l
     try:
         with opened(path) as members:
             names = sorted(name for name in members if name.lower().endswith(VIDEOS))
-            for place in np.unique(np.linspace(0, len(names) - 1, min(limit, len(names))).astype(int)):
+            for place in spread(len(names), limit):
                 inside = Path(names[place])
                 video_id = safe_name("_".join(inside.with_suffix("").parts))
                 target = data.path("archive", video_id + inside.suffix.lower())
@@ -97,10 +95,9 @@ def download(address: str, folder: Path) -> Path:
     request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
-            start *= answer.status == 206
-            with part.open("ab" if start else "wb") as stream:
+            with part.open("ab" if answer.status == 206 else "wb") as stream:
                 shutil.copyfileobj(answer, stream)
-            if part.stat().st_size < start + int(answer.headers.get("Content-Length") or 0):
+            if answer.length:
                 raise OSError("the connection broke off")
     except (OSError, ValueError) as error:
         raise_if_full(error, part)

@@ -15,11 +15,8 @@ from ..media.tools import ONLY_FILES, file_url, open_media
 from ..project import atomic_file, raise_if_full
 from ..records import Reason
 
-log = logging.getLogger(__name__)
-quiet = log.getChild("yt_dlp")  # its errors come back as ours, with advice
+quiet = logging.getLogger(f"{__name__}.yt_dlp")  # its errors come back as ours, with advice
 quiet.setLevel(logging.CRITICAL)
-
-GONE = (404, 410, 451)
 
 
 class FetchError(Exception):
@@ -95,15 +92,14 @@ class Downloader:
             "ffmpeg_location": ffmpeg_program(),
             "logger": quiet,
             "color": "never",
-            **dict.fromkeys(("noplaylist", "continuedl", "quiet", "noprogress", "no_warnings"), True),
-            **dict.fromkeys(("cachedir", "updatetime"), False),
+            "noplaylist": True,
         }
         self.pause(url)
         try:
             with yt_dlp.YoutubeDL(options) as site:
                 return site.extract_info(url, download=download)
         except yt_dlp.utils.DownloadError as error:
-            raise FetchError(*explained(url, error)) from error
+            raise_explained(url, error)
         finally:
             self._last[urlsplit(url).netloc] = time.monotonic()
 
@@ -116,42 +112,41 @@ class Downloader:
         folder.mkdir(parents=True, exist_ok=True)
         if not arrived():
             self.ask(url, folder, download=True)
-        done = arrived()
-        try:
-            if len(done) != 1:
-                raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: {len(done)} files came where one was expected")
-            fetch_file(done[0], target, link=True)
-        except MediaError as error:
-            words = web_page(done[0]) or error
-            shutil.rmtree(folder)
-            raise FetchError(Reason.UNREADABLE, f"{url}: {words}") from error
-        except FetchError:
-            shutil.rmtree(folder)
-            raise
+        fault = FetchError(Reason.DOWNLOAD_FAILED, f"{url}: no file came") if not arrived() else None
+        for path in arrived()[:1]:
+            try:
+                fetch_file(path, target, link=True)
+            except MediaError as error:
+                fault = FetchError(Reason.UNREADABLE, f"{url}: {web_page(path) or error}")
+            except FetchError as error:
+                fault = error
         shutil.rmtree(folder)
+        if fault:
+            raise fault
 
 
-def explained(url: str, error) -> tuple[Reason, str]:
-    """Reason and words for what yt-dlp raised."""
-    import yt_dlp
+def raise_explained(url: str, error: Exception) -> None:
+    """Raise a FetchError with reason and words for what yt-dlp raised, or DiskFullError."""
+    from yt_dlp.utils import UnsupportedError
 
     cause = error.exc_info[1] if error.exc_info else error
     while cause is not None:
-        status = getattr(cause, "status", None)
-        if status in GONE:
-            return Reason.NOT_FOUND, f"{url}: the site answers {status}; the video does not exist (any more)"
-        if isinstance(cause, yt_dlp.utils.UnsupportedError):
-            return Reason.UNREADABLE, f"{url}: this is a web page without a video that yt-dlp can find"
         raise_if_full(cause, url)
+        status = getattr(cause, "status", None)
+        if status in (404, 410, 451):
+            words = f"the site answers {status}; the video does not exist (any more)"
+            raise FetchError(Reason.NOT_FOUND, f"{url}: {words}") from error
+        if isinstance(cause, UnsupportedError):
+            words = "this is a web page without a video that yt-dlp can find"
+            raise FetchError(Reason.UNREADABLE, f"{url}: {words}") from error
         cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
     words = str(error).removeprefix("ERROR: ").removeprefix("[download] Got error: ").split("; please report")[0]
-    return Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on"
+    raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on") from error
 
 
-def web_page(path: Path) -> str | None:
-    """A sentence for a file that is really a web page; else None."""
+def web_page(path: Path) -> str:
+    """A sentence for a file that is really a web page; else ""."""
     with path.open("rb") as stream:
-        start = stream.read(1000).lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "what came is a web page, not a video (often a sign-in or consent page); open the address in a browser"
-    return None
+        if not stream.read(1000).lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            return ""
+    return "what came is a web page, not a video (often a sign-in or consent page); open the address in a browser"

@@ -5,7 +5,6 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,8 @@ class Forgotten:
     """What forget() did. removed: files and folders; rows: how many went from which table.
 
     saw_it: checkpoints trained or chosen with it.  yours: what is left for you to delete: the file that was collected,
-    exported films, notebooks with outputs, pictures that you gave, files that could not be deleted.
+    exported films, pictures that you gave, files that could not be deleted, and every notebook with outputs that the
+    course did not run itself: it may show the video.
     """
 
     video_id: str
@@ -36,17 +36,16 @@ class Forgotten:
         lines = [f"{self.video_id}: {len(self.removed)} files and folders removed; rows removed: {self.rows}"]
         lines += [f"delete or retrain, it saw the video: {path}" for path in self.saw_it]
         lines += [f"look at it yourself: {path}" for path in self.yours]
-        return "\n".join(lines)
+        return "\n".join([*lines, "and at whatever you copied or ran outside the project's folder"])
 
 
-def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgotten:
+def forget(data: DataSet, video_id: str) -> Forgotten:
     """Remove a video and all that the course made of it: in the data set, and wherever project.made_from noted it.
 
-    outputs: the folder of the runs (default outputs/); a training run names the videos it saw in its data.json, and
-    its checkpoints are named in the answer, not deleted: what a network has learnt cannot be taken out of it.
-    Raises ManifestError where nothing of this video is known.
+    A training run names the videos it saw in its data.json, and its checkpoints are named in the answer, not deleted:
+    what a network has learnt cannot be taken out of it. Raises ManifestError where nothing of this video is known.
     """
-    root, outputs = data.root.resolve(), Path(outputs or home() / "outputs").resolve()
+    root, outputs = data.root.resolve(), home() / "outputs"
     ids = re.compile(rf"{re.escape(video_id)}(_\d{{7,}}_\d{{7,}})?")  # of the video and its clips
     with lock(root / ".journal", what="forgetting a video"), notes() as notes_file:
         made = read_notes(notes_file)
@@ -54,7 +53,10 @@ def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgott
         given = {local_path(s.source, data).resolve() for s in sources if s.video_id == video_id}
         own = {root / "raw" / f"{video_id}{suffix}" for suffix in (".mp4", ".truth.csv", ".truth.json")}
         own |= {root / folder / video_id for folder in ("clips", "faces", "cache/crops", ".downloads")}
-        found = followed(own | given, made)
+        found, new = set(), own | given
+        while new:  # what was made from these or from files in them, what was made from that, and so on
+            found |= new
+            new = {p for results, used in made if any(found & {s, *s.parents} for s in used) for p in results} - found
         archives = {p for results, used in made if given.intersection(results) for p in used}
         if archives:  # what was given is the archive; what lies in archive/ was unpacked by us
             own, given = own | given, set()
@@ -62,10 +64,12 @@ def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgott
         now = {p.resolve() for p in running_notebook()}  # is written again when it ends, so its notes stay
         ours = {p for p in found - given - now if any(p.is_relative_to(place) for place in places)}
         tables = {p for p in ours - own if p.suffix == ".csv"}
-        runs = runs_that_saw(video_id, outputs)
-        journal = (p for p in root.glob(".journal/*/*.json") if ids.fullmatch(p.stem))
-        doomed = {p for p in (*(ours - tables), *journal, *(run / "samples" for run in runs)) if p.exists()}
-        doomed |= cached_faces(doomed, (root, outputs))
+        runs = [p.parent for p in outputs.rglob("data.json") if f'"{video_id}"'.encode() in p.read_bytes()]
+        journal = {p for p in root.glob(".journal/*/*.json") if ids.fullmatch(p.stem)}
+        doomed = {p for p in (ours - tables | journal | {run / "samples" for run in runs}) if p.exists()}
+        hashes = {content_hash(p)[:16] for path in doomed for p in (path, *path.rglob("*")) if p.is_file()}
+        caches = (p for place in (root, outputs) for p in place.rglob("faces-*.csv"))
+        doomed |= {p for p in caches if p.name.split("-")[1] in hashes}  # the faces of a file, by its content
         for path in sorted(doomed, key=own.__contains__):  # last goes what the rest was found by
             remove(path)
         tables |= {*root.glob("*.csv"), *root.glob("filelists/*.txt")}
@@ -76,12 +80,13 @@ def forget(data: DataSet, video_id: str, outputs: Path | None = None) -> Forgott
         pictures -= {p for results, _ in made for p in results}
         keep = [[[from_home(p) for p in paths if p not in found - now] for paths in note] for note in made]
         write_text(notes_file, "".join(f"\n{json.dumps(note)}" for note in keep if all(note)))
+    left = found | doomed | pictures | archives | notebooks({p for results, _ in made for p in results})
     result = Forgotten(
         video_id,
         removed=sorted(p for p in doomed if not p.exists()),
         rows=rows,
-        saw_it=[p for run in runs for p in sorted(run.glob("checkpoints/*")) or [run]],
-        yours=sorted(p for p in (found | doomed | pictures | archives) - tables if p.exists()),
+        saw_it=[p for run in sorted(runs) for p in sorted(run.glob("checkpoints/*")) or [run]],
+        yours=sorted(p for p in left - tables if p.exists()),
     )
     log.info("%s", result)
     return result
@@ -98,43 +103,18 @@ def read_notes(path: Path) -> list[list[list[Path]]]:
     return made
 
 
-def followed(start: set[Path], made: list[list[list[Path]]]) -> set[Path]:
-    """These paths, what was made from them or from files in them, what was made from that, and so on."""
-    found, new = set(), start
-    while new:
-        found |= new
-        new = {p for results, sources in made if any(found & {s, *s.parents} for s in sources) for p in results} - found
-    return found
-
-
-def cached_faces(paths: Iterable[Path], folders: Iterable[Path]) -> set[Path]:
-    """The face tables of these files: the name of each holds the hash of the file whose faces it has."""
-    files = (file for path in paths for file in (path, *path.rglob("*")) if file.is_file())
-    hashes = {content_hash(file)[:16] for file in files}
-    return {p for folder in folders for p in folder.rglob("faces-*.csv") if p.name.split("-")[1] in hashes}
+def notebooks(noted: set[Path]) -> set[Path]:
+    """Notebooks with outputs in the project's folder, and their pages, that are not among those noted."""
+    found = {p.resolve() for p in home().rglob("*.ipynb") if b'"output_type"' in p.read_bytes()}
+    return {p for path in found for p in (path, path.with_suffix(".html")) if "site-packages" not in p.parts} - noted
 
 
 def drop_rows(path: Path, ids: re.Pattern) -> int:
     """Rewrite a table, or a list of folders, without a video's rows; returns how many went."""
     lines, text = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")))), io.StringIO()
     columns = [n for n, name in enumerate(lines[0] if lines else ()) if name in IDS or path.suffix == ".txt"]
-    kept = [
-        cells for cells in lines if not any(ids.fullmatch(cells[n].split("/")[0]) for n in columns if n < len(cells))
-    ]
+    kept = [line for line in lines if not any(ids.fullmatch(line[n].split("/")[0]) for n in columns if n < len(line))]
     if len(kept) < len(lines):
         csv.writer(text, lineterminator="\n").writerows(kept)
         write_text(path, text.getvalue())
     return len(lines) - len(kept)
-
-
-def runs_that_saw(video_id: str, outputs: Path) -> list[Path]:
-    """The folders of the training runs whose data.json names the video."""
-    runs = []
-    for path in sorted(outputs.rglob("data.json")):
-        try:
-            seen = json.loads(path.read_text(encoding="utf-8"))
-            if video_id in seen["video_ids"] + seen.get("val_video_ids", []):
-                runs.append(path.parent)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s: cannot be read (%s); look yourself whether this run saw the video", path, error)
-    return runs

@@ -30,17 +30,16 @@ def read_sources(data: DataSet) -> list[Source]:
     return rows
 
 
-def write_sources(data: DataSet, sources: Iterable[Source]) -> Path:
-    """Write videos.csv; returns its path."""
+def write_sources(data: DataSet, sources: Iterable[Source]) -> None:
+    """Write videos.csv."""
     write_csv(data.path("videos.csv"), sources, Source)
-    return data.path("videos.csv")
 
 
 def source_from(
-    source: str | Path, title: str, *, licence: str, consent: str, language: str = "nl", speaker: str = "host", **more
+    source: str | Path, title: str, *, licence: str, consent: str, language: str = "nl", speaker: str = "host"
 ) -> Source:
-    """A row for videos.csv; the id is made of the title, whatever characters it has. more: crop, note."""
-    return Source(safe_name(title).lower(), str(source), title, language, speaker, licence, consent, **more)
+    """A row for videos.csv; the id is made of the title, whatever characters it has."""
+    return Source(safe_name(title).lower(), str(source), title, language, speaker, licence, consent)
 
 
 def refusal(source: Source) -> tuple[Reason, str] | None:
@@ -48,16 +47,15 @@ def refusal(source: Source) -> tuple[Reason, str] | None:
     for reason, column in ((Reason.NO_LICENCE, "licence"), (Reason.NO_CONSENT, "consent")):
         value = getattr(source, column)
         if value.strip().lower() in NOT_GIVEN:
-            return reason, (
-                f"videos.csv says {value!r} in column {column}: write what allows its use, or leave the video out"
-            )
+            words = f"videos.csv says {value!r} in column {column}: write what allows its use, or leave the video out"
+            return reason, words
     return None
 
 
-def talkshow_number(source: Source) -> int | None:
-    """n for the n-th video of the embedded talk show ("talkshow:n", from 1), else None."""
-    found = re.fullmatch(r"talkshow:([1-9]\d*)", source.source.strip())
-    return int(found[1]) if found else None
+def talkshow_number(source: Source) -> int:
+    """n for the n-th video of the embedded talk show ("talkshow:n", from 1), else 0."""
+    found = re.fullmatch(r"talkshow:(\d+)", source.source.strip())
+    return int(found[1]) if found else 0
 
 
 def is_address(source: Source) -> bool:
@@ -73,16 +71,9 @@ def local_path(source: str, data: DataSet) -> Path:
     return data.root / Path(text).expanduser()
 
 
-def sample(data: DataSet, settings: TalkshowConfig | None = None) -> list[Source]:
+def sample(data: DataSet, settings: TalkshowConfig) -> list[Source]:
     """Write the talk show's videos.csv into a data set (in place of what is there); returns its rows."""
-    host, rights = talkshow.host().name, ("MIT, rendered by this project", "not needed: no real person")
-    scripts = talkshow.course_scripts(settings or TalkshowConfig())
-    rows = [Source(s.video_id, f"talkshow:{n}", s.title, "nl", host, *rights) for n, s in enumerate(scripts, 1)]
-    write_sources(data, rows)
-    return rows
-
-
-def held_out_videos(data: DataSet, settings: TalkshowConfig | None = None, workers: int | None = None) -> list[Path]:
-    """The videos kept for evaluation, rendered into held_out/ where they are not yet there; no stage reads them."""
-    scripts = talkshow.held_out_scripts(settings or TalkshowConfig())
-    return talkshow.render_scripts(scripts, data.path("held_out"), workers=workers)
+    rights = "nl", talkshow.host().name, "MIT, rendered by this project", "not needed: no real person"
+    scripts = enumerate(talkshow.course_scripts(settings), 1)
+    write_sources(data, [Source(s.video_id, f"talkshow:{n}", s.title, *rights) for n, s in scripts])
+    return read_sources(data)

@@ -1,15 +1,19 @@
 """Stage 01: every row of videos.csv becomes raw/<video_id>.mp4 and a row in collected.csv, or a row with the reason."""
 
+import contextlib
 import os
-from dataclasses import replace
+import shutil
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 
 from .. import talkshow
 from ..config import CollectConfig, TalkshowConfig
+from ..errors import MediaError
 from ..media import probe
-from ..parallel import Done, Failure, Item, run_stage
+from ..parallel import Done, Failure, Item, run_stage, worker_count
 from ..project import DataSet, content_hash, made_from
 from ..records import Reason, Source, Video, write_csv
 from ..talkshow.render import VERSION as TALKSHOW_VERSION
@@ -17,6 +21,14 @@ from .fetch import Downloader, FetchError, fetch_file
 from .sources import is_address, local_path, read_sources, refusal, talkshow_number
 
 VERSION = 1
+
+# Per minute of video. Where nothing else is said they are rules of thumb.
+TALKSHOW_MB_PER_MIN = 2.0  # measured
+STREAM_MB_PER_MIN = 15.0  # 1080p h264, where a site does not say
+CLIPS_PER_RAW = 3.2  # size of the clips (crf 16) by size of the raw video; measured on the sample
+FACES_MB_PER_MIN = 24.0  # jpeg crops, sound and mel; measured on the sample
+CORE_MIN_PER_MIN = 1.2  # split, speaker filter, preprocessing on one core at 1080p; 640x360 was measured: 0.5
+DOWNLOAD_MB_PER_S = 3.0
 
 
 def collect_videos(
@@ -34,12 +46,11 @@ def collect_videos(
     """
     settings, sources = settings or CollectConfig(), read_sources(data)
     rows = {s.video_id: not_allowed(s, data) for s in sources if refusal(s)}
-    allowed = [s for s in sources if s.video_id not in rows]
-    scripts = talkshow_scripts(allowed, show or TalkshowConfig())
     for far in (False, True):
+        wanted = [s for s in sources if is_address(s) == far and not refusal(s)]
         done = run_stage(
             "collect",
-            [item_of(s, data, scripts) for s in allowed if is_address(s) == far],
+            [item_of(s, data, show or TalkshowConfig()) for s in wanted],
             partial(collect_one, data=data, link=settings.link_local_files, downloader=Downloader(settings)),
             row_type=Video,
             journal=data.journal("collect"),
@@ -56,17 +67,11 @@ def collect_videos(
     return write_csv(data.path("collected.csv"), [rows[s.video_id] for s in sources], Video)
 
 
-def talkshow_scripts(sources: list[Source], settings: TalkshowConfig) -> dict:
-    """The scripts of the talk show's videos that are asked for, by video id."""
-    numbers = {s.video_id: number for s in sources if (number := talkshow_number(s))}
-    scripts = talkshow.course_scripts(replace(settings, n_videos=max(numbers.values()))) if numbers else []
-    return {video_id: replace(scripts[n - 1], video_id=video_id) for video_id, n in numbers.items()}
-
-
-def item_of(source: Source, data: DataSet, scripts: dict) -> Item:
+def item_of(source: Source, data: DataSet, show: TalkshowConfig) -> Item:
     """What the stage works on: the content of a local file, a script, or an address decides whether it is done."""
-    if source.video_id in scripts:
-        return Item(source.video_id, (), {"script": scripts[source.video_id], "version": TALKSHOW_VERSION})
+    if number := talkshow_number(source):
+        script = replace(talkshow.course_scripts(replace(show, n_videos=number))[-1], video_id=source.video_id)
+        return Item(source.video_id, (), {"script": script, "version": TALKSHOW_VERSION})
     if is_address(source):
         return Item(source.video_id, (), {"url": source.source.strip()})
     path = local_path(source.source, data)
@@ -75,31 +80,23 @@ def item_of(source: Source, data: DataSet, scripts: dict) -> Item:
 
 
 def collect_one(item: Item, data: DataSet, link: bool, downloader: Downloader) -> Done:
-    """Render a video of the talk show, download one, or copy a local file."""
-    target, files, note = data.raw / f"{item.id}.mp4", [], None
+    """Render a video of the talk show, download one, or copy a local file; a video without sound gets a reason."""
+    target, files, reason, note = data.raw / f"{item.id}.mp4", [], None, None
     if "script" in item.arguments:
         talkshow.render_video(item.arguments["script"], data.raw)
         files = [target.with_suffix(suffix) for suffix in (".truth.csv", ".truth.json")]
     elif "url" in item.arguments:
         downloader.fetch(item.arguments["url"], target, data.path(".downloads", item.id))
+    elif target.is_file() and not local_path(item.arguments["path"], data).exists():
+        note = "the source is gone; the copy made before is kept"
     else:
-        path = local_path(item.arguments["path"], data)
-        if target.is_file() and not path.exists():
-            note = "the source is gone; the copy made before is kept"
-        else:
-            fetch_file(path, target, link)
-    return Done([described(item.id, data, note)], [target, *files])
-
-
-def described(video_id: str, data: DataSet, note: str | None) -> Video:
-    """The row of a collected video; one without sound gets a reason."""
-    path = data.raw / f"{video_id}.mp4"
-    info, reason = probe(path), None
+        fetch_file(local_path(item.arguments["path"], data), target, link)
+    info = probe(target)
     if not info.has_sound:
         reason, note = Reason.NO_SOUND, "a video without sound cannot teach a mouth to speak"
-    names = ("width_px", "height_px", "fps", "duration_s", "video_codec", "audio_codec", "audio_hz")
-    facts = {name: getattr(info, name) for name in names} | {"size_bytes": path.stat().st_size}
-    return Video(video_id, f"raw/{path.name}", content_hash(path), **facts, reason=reason, note=note)
+    facts = info.width_px, info.height_px, info.fps, info.duration_s, info.video_codec, info.audio_codec, info.audio_hz
+    row = Video(item.id, f"raw/{target.name}", content_hash(target), *facts, target.stat().st_size, reason, note)
+    return Done([row], [target, *files])
 
 
 def not_there(video_id: str, reason: Reason, note: str) -> Video:
@@ -117,9 +114,68 @@ def not_allowed(source: Source, data: DataSet) -> Video:
 
 def failed(item: Item, failure: Failure, data: DataSet) -> list[Video]:
     """The row of a video that could not be collected."""
-    words = failure.error.replace(f"{data.root}{os.sep}", "")
-    kind, _, rest = words.partition(": ")
-    if kind == FetchError.__name__:
-        name, _, note = rest.partition(": ")
-        return [not_there(item.id, Reason(name), note)]
-    return [not_there(item.id, failure.reason, words)]
+    words, reason = failure.error.replace(f"{data.root}{os.sep}", ""), failure.reason
+    if words.startswith(FetchError.__name__):
+        _, reason, words = words.split(": ", 2)
+    return [not_there(item.id, Reason(reason), words)]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a data set will cost. unknown: videos whose length could not be found out."""
+
+    videos: int
+    media_min: float
+    raw_mb: float
+    download_mb: float
+    free_mb: float
+    unknown: int = 0
+    refused: int = 0
+
+    @property
+    def disk_mb(self) -> float:
+        """Of the videos and all that stages 01 to 04 make of them."""
+        return self.raw_mb * (1 + CLIPS_PER_RAW) + self.media_min * FACES_MB_PER_MIN
+
+    def __str__(self):
+        fits = "fits" if self.disk_mb < 0.9 * self.free_mb else "DOES NOT FIT"
+        minutes = self.download_mb / DOWNLOAD_MB_PER_S / 60 + self.media_min * CORE_MIN_PER_MIN / worker_count()
+        return (
+            f"{self.videos} videos ({self.unknown} of unknown length, {self.refused} refused), "
+            f"{self.media_min:.1f} min of video: {self.download_mb:.0f} MB to download, "
+            f"{self.disk_mb:.0f} MB on disk with all that is made of them ({self.free_mb:.0f} MB free: {fits}), "
+            f"about {minutes:.0f} min of work for stages 01 to 04"
+        )
+
+
+def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: TalkshowConfig | None = None) -> Estimate:
+    """How much disk and time stages 01 to 04 will take for videos.csv. Asks sites for lengths; downloads nothing."""
+    downloader, sources = Downloader(settings or CollectConfig()), read_sources(data)
+    wanted, total_s, raw_mb, download_mb, unknown = [s for s in sources if not refusal(s)], 0, 0, 0, 0
+    for source in wanted:
+        seconds = mb = 0
+        with contextlib.suppress(FetchError, MediaError, OSError):  # counts as unknown
+            if talkshow_number(source):
+                seconds = (show or TalkshowConfig()).seconds
+                mb = seconds / 60 * TALKSHOW_MB_PER_MIN
+            elif is_address(source):
+                info = downloader.ask(source.source.strip(), Path(), download=False)
+                seconds, size = info.get("duration") or 0, info.get("filesize") or info.get("filesize_approx")
+                mb = size / 1e6 if size else seconds / 60 * STREAM_MB_PER_MIN
+                download_mb += mb
+            else:
+                path = local_path(source.source, data)
+                seconds, mb = probe(path).duration_s, path.stat().st_size / 1e6
+        total_s, raw_mb, unknown = total_s + seconds, raw_mb + mb, unknown + (not seconds)
+    refused = len(sources) - len(wanted)
+    return Estimate(len(wanted), total_s / 60, raw_mb, download_mb, free_mb(data), unknown, refused)
+
+
+def guess(data: DataSet, videos: int, minutes_each: float) -> Estimate:
+    """The same for videos that are only an intention: all to be downloaded, all of one length."""
+    mb = videos * minutes_each * STREAM_MB_PER_MIN
+    return Estimate(videos, videos * minutes_each, mb, mb, free_mb(data))
+
+
+def free_mb(data: DataSet) -> float:
+    return shutil.disk_usage(data.root).free / 1e6
