@@ -28,8 +28,7 @@ def package_page() -> str:
         module = import_module(name)
         lines.append(f"\n## {name}\n\n{inspect.getdoc(module).splitlines()[0]}\n")
         for item, value in sorted(vars(module).items()):
-            ours = getattr(value, "__module__", "").startswith(name) and not item.startswith("_")
-            if ours and (inspect.isfunction(value) or inspect.isclass(value)):
+            if getattr(value, "__module__", "").startswith(name) and not item.startswith("_") and callable(value):
                 first = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
                 brackets = inspect.signature(value) if inspect.isfunction(value) else ""
                 lines.append(f"- `{item}{brackets}`: {html.escape(first)}")
@@ -38,14 +37,12 @@ def package_page() -> str:
 
 def build(notebooks: Path, executed: Path, site: Path) -> list[str]:
     """Write the site; returns the names of the notebooks that are shown without outputs, as they were not run yet."""
-    pages = {
-        path.stem: nbformat.read(executed / path.name if (executed / path.name).exists() else path, 4)
-        for path in course.discover(notebooks)
-    }
-    plain = [name for name in pages if not (executed / f"{name}.ipynb").exists()]
+    paths = {path.stem: path for path in course.discover(notebooks)}
+    plain = [name for name in paths if not (executed / f"{name}.ipynb").exists()]
+    pages = {name: nbformat.read(path if name in plain else executed / path.name, 4) for name, path in paths.items()}
+    menu = " · ".join(f"[{name.replace('_', ' ')}]({name}.html)" for name in ["index", *pages, "guide", "package"])
     texts = {"index": CHECKOUT / "README.md", "guide": CHECKOUT / "docs" / "guide.md"}
     texts = {name: path.read_text(encoding="utf-8") for name, path in texts.items()} | {"package": package_page()}
-    menu = " · ".join(f"[{name.replace('_', ' ')}]({name}.html)" for name in ["index", *pages, "guide", "package"])
     cell = nbformat.v4.new_markdown_cell
     pages |= {name: nbformat.v4.new_notebook(cells=[cell(text)]) for name, text in texts.items()}
     for name, book in pages.items():

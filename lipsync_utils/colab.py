@@ -31,15 +31,14 @@ def compare(course: Path) -> tuple[list[str], list[str]]:
 
     An installed torch stays whatever its version: Colab's fits Colab's driver.
     """
-    wanted = tomllib.loads((course / "pyproject.toml").read_text())["project"]["dependencies"]
     missing, kept = [], []
-    for requirement in map(Requirement, wanted):
-        version = installed_version(requirement.name)
-        fits = version and requirement.specifier.contains(version, prereleases=True)
-        if fits or (version and requirement.name == "torch"):
-            kept.append(f"{requirement.name}=={version}")
+    for line in tomllib.loads((course / "pyproject.toml").read_text())["project"]["dependencies"]:
+        wanted = Requirement(line)
+        version = installed_version(wanted.name)
+        if version and (wanted.name == "torch" or wanted.specifier.contains(version, prereleases=True)):
+            kept.append(f"{wanted.name}=={version}")
         else:
-            missing.append(str(requirement))
+            missing.append(str(wanted))
     return missing, kept
 
 
@@ -48,7 +47,7 @@ def install(course: Path) -> list[str]:
     missing, kept = compare(course)
     if missing:
         with tempfile.TemporaryDirectory() as folder:
-            constraints = Path(folder) / "keep.txt"
+            constraints = Path(folder, "keep.txt")
             constraints.write_text("\n".join(kept))
             pip("--constraint", str(constraints), *missing)
     if not installed_version("face-recognition"):  # asks for a dlib that compiles; we have it as a wheel
@@ -74,10 +73,10 @@ def keep_in(folder: Path, course: Path) -> None:
 
     The committed files of both (read-me files, examples, the long study) are copied; data sets and runs are not.
     """
-    for name in ("data/study", "outputs"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for source in [*course.glob("data/*.*"), *course.glob("data/study/*.*"), *course.glob("outputs/*.*")]:
+    (folder / "outputs").mkdir(parents=True, exist_ok=True)
+    for source in (path for pattern in ("data/*.*", "data/study/*.*", "outputs/*.*") for path in course.glob(pattern)):
         target = folder / source.relative_to(course)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_file() and not target.exists():
             shutil.copyfile(source, target)
     os.environ["LIPSYNC_HOME"] = str(folder)
@@ -92,12 +91,11 @@ def set_up(course: str, keep: str = "") -> str:
     from google.colab import output  # exists in Colab only
 
     root = Path(course).resolve()
-    done = install(root)
-    paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))  # for the processes that the stages start
+    done = ", ".join(install(root)) or "nothing, all was there"
+    paths = [str(root), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))  # for the processes that the stages start
     if keep:
         keep_in(Path(keep), root)
     output.enable_custom_widget_manager()
     place = keep or f"{root} (forgotten when Colab disconnects: name a folder on Drive to keep them)"
-    installed = ", ".join(done) or "nothing, all was there"
-    return f"Ready. Installed: {installed}. torch {installed_version('torch')}. data/ and outputs/ in {place}."
+    return f"Ready. Installed: {done}. torch {installed_version('torch')}. data/ and outputs/ in {place}."

@@ -9,18 +9,17 @@ and summary.json go to outputs/executed/. This module imports none of the stages
 import argparse
 import ast
 import contextlib
-import dataclasses
 import json
 import os
 import re
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 
 from . import __version__, config, project
 from .errors import LipsyncError, NotebookError, SettingError
@@ -47,12 +46,11 @@ if drive:
     from lipsync_utils import colab
     print(colab.set_up(course, keep))'''
 
+STATE = {True: "ok", False: "FAILED", None: "not run"}
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
-# Minutes on two cores with preset="sample", from the first run of `make course`: what the time left is computed from.
-MINUTES = {"00": 0.4, "01": 2.5, "02": 0.3, "03": 0.8, "04": 0.5, "05": 0.8, "06": 1.6, "07": 2.6, "08": 1.0, "09": 4.5}
 
 
-@dataclasses.dataclass
+@dataclass
 class Outcome:
     """What became of one notebook. ok is None where it was not run because an earlier one failed."""
 
@@ -60,7 +58,7 @@ class Outcome:
     parameters: dict
     ok: bool | None = None
     minutes: float = 0.0
-    numbers: dict = dataclasses.field(default_factory=dict)
+    numbers: dict = field(default_factory=dict)
     error: str = ""
     finished: str = ""
 
@@ -75,10 +73,9 @@ def discover(folder: Path | str, only: Iterable[str] = ()) -> list[Path]:
     """The course's notebooks NN_*.ipynb in order; `only`: their numbers ("02") or names. Raises SettingError."""
     found = sorted(Path(folder).glob("*.ipynb"))
     known = {name: path for path in found for name in (path.name, path.stem, path.stem.split("_")[0])}
-    wanted = list(only) or [path.stem for path in found if path.stem[:2].isdigit()]
-    for name in wanted or ["NN_*.ipynb"]:
-        if name not in known:
-            raise SettingError(f"no notebook {name!r} in {folder}; there are {[path.stem for path in found]}")
+    wanted = list(only) or [path.stem for path in found if path.stem[:2].isdigit()] or ["NN_*.ipynb"]
+    if unknown := [name for name in wanted if name not in known]:
+        raise SettingError(f"no notebook {unknown[0]!r} in {folder}; there are {[path.stem for path in found]}")
     return sorted({known[name] for name in wanted})
 
 
@@ -121,17 +118,16 @@ def check(notebooks: Iterable[Path], parameters: dict, text: bool = False) -> di
     A name that no notebook declares and a value of a wrong type are errors. text: values are words from a terminal.
     """
     known = {notebook: declared(notebook) for notebook in notebooks}
-    unknown = set(parameters).difference(*known.values())
-    if unknown:
-        there = ", ".join(sorted(set().union(*known.values())))
-        raise SettingError(f"no notebook of this run has a parameter {unknown.pop()!r}; there are: {there}")
-    plan = {
+    for name in parameters:
+        if not any(name in types for types in known.values()):
+            there = ", ".join(sorted(set().union(*known.values())))
+            raise SettingError(f"no notebook of this run has a parameter {name!r}; there are: {there}")
+    if "preset" in parameters:
+        config.preset(fitting("preset", parameters["preset"], str, text))
+    return {
         notebook: {name: fitting(name, parameters[name], types[name], text) for name in types if name in parameters}
         for notebook, types in known.items()
     }
-    if "preset" in parameters:
-        config.preset(parameters["preset"])
-    return plan
 
 
 def run(
@@ -154,34 +150,29 @@ def run(
     folder = Path(output_dir or project.home() / "outputs" / "executed").resolve()
     outcomes, summary = [Outcome(notebook.stem, given) for notebook, given in plan.items()], folder / "summary.json"
     with project.lock(folder, what="the course"):
-        rows = (
-            {row["notebook"]: row for row in json.loads(summary.read_text())["notebooks"]} if summary.exists() else {}
-        )
+        known = json.loads(summary.read_text())["notebooks"] if summary.exists() else []
+        rows = {row["notebook"]: row for row in known}
         for number, (notebook, outcome) in enumerate(zip(plan, outcomes)):
-            before = rows.get(outcome.notebook, {})
-            again = f"; done {before['finished']}, its stages keep what is done" if before.get("ok") else ""
-            say(f"[{number + 1}/{len(outcomes)}] {outcome.notebook}{time_left(outcomes, number)}{again}")
+            before = [rows.get(other.notebook, {}) for other in outcomes[number:]]
+            said = f"[{number + 1}/{len(outcomes)}] {outcome.notebook}"
+            if all(row.get("ok") for row in before):
+                said += f", {sum(row['minutes'] for row in before):.0f} min to go, as last time"
+            if before[0].get("ok"):
+                said += f"; done {before[0]['finished']}, its stages keep what is done"
+            say(said)
             execute(notebook, outcome, folder / notebook.name)
-            say(f"    {'ok' if outcome.ok else 'FAILED'} after {outcome.minutes:.1f} min")
+            say(f"    {STATE[outcome.ok]} after {outcome.minutes:.1f} min")
             rows[outcome.notebook] = vars(outcome)
-            ok, newest = all(row["ok"] for row in rows.values()), [rows[name] for name in sorted(rows)]
-            project.write_json(
-                summary, {"version": __version__, "cores": os.cpu_count(), "ok": ok, "notebooks": newest}
-            )
+            newest, about = [rows[name] for name in sorted(rows)], {"version": __version__, "cores": os.cpu_count()}
+            project.write_json(summary, {**about, "ok": all(row["ok"] for row in newest), "notebooks": newest})
             if not outcome.ok:
                 break
-    left_aligned = {"key_numbers": "{:<90.90}".format}
-    say(table(outcomes).to_string(index=False, float_format="%.1f", formatters=left_aligned))
+    for one in outcomes:
+        words = (f"{name}={n:.4g}" if isinstance(n, float) else f"{name}={n}" for name, n in one.numbers.items())
+        say(f"{one.notebook:<32}{one.minutes:5.1f} min  {STATE[one.ok]:8}{one.error or ' '.join(words):.90}")
     if not outcome.ok:
-        raise NotebookError(outcome.error, outcomes)
+        raise NotebookError(outcome.error)
     return outcomes
-
-
-def time_left(outcomes: list[Outcome], done: int) -> str:
-    """How long the notebooks after the first `done` take: as measured in MINUTES, at the pace of this run."""
-    minutes = [MINUTES.get(outcome.notebook[:2], 0) for outcome in outcomes]
-    pace = sum(outcome.minutes for outcome in outcomes) / (sum(minutes[:done]) or 1) if done else 1
-    return f", about {pace * sum(minutes[done:]):.0f} min left"
 
 
 def execute(notebook: Path, outcome: Outcome, output: Path) -> None:
@@ -238,16 +229,6 @@ def as_html(book: nbformat.NotebookNode, path: Path) -> str:
     about = {"metadata": {"name": path.stem, "path": str(path.parent)}}
     page, _ = HTMLExporter(embed_images=True).from_notebook_node(book, about)
     return re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
-
-
-def table(outcomes: Iterable[Outcome]) -> pd.DataFrame:
-    """The outcomes: notebook, minutes, whether it ran, and its key numbers or its error."""
-    rows = pd.DataFrame([vars(outcome) for outcome in outcomes])
-    words = (" ".join(f"{k}={v:.4g}" if type(v) is float else f"{k}={v}" for k, v in n.items()) for n in rows.numbers)
-    outcome = rows.ok.map({True: "ok", False: "FAILED", None: "not run"})
-    return rows[["notebook", "minutes"]].assign(
-        outcome=outcome, key_numbers=rows.error.mask(rows.error == "", list(words))
-    )
 
 
 def write_setup_cells(notebooks: Iterable[Path]) -> list[str]:

@@ -34,8 +34,4 @@ class DiskFullError(LipsyncError):
 
 
 class NotebookError(LipsyncError):
-    """A notebook failed; names it, the cell and the error. `outcomes`: what the run did until then."""
-
-    def __init__(self, message: str, outcomes: list | None = None):
-        super().__init__(message)
-        self.outcomes = outcomes or []
+    """A notebook failed; names it, the cell and the error."""
