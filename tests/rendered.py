@@ -1,6 +1,5 @@
 """Groups of rendered people for the tests of stage 08, and the meters that tell whose mouth moved and how."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -12,11 +11,11 @@ from lipsync_utils.faces import FaceTable, find_faces
 from lipsync_utils.inference import people_in
 from lipsync_utils.media import VideoWriter, extract_sound, frames
 from lipsync_utils.records import read_rows
-from lipsync_utils.talkshow.material import SENTENCES
-from lipsync_utils.talkshow.stage import DESK, Member, Place, Shot, paint_backdrop
+from lipsync_utils.talkshow import stage
+from lipsync_utils.talkshow.sample import SENTENCES
 
 SIZE = (640, 480)
-NEAR = ((0.335, 0.42), (0.665, 0.42), (0.5, 0.47))  # eyes of left, right and the middle one, who sits in front
+NEAR = ((0.335, 0.42, 1), (0.665, 0.42, 1), (0.5, 0.47, 1))  # so near that the boxes of the faces overlap
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,16 @@ class Crowd:
     true: tuple[Path, ...]
 
 
-def crowded_shot(actors, size, seed, grain):
-    """The talk show's group shot with everybody so near that the boxes of the faces overlap."""
-    unit = min(0.104 * size[0], 0.145 * size[1])
-    members = [Member(a, Place(unit, x * size[0], y * size[1]), size) for a, (x, y) in zip(actors, NEAR)]
-    return Shot(paint_backdrop(size, seed, desk=DESK), members, DESK, seed, grain)
-
-
 def crowd(folder: Path) -> Crowd:
     """Render it: the host left, Noor in the middle, Dirk right (half hidden, landmarks still read his mouth)."""
     _, noor, dirk, _ = talkshow.guests()
     people = [talkshow.host(), dirk, noor]
     spoken = [(0, SENTENCES["nl"][1])]
     true, speech = [], []
-    with mock.patch.object(sys.modules[talkshow.render_clip.__module__], "group_shot", crowded_shot):
+    with mock.patch.object(stage, "SEATS", NEAR):
         video = talkshow.render_clip(folder / "crowd.mp4", people, spoken, seconds=4.0, size=SIZE, seed=4)
         for place, who in enumerate((0, 2, 1)):
-            text = SENTENCES["nl" if people[who].voice.name.startswith("nl") else "en"][0]
+            text = SENTENCES[people[who].voice.language][0]
             true.append(talkshow.render_clip(folder / f"true{place}.mp4", people, [(who, text)], size=SIZE, seed=4))
             speech.append(folder / f"speech{place}.wav")
             extract_sound(true[-1], speech[-1])

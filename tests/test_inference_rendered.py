@@ -7,7 +7,7 @@ from lipsync_utils import checkpoints
 from lipsync_utils.config import InferenceConfig
 from lipsync_utils.faces import find_faces
 from lipsync_utils.inference import people_in, prepare
-from lipsync_utils.talkshow.material import make_material
+from lipsync_utils.talkshow import make_material
 
 pytestmark = pytest.mark.slow
 FOLLOWS = 0.75  # of what the meter reads on the true rendering

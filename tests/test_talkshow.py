@@ -13,11 +13,11 @@ from lipsync_utils import media, talkshow
 from lipsync_utils.config import TalkshowConfig
 from lipsync_utils.errors import MediaError, SettingError
 from lipsync_utils.project import content_hash
-from lipsync_utils.talkshow import script, show
+from lipsync_utils.talkshow import sample, script
 from lipsync_utils.talkshow.actor import LOOK_BOUNDS
 from lipsync_utils.talkshow.mouth import FaceState, mouth_opening, warp_mouth
 from lipsync_utils.talkshow.speech import speak
-from lipsync_utils.talkshow.stage import single_shot
+from lipsync_utils.talkshow.stage import Shot
 
 
 def sound_of(path: Path) -> tuple[np.ndarray, int]:
@@ -67,7 +67,7 @@ def test_habit_is_drawn_and_true():
     without, state = talkshow.random_actor(3), FaceState(jaw=0.5, teeth=0.2)
     assert mouth_opening(with_it, state) != mouth_opening(without, state)
     assert mouth_opening(with_it, FaceState()) == mouth_opening(without, FaceState()) == 0
-    shots = [single_shot(actor, (200, 220), seed=3) for actor in (with_it, without)]
+    shots = [Shot(talkshow.Scene("single", (actor,), seed=3), (200, 220)) for actor in (with_it, without)]
     rest, speaking = ([shot.render([s], 0).astype(int) for shot in shots] for s in (FaceState(), state))
     assert np.array_equal(*rest)
     assert np.abs(speaking[0] - speaking[1]).max() > 50
@@ -106,28 +106,27 @@ def test_unknown_voice_is_an_error_that_names_it():
 
 def test_programme_has_what_the_course_needs():
     scripts = talkshow.course_scripts(TalkshowConfig())
-    spoken = {s.video_id: speak([(n.text, n.actor.voice) for n in s.lines]) for s in scripts}
-    times = {s.video_id: script.lay_out(s, spoken[s.video_id]) for s in scripts}
-    kinds = {take.scene.kind for t in times.values() for take in t.takes}
-    lengths = [cue.speech.length_s for t in times.values() for cue in t.cues]
-    pauses = [b.start_s - a.end_s for t in times.values() for a, b in zip(t.cues, t.cues[1:], strict=False)]
+    films = [talkshow.film(s) for s in scripts]
+    kinds = {scene.kind for f in films for scene, *_ in f.takes}
+    lengths = [cue.speech.length_s for f in films for cue in f.cues]
+    pauses = [b.start_s - a.end_s for f in films for a, b in zip(f.cues, f.cues[1:])]
     assert len(scripts) == 8
-    assert all(t.n_frames == 750 for t in times.values())
+    assert all(f.n_frames == 750 for f in films)
     assert kinds == set(script.KINDS)
     assert max(lengths) > 10
     assert min(lengths) < 1
     assert min(pauses) >= 0.5
     assert max(pauses) <= 1.5
     assert sum(s.camera.volume_db < 0 for s in scripts) == 1
-    assert all(len(t.takes[0].scene.people) != 3 or len(set(t.takes[0].scene.people)) == 3 for t in times.values())
+    assert all(len(set(scene.people)) == len(scene.people) for f in films for scene, *_ in f.takes)
 
 
 def test_longer_shows_begin_with_the_same_videos_and_fill_their_length():
     assert talkshow.course_scripts(TalkshowConfig(n_videos=11))[:8] == talkshow.course_scripts(TalkshowConfig())
     long = talkshow.course_scripts(TalkshowConfig(n_videos=1, seconds=120))[0]
-    t = script.lay_out(long, speak([(n.text, n.actor.voice) for n in long.lines]))
-    assert t.n_frames == 3000
-    assert t.cues[-1].end_s > 115
+    film = talkshow.film(long)
+    assert film.n_frames == 3000
+    assert film.cues[-1].end_s > 115
 
 
 def test_held_out_sentences_are_used_nowhere_else():
@@ -225,7 +224,7 @@ def test_clip_for_pretraining_takes_its_camera(tmp_path):
 
 
 def test_render_makes_any_number_on_all_cores(tmp_path, monkeypatch):
-    monkeypatch.setattr(show, "render_video", lambda script, folder: folder / f"{script.video_id}.mp4")
+    monkeypatch.setattr(sample, "render_video", lambda script, folder: folder / f"{script.video_id}.mp4")
     paths = talkshow.render(3, 20, tmp_path, workers=1)
     assert [p.name for p in paths] == ["show01.mp4", "show02.mp4", "show03.mp4"]
     assert [p.name for p in talkshow.render(2, 6, tmp_path, held_out=True, workers=1)] == ["held01.mp4", "held02.mp4"]
@@ -235,6 +234,6 @@ def test_failed_videos_are_named(tmp_path, monkeypatch):
     def broken(script, folder):
         raise MediaError("no more film")
 
-    monkeypatch.setattr(show, "render_video", broken)
+    monkeypatch.setattr(sample, "render_video", broken)
     with pytest.raises(MediaError, match=r"show01: no more film"):
         talkshow.render(1, 10, tmp_path, workers=1)

@@ -10,8 +10,8 @@ from tools import measure_proportions
 from tools.cast_search import Looker
 
 from lipsync_utils import media, talkshow
-from lipsync_utils.talkshow import stage
 from lipsync_utils.talkshow.mouth import FaceState
+from lipsync_utils.talkshow.stage import Shot
 
 UNSEEN = {
     "nl": "De trein naar Utrecht vertrekt om half negen van spoor vier, en vergeet je paraplu niet.",
@@ -125,14 +125,15 @@ def test_group_shows_three_faces_where_the_truth_says(looker, sample_show):
 
 def test_no_face_is_found_on_an_empty_set(looker):
     for seed in range(3):
-        assert not looker.find(stage.still_shot((480, 360), seed).render([], 0), upsample=1)
-    assert not looker.find(stage.still_shot((480, 360), 4, "De Praatshow", "wind").render([], 0), upsample=1)
+        assert not looker.find(Shot(talkshow.Scene("empty", seed=seed), (480, 360)).render([], 0), upsample=1)
+    card = talkshow.Scene("title", seed=4, title="De Praatshow", subtitle="wind")
+    assert not looker.find(Shot(card, (480, 360)).render([], 0), upsample=1)
 
 
 def test_single_shots_are_drawn_fast_enough():
     """At least 50 frames a second of one core's time at 480x640; the best of three, others use the machine too."""
     cv2.setNumThreads(1)
-    shot, rates = stage.single_shot(talkshow.host(), (480, 640), seed=2), []
+    shot, rates = Shot(talkshow.Scene("single", (talkshow.host(),), seed=2), (480, 640)), []
     for _ in range(3):
         start = time.process_time()
         for k in range(15):

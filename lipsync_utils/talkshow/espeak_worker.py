@@ -14,89 +14,51 @@ import sys
 
 import espeakng_loader
 
-SYNCHRONOUS, PHONEME_EVENTS, PHONEME_IPA, DONT_EXIT, UTF8, PHONEME = 2, 1, 2, 0x8000, 1, 7
-RATE, PITCH, RANGE = 1, 3, 4  # espeak_PARAMETER
+SYNCHRONOUS, UTF8, CHARACTERS = 2, 1, 1
+PHONEME_EVENTS_IN_IPA = 0x8003  # and no exit() on an error
+END_OF_LIST, PHONEME = 0, 7  # types of events
+PARAMETERS = {"rate": 1, "pitch": 3, "range": 4}
+NUMBERS = ("type", "uid", "text_position", "length", "audio_position", "sample")
 
 
-class _Id(ctypes.Union):
-    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
+class Event(ctypes.Structure):
+    """espeak_EVENT; for a phoneme, id is its name in UTF-8."""
 
-
-class _Event(ctypes.Structure):
-    _fields_ = [
-        ("type", ctypes.c_int),
-        ("uid", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _Id),
-    ]
-
-
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-
-
-class Espeak:
-    """The library, opened once per process."""
-
-    def __init__(self):
-        self.lib = ctypes.CDLL(espeakng_loader.get_library_path())
-        self.lib.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
-        data, options = espeakng_loader.get_data_path().encode(), PHONEME_EVENTS | PHONEME_IPA | DONT_EXIT
-        self.rate_hz = self.lib.espeak_Initialize(SYNCHRONOUS, 200, data, options)
-        if self.rate_hz <= 0:
-            raise RuntimeError(f"espeak_Initialize returned {self.rate_hz}")
-        self.lib.espeak_Synth.argtypes = [
-            ctypes.c_char_p,
-            ctypes.c_size_t,
-            ctypes.c_uint,
-            ctypes.c_int,
-            ctypes.c_uint,
-            ctypes.c_uint,
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-        ]
-        self._callback = _Callback(self._receive)  # kept: the library holds only a pointer
-        self.lib.espeak_SetSynthCallback(self._callback)
-        self.pcm, self.phonemes = bytearray(), []
-
-    def _receive(self, samples, count, events):
-        if samples and count > 0:
-            self.pcm += ctypes.string_at(samples, 2 * count)
-        index = 0
-        while events[index].type != 0:
-            event = events[index]
-            if event.type == PHONEME:
-                self.phonemes.append((event.audio_position / 1000, event.id.string.decode("utf-8", "ignore")))
-            index += 1
-        return 0
-
-    def say(self, text, voice, rate, pitch, range):
-        """Return (int16 samples as bytes, [(start_s, ipa)])."""
-        self.pcm, self.phonemes = bytearray(), []
-        if self.lib.espeak_SetVoiceByName(voice.encode()):
-            raise RuntimeError(f"espeak-ng has no voice {voice!r}")
-        for parameter, value in ((RATE, rate), (PITCH, pitch), (RANGE, range)):
-            self.lib.espeak_SetParameter(parameter, value, 0)
-        data = text.encode() + b"\0"
-        status = self.lib.espeak_Synth(data, len(data), 0, 1, 0, UTF8, None, None)
-        if status:
-            raise RuntimeError(f"espeak_Synth returned {status} for {text!r}")
-        self.lib.espeak_Synchronize()
-        return bytes(self.pcm), self.phonemes
+    _fields_ = [(name, ctypes.c_int) for name in NUMBERS] + [("user_data", ctypes.c_void_p), ("id", ctypes.c_char * 8)]
 
 
 def main():
     """Read the lines, speak them, write the answer."""
-    espeak = Espeak()
-    spoken = [espeak.say(**line) for line in json.load(sys.stdin)]
-    lines = [{"n_samples": len(pcm) // 2, "phonemes": phonemes} for pcm, phonemes in spoken]
-    out = sys.stdout.buffer
-    out.write(json.dumps({"rate_hz": espeak.rate_hz, "lines": lines}).encode() + b"\n")
-    for pcm, _ in spoken:
-        out.write(pcm)
+    lib, lines, pcm = ctypes.CDLL(espeakng_loader.get_library_path()), [], bytearray()
+    data = espeakng_loader.get_data_path().encode()
+    rate_hz = lib.espeak_Initialize(SYNCHRONOUS, 200, data, PHONEME_EVENTS_IN_IPA)
+    if rate_hz <= 0:
+        raise RuntimeError(f"espeak_Initialize returned {rate_hz}")
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(Event))
+    def receive(samples, count, events):
+        if samples and count > 0:
+            pcm.extend(ctypes.string_at(samples, 2 * count))
+        for event in events:
+            if event.type == PHONEME:
+                lines[-1]["phonemes"].append((event.audio_position / 1000, event.id.decode("utf-8", "ignore")))
+            elif event.type == END_OF_LIST:
+                return 0
+
+    lib.espeak_SetSynthCallback(receive)
+    for line in json.load(sys.stdin):
+        start, text = len(pcm), line["text"].encode() + b"\0"
+        lines.append({"phonemes": []})
+        if lib.espeak_SetVoiceByName(line["voice"].encode()):
+            raise RuntimeError(f"espeak-ng has no voice {line['voice']!r}")
+        for name, number in PARAMETERS.items():
+            lib.espeak_SetParameter(number, line[name], 0)
+        status = lib.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, CHARACTERS, 0, UTF8, None, None)
+        if status:
+            raise RuntimeError(f"espeak_Synth returned {status} for {line['text']!r}")
+        lib.espeak_Synchronize()
+        lines[-1]["n_samples"] = (len(pcm) - start) // 2
+    sys.stdout.buffer.write(json.dumps({"rate_hz": rate_hz, "lines": lines}).encode() + b"\n" + pcm)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,37 @@
-"""What happens in a video: scenes with people and lines; and when, once the lines have been spoken."""
+"""What happens in a video: scenes with people and lines; and the programme: which videos the show has."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 
+from ..config import TalkshowConfig
 from ..errors import SettingError
-from .actor import Actor
-from .speech import Speech
+from .actor import Actor, cast, host
 
-KINDS = ("single", "group", "inset", "title", "empty")
-LEAD_IN_S = 0.6  # silence before the first line, long enough for the silence detector (400 ms)
-TAIL_S = 0.6  # silence after the last line, at least
+KINDS = {
+    "single": (1,),
+    "group": (1, 2, 3),
+    "inset": (2,),
+    "title": (0,),
+    "empty": (0,),
+}  # and how many people they show
+CHARS_PER_S = 13.5  # of espeak-ng at the speeds used here
+LONG_LINE_CHARS = 175  # speaks for more than 10 s without a pause
+TITLES = (
+    "De Praatshow",
+    "Water en wind",
+    "Aan tafel",
+    "Op bezoek",
+    "Zachtjes gezegd",
+    "From abroad",
+    "Achter de schermen",
+    "Met z'n drieen",
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +63,8 @@ class Scene:
     subtitle: str = ""
 
     def __post_init__(self):
-        if self.kind not in KINDS:
-            raise SettingError(f"a scene's kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        wanted = {"single": (1,), "group": (1, 2, 3), "inset": (2,), "title": (0,), "empty": (0,)}[self.kind]
-        if len(self.people) not in wanted:
-            raise SettingError(f"a {self.kind} scene shows {wanted} people, got {len(self.people)}")
+        if len(self.people) not in KINDS.get(self.kind, ()):
+            raise SettingError(f"kinds of scenes and their numbers of people: {KINDS}; got {self.kind}, {self.people}")
 
 
 @dataclass(frozen=True)
@@ -80,76 +94,13 @@ class Script:
     fps: float = 25.0
     seed: int = 0
     motion: float = 1.0
-    camera: Camera = field(default_factory=Camera)
+    camera: Camera = Camera()
     title: str = ""
 
     @property
     def lines(self) -> list[Line]:
         """All lines in order."""
         return [line for scene in self.scenes for line in scene.lines]
-
-
-@dataclass(frozen=True, eq=False)
-class Cue:
-    """A spoken line in its place."""
-
-    start_s: float
-    actor: Actor
-    speech: Speech
-
-    @property
-    def end_s(self) -> float:
-        """When its last phoneme ends."""
-        return self.start_s + self.speech.length_s
-
-
-@dataclass(frozen=True)
-class Take:
-    """A scene (without its lines) in its place: frames first <= frame < end."""
-
-    scene: Scene
-    first: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """A video in time."""
-
-    takes: tuple[Take, ...]
-    cues: tuple[Cue, ...]
-    n_frames: int
-
-
-def lay_out(script: Script, spoken: list[Speech]) -> Timeline:
-    """Put spoken lines (in the order of script.lines) and scenes in time; a cut falls into the middle of a pause."""
-    now, cues, takes = LEAD_IN_S, [], []
-    speeches, first = iter(spoken), 0
-    limit = script.seconds or float("inf")
-    for scene in script.scenes:
-        placed = []
-        for line, speech in zip(scene.lines, speeches):  # speeches go on in the next scene
-            pause = line.pause_s if cues or placed else 0.0
-            if now + pause + speech.length_s + TAIL_S > limit:
-                continue
-            placed.append(Cue(now + pause, line.actor, speech))
-            now = placed[-1].end_s
-        if not placed:
-            continue
-        scene = replace(scene, lines=())
-        if takes and takes[-1].scene == scene:  # the camera stays
-            cues += placed
-            continue
-        if cues:
-            first = round((cues[-1].end_s + placed[0].start_s) / 2 * script.fps)
-            takes[-1] = Take(takes[-1].scene, takes[-1].first, first)
-        takes.append(Take(scene, first, first))
-        cues += placed
-    if not takes:
-        raise SettingError(f"{script.video_id}: no line fits into {script.seconds} s; make the video longer")
-    n_frames = round((script.seconds or now + TAIL_S) * script.fps)
-    takes[-1] = Take(takes[-1].scene, takes[-1].first, n_frames)
-    return Timeline(tuple(takes), tuple(cues), n_frames)
 
 
 @cache
@@ -162,20 +113,99 @@ def random_sentence(language: str, rng: np.random.Generator) -> str:
     """Make up a sentence of one or two clauses."""
     words = sentences(language)["words"]
 
-    def clause(lower):
-        who, verb, what, where, when = (str(rng.choice(words[k])) for k in ("who", "verb", "what", "where", "when"))
-        who = who[0].lower() + who[1:] if lower else who
-        return f"{who} {verb} {what} {where}" + (f" {when}" if rng.random() < 0.6 else "")
+    def clause():
+        text = " ".join(rng.choice(words[part]) for part in ("who", "verb", "what", "where"))
+        when = rng.choice(words["when"])
+        return f"{text} {when}" if rng.random() < 0.6 else text
 
-    text = clause(False)
+    text = clause()
     if rng.random() < 0.4:
-        text += f", {rng.choice(words['join'][:2])} {clause(True)}"
+        join, second = rng.choice(words["join"]), clause()
+        text += f", {join} {second[0].lower()}{second[1:]}"
     return text + "."
 
 
-def talk(language: str, rng: np.random.Generator) -> Iterator[str]:
-    """Yield the written sentences of a language in random order, then made-up ones for ever."""
-    for text in rng.permutation(sentences(language)["talk"]):
-        yield str(text)
+def _talk(language, rng) -> Iterator[str]:
+    """The written sentences of a language in random order, then made-up ones for ever."""
+    yield from map(str, rng.permutation(sentences(language)["talk"]))
     while True:
         yield random_sentence(language, rng)
+
+
+# A video of the programme is a tuple of scenes: kind, who is seen (numbers of the cast), how long the lines are.
+# The first and the third of them speak in turns; where nobody is seen, the host is heard.
+MONOLOGUE = (("title", (), "medium"), ("single", (0,), "long short medium medium"))
+VOICE_OVER = (("single", (0,), "long short"), ("empty", (), "medium"), ("single", (0,), "medium medium"))
+INSET = (("inset", (0, 4), "medium long short medium"),)
+
+
+def _interview(guest):
+    return (("single", (0,), "long"), ("single", (guest,), "medium short"), ("single", (0,), "medium medium"))
+
+
+def _panel(left, middle):
+    alone = ("single", (0,), "medium short medium"), ("single", (left,), "medium"), ("single", (0,), "medium medium")
+    return (("group", (0, left, middle), "medium medium"), *alone)
+
+
+# The course's eight videos; longer shows go round again.
+PROGRAMME = (MONOLOGUE, _interview(2), _panel(2, 3), INSET, MONOLOGUE, _interview(1), VOICE_OVER, _panel(4, 1))
+QUIET_NUMBER = 4
+QUIET = Camera(volume_db=-26.0, noise_dbfs=-78.0)  # speech near -46 dBFS: silent for a detector set to -40
+
+
+def course_scripts(settings: TalkshowConfig) -> list[Script]:
+    """Return the videos that the course learns from; the first n of a longer show are the same."""
+    rng, people, scripts = np.random.default_rng((settings.seed, 17)), list(cast().values()), []
+    talk = {language: _talk(language, rng) for language in ("nl", "en")}
+
+    def say(actor, length):
+        language = actor.voice.language
+        if length == "short":
+            text = str(rng.choice(sentences(language)["short"]))
+        else:
+            text = next(talk[language])
+        while length == "long" and len(text) < LONG_LINE_CHARS:
+            text += " " + next(talk[language])
+        return Line(actor, text, round(float(rng.uniform(0.5, 1.5)), 2))
+
+    for number in range(settings.n_videos):
+        turn, title, scenes, written_s = number % len(PROGRAMME), TITLES[number % len(TITLES)], [], 0.0
+        while written_s < 0.85 * settings.seconds:
+            for kind, numbers, lengths in PROGRAMME[turn]:
+                seen = tuple(people[k] for k in numbers)
+                lines = tuple(say(*line) for line in zip(cycle(seen[::2] or (host(),)), lengths.split()))
+                written_s += sum(len(line.text) / CHARS_PER_S + line.pause_s for line in lines)
+                words = {"title": title, "subtitle": f"aflevering {number + 1}"} if kind == "title" else {}
+                face = 0.95 if kind == "single" and 0 not in numbers else 1.0
+                scenes.append(Scene(kind, seen, lines, 10 * number + 1 + len(seen), face, **words))
+        last = next(s for s in scenes if s.people[:1] == (host(),) and s.kind != "group")
+        goodbye = tuple(say(host(), length) for length in ("medium", "short", "short", "short"))  # as much as fits
+        scripts.append(
+            Script(
+                f"show{number + 1:02d}",
+                (*scenes, replace(last, lines=goodbye)),
+                settings.seconds,
+                (settings.width_px, settings.height_px),
+                seed=settings.seed * 1000 + number,
+                camera=QUIET if turn == QUIET_NUMBER else Camera(),
+                title=title,
+            )
+        )
+    return scripts
+
+
+def held_out_scripts(settings: TalkshowConfig) -> list[Script]:
+    """Return short videos of the host alone, with sentences that no other video has: for evaluation only."""
+    rng, scripts = np.random.default_rng((settings.seed, 23)), []
+    texts = [str(t) for t in rng.permutation(sentences("nl")["held_out"])]
+    per_video = max(1, round(settings.held_out_seconds / 3.3))
+    while len(texts) < per_video * settings.n_held_out:
+        texts.append(random_sentence("nl", rng))
+    for number in range(settings.n_held_out):
+        said = texts[number * per_video : (number + 1) * per_video]
+        lines = tuple(Line(host(), text, round(float(rng.uniform(0.5, 0.8)), 2)) for text in said)
+        scene, size = Scene("single", (host(),), lines, 500 + number), (settings.width_px, settings.height_px)
+        seed = settings.seed * 1000 + 500 + number
+        scripts.append(Script(f"held{number + 1:02d}", (scene,), None, size, seed=seed, title="held out"))
+    return scripts

@@ -28,6 +28,11 @@ SHORTEST_REST_S = 0.15
 OVERSAMPLING = 4
 TRACKS = ("jaw", "width", "rounding", "teeth", "tongue", "press")
 BLINK_HALF_S = 0.09
+POSES = (  # how far (radians) and how fast (Hz) a head sways; what talking adds; limits: see FaceState
+    ("yaw", (0.10, 0.11, 0.23, 0.37), (0.07, 0.5, 0.8), (-0.61, 0.61)),
+    ("pitch", (0.03, 0.13, 0.31), (0.035, 0.9, 1.4), (-0.2, 0.35)),
+    ("roll", (0.045, 0.09, 0.21), (0.03, 0.45, 0.7), (-0.26, 0.26)),
+)
 
 # what is held while these IPA symbols sound: jaw 0..1, width -1..1, rounding, teeth, tongue, press 0..1; then, where it
 # is not a vowel, how strongly it holds against its neighbours, and how far it reaches in seconds
@@ -59,6 +64,7 @@ VISEMES = {
     "hɦʔ": None,  # the shape of its neighbours
 }
 VOWEL_DOMINANCE = (1.4, 0.07)
+SHAPES = {symbol: row for symbols, row in VISEMES.items() for symbol in symbols}
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,9 @@ class Speech:
     """One spoken line: text, sound (float32 in [-1, 1] at rate_hz), phonemes; it starts and ends with a phoneme."""
 
     text: str
-    voice: Voice
     wav: np.ndarray
     rate_hz: int
-    phonemes: tuple[Phoneme, ...]
+    phonemes: list[Phoneme]
 
     @property
     def length_s(self) -> float:
@@ -97,13 +102,10 @@ def speak(lines: list[tuple[str, Voice]]) -> list[Speech]:
         words = done.stderr.decode(errors="replace")[-800:]
         raise MediaError(f"espeak-ng could not speak {len(lines)} lines; check voice names and texts\n{words}")
     header, _, pcm = done.stdout.partition(b"\n")
-    answer, samples = json.loads(header), np.frombuffer(pcm, "<i2")
-    spoken, start = [], 0
-    for (text, voice), line in zip(lines, answer["lines"], strict=True):
-        wav = samples[start : start + line["n_samples"]].astype(np.float32) / 32768
-        start += line["n_samples"]
-        spoken.append(_tidy(text, voice, wav, answer["rate_hz"], line["phonemes"]))
-    return spoken
+    answer, samples = json.loads(header), np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    spoken, rate_hz = answer["lines"], answer["rate_hz"]
+    sounds = np.split(samples, np.cumsum([line["n_samples"] for line in spoken]))
+    return [_tidy(text, wav, rate_hz, line["phonemes"]) for (text, _), wav, line in zip(lines, sounds, spoken)]
 
 
 def is_pause(symbol: str) -> bool:
@@ -111,32 +113,35 @@ def is_pause(symbol: str) -> bool:
     return symbol.strip() == "" or symbol.startswith("_")
 
 
-def _tidy(text, voice, wav, rate_hz, events) -> Speech:
+def _tidy(text, wav, rate_hz, events) -> Speech:
     """Cut silence off both ends, shorten long gaps, set the level."""
     ends = [start for start, _ in events[1:]] + [len(wav) / rate_hz]
-    timeline = [Phoneme(a, b, s) for (a, s), b in zip(events, ends, strict=True) if b > a]
-    sounding = [i for i, p in enumerate(timeline) if not is_pause(p.symbol)]
+    timeline = [(a, b, symbol) for (a, symbol), b in zip(events, ends) if b > a]
+    sounding = [i for i, (*_, symbol) in enumerate(timeline) if not is_pause(symbol)]
     if not sounding:
         raise MediaError(f"espeak-ng found nothing to say in {text!r}")
     pieces, phonemes, now, silent = [], [], 0, 0
-    for p in timeline[sounding[0] : sounding[-1] + 1]:
-        a, b = round(p.start_s * rate_hz), round(p.end_s * rate_hz)
-        if is_pause(p.symbol):
+    for start_s, end_s, symbol in timeline[sounding[0] : sounding[-1] + 1]:
+        a, b = round(start_s * rate_hz), round(end_s * rate_hz)
+        if is_pause(symbol):
             b = min(b, a + round(LONGEST_GAP_S * rate_hz) - silent)
-        silent = silent + b - a if is_pause(p.symbol) else 0
-        if b == a:
-            continue
-        pieces.append(wav[a:b])
-        phonemes.append(Phoneme(now / rate_hz, (now + b - a) / rate_hz, p.symbol))
-        now += b - a
+            silent += b - a
+        else:
+            silent = 0
+        if b > a:
+            pieces.append(wav[a:b])
+            phonemes.append(Phoneme(now / rate_hz, (now + b - a) / rate_hz, symbol))
+            now += b - a
     wav = np.concatenate(pieces)
-    loud = wav[np.abs(wav) > 0.01]
-    level = float(np.sqrt(np.mean(np.square(loud, dtype=np.float64)))) if len(loud) else 1.0
+    loud = wav[abs(wav) > 0.01]
+    level = np.sqrt(np.mean(np.square(loud, dtype=np.float64))) if len(loud) else 1.0
     wav = _lift_soft_sounds(wav * np.float32(10 ** (LEVEL_DBFS / 20) / level), rate_hz)
-    last = phonemes[-1]
-    wav = wav[: _audible_end(wav, round((last.start_s + BLOCK_S) * rate_hz), round(BLOCK_S * rate_hz))]
-    phonemes[-1] = Phoneme(last.start_s, len(wav) / rate_hz, last.symbol)
-    return Speech(text, voice, wav, rate_hz, tuple(phonemes))
+    last, block, end = phonemes[-1], round(BLOCK_S * rate_hz), len(wav)
+    earliest = round((last.start_s + BLOCK_S) * rate_hz)
+    while end - block > earliest and np.mean(wav[end - block : end] ** 2) < 10 ** (INAUDIBLE_DBFS / 10):
+        end -= block // 2
+    phonemes[-1] = Phoneme(last.start_s, end / rate_hz, last.symbol)
+    return Speech(text, wav[:end], rate_hz, phonemes)
 
 
 def _lift_soft_sounds(wav, rate_hz):
@@ -147,21 +152,11 @@ def _lift_soft_sounds(wav, rate_hz):
     return (wav * 10 ** (gain_db / 20)).astype(np.float32)
 
 
-def _audible_end(wav, earliest, block):
-    """Return the sample, not before `earliest`, after which no block is louder than INAUDIBLE_DBFS."""
-    end = len(wav)
-    while end - block > earliest and np.mean(np.square(wav[end - block : end])) < 10 ** (INAUDIBLE_DBFS / 10):
-        end -= block // 2
-    return end
-
-
-def segments(phonemes: tuple[Phoneme, ...], offset_s: float = 0.0) -> list[tuple]:
+def segments(phonemes: list[Phoneme], offset_s: float = 0.0) -> list[tuple]:
     """Turn phonemes into (start_s, end_s, row of VISEMES); a diphthong becomes two, /h/ gives none."""
-    of_symbol, out = {symbol: row for symbols, row in VISEMES.items() for symbol in symbols}, []
+    out = []
     for p in phonemes:
-        held = [of_symbol[c] for c in p.symbol if c in of_symbol]
-        if not held and is_pause(p.symbol):
-            held = [REST]
+        held = [SHAPES[c] for c in p.symbol if c in SHAPES] or [REST] * is_pause(p.symbol)
         for k, row in enumerate(held):
             if row:
                 step = (p.end_s - p.start_s) / len(held)
@@ -177,32 +172,30 @@ def mouth_curves(held: list[tuple], n_frames: int, fps: float = 25.0) -> dict[st
     """
     t = (np.arange(n_frames * OVERSAMPLING) + 0.5) / (fps * OVERSAMPLING)
     total, weights = np.zeros((len(t), len(TRACKS))), np.full(len(t), 0.02)
-    gaps = zip([0.0, *(end for _, end, _ in held)], [*(start for start, *_ in held), n_frames / fps], strict=True)
+    gaps = zip([0.0, *(end for _, end, _ in held)], [*(start for start, *_ in held), n_frames / fps])
     rests = [(a, b, REST) for a, b in gaps if b - a >= SHORTEST_REST_S]
     for start, end, row in sorted([*held, *rests], key=lambda s: s[0]):
         strength, reach = row[6:] or VOWEL_DOMINANCE
-        if row is REST:
-            first, last = start + 0.02, end - 0.05
-        else:
-            length = end - start
-            first, last = start - LEAD_S + 0.2 * length, start - LEAD_S + 0.75 * length
+        length, begins = end - start, start - LEAD_S
+        first, last = (start + 0.02, end - 0.05) if row is REST else (begins + 0.2 * length, begins + 0.75 * length)
         near = slice(*np.searchsorted(t, (first - 8 * reach, last + 8 * reach)))
         away = np.maximum(np.maximum(first - t[near], t[near] - last), 0)
         weight = strength * np.exp(-((away / reach) ** 1.3))
-        total[near] += weight[:, None] * np.array(row[:6])
+        total[near] += weight[:, None] * row[:6]
         weights[near] += weight
     curves = (total / weights[:, None]).reshape(n_frames, OVERSAMPLING, len(TRACKS)).mean(1)
     curves[:, 0] = np.clip(curves[:, 0] * JAW_GAIN, 0, 1)
-    return dict(zip(TRACKS, curves.T, strict=True))
+    return dict(zip(TRACKS, curves.T))
 
 
-def play(actor: Actor, curves: dict[str, np.ndarray], fps: float, seed: int, strength: float = 1.0) -> list[FaceState]:
+def play(actor: Actor, curves: dict, fps: float, seed: int, strength: float = 1.0, turns=(0, 0, 0)) -> list[FaceState]:
     """Return one FaceState per frame: poses, blinks, glances and brows of people who talk or listen.
 
-    curves: of `mouth_curves`, one value per frame; strength: 0 keeps the head still, 1 is a lively talker.
+    curves: of `mouth_curves`, one value per frame; strength: 0 keeps the head still, 1 is a lively talker; turns: yaw,
+    pitch and roll to add, radians.
     """
     rng = np.random.default_rng((actor.seed, seed))
-    n, width = len(curves["jaw"]), round(fps) // 2 * 2 + 1
+    n, width, tracks = len(curves["jaw"]), round(fps) // 2 * 2 + 1, dict(curves)
     t = np.arange(n) / fps
     talk = np.pad(np.clip(curves["jaw"] * 3, 0, 1), width // 2, mode="edge")
     talk = np.convolve(talk, np.ones(width) / width, "valid")
@@ -210,13 +203,12 @@ def play(actor: Actor, curves: dict[str, np.ndarray], fps: float, seed: int, str
     def sway(amplitude, *hertz):
         return amplitude * sum(np.sin(2 * np.pi * (f * t + rng.random())) for f in hertz) / len(hertz)
 
-    yaw = strength * (sway(0.10, 0.11, 0.23, 0.37) + talk * sway(0.07, 0.5, 0.8))
-    pitch = strength * (sway(0.03, 0.13, 0.31) + talk * sway(0.035, 0.9, 1.4))
-    roll = strength * (sway(0.045, 0.09, 0.21) + talk * sway(0.03, 0.45, 0.7))
-    brow = strength * (np.clip(sway(0.9, 0.17, 0.29, 0.61), -0.3, 1) * (0.35 + 0.65 * talk))
+    for (name, always, talking, limits), turn in zip(POSES, turns):
+        tracks[name] = np.clip(strength * (sway(*always) + talk * sway(*talking)) + turn, *limits)
+    tracks["brow"] = strength * (np.clip(sway(0.9, 0.17, 0.29, 0.61), -0.3, 1) * (0.35 + 0.65 * talk))
     blink, when = np.zeros(n), rng.uniform(0.5, 3)
     while n and when < t[-1]:
-        blink = np.maximum(blink, np.clip(1.25 - np.abs(t - when) / BLINK_HALF_S, 0, 1))
+        blink = np.maximum(blink, np.clip(1.25 - abs(t - when) / BLINK_HALF_S, 0, 1))
         when += rng.uniform(2, 5)
     gaze, start = np.zeros((2, n)), 0
     while start < n:
@@ -224,6 +216,5 @@ def play(actor: Actor, curves: dict[str, np.ndarray], fps: float, seed: int, str
         if rng.random() < 0.5:
             gaze[:, start:end] = rng.uniform(-0.25, 0.25, 2)[:, None]
         start = end
-    tracks = curves | {"yaw": yaw, "pitch": pitch, "roll": roll, "brow": brow, "blink": blink}
-    tracks |= {"gaze_x": gaze[0], "gaze_y": gaze[1]}
-    return [FaceState(**{name: float(track[i]) for name, track in tracks.items()}) for i in range(n)]
+    tracks |= {"blink": blink, "gaze_x": gaze[0], "gaze_y": gaze[1]}
+    return [FaceState(**dict(zip(tracks, values))) for values in np.array(list(tracks.values())).T.tolist()]

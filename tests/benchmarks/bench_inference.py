@@ -19,7 +19,7 @@ from lipsync_utils.config import InferenceConfig
 from lipsync_utils.faces import find_faces
 from lipsync_utils.inference import lip_sync, make_engine, people_in
 from lipsync_utils.models import Wav2Lip
-from lipsync_utils.talkshow.material import make_material
+from lipsync_utils.talkshow import make_material
 
 BATCH, ROUNDS = 16, 5
 

@@ -19,9 +19,10 @@ from functools import cached_property
 
 import numpy as np
 
-from lipsync_utils.talkshow.actor import LOOK_BOUNDS, Actor, cast, random_actor
+from lipsync_utils.talkshow import Actor, Scene, cast, random_actor
+from lipsync_utils.talkshow.actor import LOOK_BOUNDS
 from lipsync_utils.talkshow.mouth import FaceState, mouth_opening
-from lipsync_utils.talkshow.stage import single_shot
+from lipsync_utils.talkshow.stage import Shot
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def look_at(actor: Actor, looker: Looker) -> Impression | None:
     """Return dlib's impression of an actor, None where it misses the face in one of the poses."""
     encodings, scores, off = [], [], []
     for size in sorted({size for size, _ in POSES}):
-        shot = single_shot(actor, SIZE, seed=3, face=size)
+        shot = Shot(Scene("single", (actor,), seed=3, face=size), SIZE)
         for state in (state for s, state in POSES if s == size):
             picture = shot.render([state], 0)
             found = looker.find(picture, threshold=-0.3)
@@ -97,7 +98,7 @@ def look_at(actor: Actor, looker: Looker) -> Impression | None:
             encodings.append(looker.encode(picture, found[0][0]))
             scores.append(found[0][1])
             off.append(_mouth_error(shot.members[0], state, looker.landmarks(picture, found[0][0])))
-    shot, wanted, seen = single_shot(actor, SIZE, seed=3), [], []
+    shot, wanted, seen = Shot(Scene("single", (actor,), seed=3), SIZE), [], []
     for jaw in SWEEP:
         state = FaceState(jaw=jaw, teeth=0.3)
         picture = shot.render([state], 0)
@@ -114,10 +115,8 @@ def _mouth_error(member, state, points) -> float:
 
     A dark, wide nose is easily taken for a mouth; such a face must not be in the cast.
     """
-    u, place = member.place.px_per_unit, member.place
-    x, y = member.puppet.locate(0, member.actor.mouth_y, state)
-    middle = points[[60, 64]].mean(0)
-    return float(np.hypot(middle[0] - place.cx - u * x, middle[1] - place.cy - u * y) / (2 * u * member.actor.eye_dx))
+    off = points[[60, 64]].mean(0) - member.locate([(0, member.actor.mouth_y)], state)[0]
+    return float(np.hypot(*off) / (2 * member.px_per_unit * member.actor.eye_dx))
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -175,7 +174,7 @@ def shortlist(crowd: list[Actor], known: list[Impression], looker: Looker, ends:
         return crowd
     glances = []
     for actor in crowd:
-        picture = single_shot(actor, (200, 220), seed=3).render([FaceState(jaw=0.2)], 0)
+        picture = Shot(Scene("single", (actor,), seed=3), (200, 220)).render([FaceState(jaw=0.2)], 0)
         found = looker.find(picture, upsample=1)
         if len(found) == 1:
             encoding = looker.encode(picture, found[0][0])[None]

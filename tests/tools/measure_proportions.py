@@ -15,9 +15,9 @@ import pandas as pd
 from lipsync_utils.faces import extent
 from lipsync_utils.faces.landmarks import model, points, shape
 from lipsync_utils.media import frames, probe
-from lipsync_utils.talkshow.actor import random_actor
+from lipsync_utils.talkshow import Scene, random_actor
 from lipsync_utils.talkshow.mouth import FaceState
-from lipsync_utils.talkshow.stage import single_shot
+from lipsync_utils.talkshow.stage import Shot
 from lipsync_utils.windows import FACE_PX
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
@@ -66,7 +66,7 @@ STATES = (FaceState(), FaceState(jaw=0.4, teeth=0.3, yaw=0.1), FaceState(jaw=0.2
 
 def of_actor(actor) -> tuple[pd.DataFrame, list]:
     """The same of an invented actor in a few states."""
-    shot, rows, crops = single_shot(actor, (360, 460), seed=3), [], []
+    shot, rows, crops = Shot(Scene("single", (actor,), seed=3), (360, 460)), [], []
     for state in STATES:
         found = crop_points(np.ascontiguousarray(shot.render([state], 0)[..., ::-1]))
         if found:
