@@ -208,14 +208,15 @@ def look_at_clip(item: Item, *, references: list, settings: SpeakerConfig, faces
     if not table.n_frames:
         raise MediaError(f"{clip}: no picture can be decoded; cut the clip again")
     looks = frames_to_look_at(table.n_frames, table.fps, settings)
-    found = {number: np.flatnonzero((table.frame == number) & table.seen) for number in looks}
+    seen = table.seen.sort_values("score", ascending=False, kind="stable")
+    found = {number: seen[seen.frame == number] for number in looks}
     for frame in media.frames(clip, only=[number for number in looks if len(found[number])]):
         rgb = rgb_of(frame.image_bgr)
-        for order, i in enumerate(sorted(found[frame.index], key=lambda i: -table.score[i])):
-            box, track = FaceBox(*table.box[i].tolist()), int(table.track[i])
-            near = float(distances(np.array(references), encode(rgb, box)).min())
-            sides = (round(side, 1) for side in table.box[i].tolist())
-            rows.append(SpeakerFace(*ids, frame.index, track, order, *sides, near, None, None))
+        for order, row in enumerate(found[frame.index].itertuples()):
+            sides = row.left, row.top, row.right, row.bottom
+            near = float(distances(np.array(references), encode(rgb, FaceBox(*sides))).min())
+            place = (round(side, 1) for side in sides)
+            rows.append(SpeakerFace(*ids, frame.index, row.track_id, order, *place, near, None, None))
     rows += [SpeakerFace(*ids, number, *(None,) * 9) for number in looks if not len(found[number])]
     return Done(sorted(rows, key=lambda row: (row.frame, row.order or 0)))
 

@@ -209,7 +209,7 @@ def test_two_real_people_in_one_video(real_clips, tmp_path):
 def test_known_faces_make_a_search_coarser_but_people_who_come_in_are_seen(sample_show, monkeypatch):
     """Stage 03 took most of its time to search whole pictures again for the smallest faces."""
     searched, whole = [], HogDetector.scan
-    monkeypatch.setattr(HogDetector, "scan", lambda *a: searched.append(a[3]) or whole(*a))
+    monkeypatch.setattr(HogDetector, "scan", lambda *a: searched.append(a[2]) or whole(*a))
     frame = next(media.frames(sample_show.video("talk"), start_s=0.5)).image_bgr
     face = frame[:, frame.shape[1] // 4 : -frame.shape[1] // 4]
     alone, beside = np.hstack([face, np.full_like(face, 90)]), np.hstack([face, face])

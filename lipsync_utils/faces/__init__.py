@@ -4,18 +4,15 @@ find_faces(media)        every face of every frame with track ids, cached as CSV
 FaceTable, FaceBox       the result; FaceTable.from_boxes takes boxes from elsewhere
 landmarks(frame, box)    68 points of a face
 encode(frame_rgb, box)   what a face looks like: 128 numbers
-read_article_csv(path)   import of the article's own format
 """
 
-from .cache import read_article_csv, read_table, write_table
 from .detect import face_locations
 from .find import find_faces, find_in_frames
 from .landmarks import distances, encode, landmarks, steady_landmarks, to_detector_box
-from .table import FaceBox, FaceRow, FaceTable, How, iou
+from .table import FaceBox, FaceTable, How, iou, read_table, write_table
 
 __all__ = [
     "FaceBox",
-    "FaceRow",
     "FaceTable",
     "How",
     "distances",
@@ -25,7 +22,6 @@ __all__ = [
     "find_in_frames",
     "iou",
     "landmarks",
-    "read_article_csv",
     "read_table",
     "steady_landmarks",
     "to_detector_box",

@@ -19,7 +19,7 @@ WINDOW = 9  # frames over which boxes are smoothed; odd, so that nothing lags
 
 
 def measure_twice(grey: np.ndarray, marks) -> np.ndarray:
-    """The extent (4,) of a face whose landmarks were found once, from those and from a second look that starts there.
+    """The extent (4,) of a face from its landmark object, and from a second look that starts there; not smoothed.
 
     Where landmarks end depends a little on where they start: sides and top are the mean of both, the bottom the lower.
     """
@@ -29,12 +29,11 @@ def measure_twice(grey: np.ndarray, marks) -> np.ndarray:
 
 
 def measure(points: np.ndarray) -> np.ndarray:
-    """The extent (4,) left, top, right, bottom of a face in one frame, not smoothed. points: (68, 2) landmarks."""
-    jaw, brows, nose = points[JAW], points[BROWS], points[NOSE]
-    brow = float(np.median(np.sort(brows[:, 1])[:5]))
-    top = brow - FOREHEAD * max(float(nose[4:, 1].mean()) - brow, 1.0)
-    bottom = float(jaw[:, 1].max())
-    top = min(top, 2 * float(points[OUTER_LIPS, 1].min()) - bottom - 2 * OVER_LIPS * (bottom - top))
+    """The extent (4,) left, top, right, bottom of a face with these landmarks (68, 2)."""
+    nose_base, lips = float(points[NOSE][4:, 1].mean()), float(points[OUTER_LIPS, 1].min())
+    brow, bottom = float(np.median(np.sort(points[BROWS, 1])[:5])), float(points[JAW, 1].max())
+    top = brow - FOREHEAD * max(nose_base - brow, 1.0)
+    top = min(top, 2 * lips - bottom - 2 * OVER_LIPS * (bottom - top))
     left, right = float(points[:, 0].min()), float(points[:, 0].max())
     beside = BESIDE * (right - left)
     return np.array([left - beside, top, right + beside, bottom + BELOW_CHIN * (bottom - top)])
@@ -49,7 +48,6 @@ def smooth(extents: np.ndarray, window: int = WINDOW) -> np.ndarray:
     if len(extents) < 2:
         return np.array(extents, float)
     weights = np.hanning(window + 2)[1:-1]
-    weights /= weights.sum()
     calm = np.array(extents, float)
     calm[:, 3] = maximum_filter1d(calm[:, 3], window, mode="nearest")
-    return np.stack([correlate1d(column, weights, mode="nearest") for column in calm.T], axis=1)
+    return correlate1d(calm, weights / weights.sum(), axis=0, mode="nearest")

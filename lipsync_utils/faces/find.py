@@ -1,25 +1,44 @@
-"""find_faces: every face of every frame of a video or picture, from the cache where it is known."""
+"""find_faces: every face of every frame of a video or picture, from the cache where it is known.
 
-import logging
-from dataclasses import dataclass, field
+Detection is slow, so the frames between are cheap: every detect_every frames the detector looks again around each known
+face, every SCAN_EVERY frames at the whole frame. In between a face is followed by its looks, and the drift that shows
+at the next detection is spread over the frames. A face found late is followed back to where it came in.
+"""
+
+from collections import deque
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
+import pandas as pd
 
 from .. import media as media_files
 from ..config import FacesConfig, settings_hash
-from ..media.tools import check_file
 from ..project import content_hash
-from . import extent
-from .cache import read_table, write_table
-from .detect import rescuer
-from .landmarks import distances, encode_chip
-from .table import HOWS, FaceTable, How
-from .track import Tracker, Tracklet
-
-log = logging.getLogger(__name__)
+from .detect import Detection, distinct, make_detector, rescuer, resized
+from .extent import measure_twice, smooth
+from .landmarks import chip, distances, encode_chip, grey_of, shape
+from .table import COLUMNS, RAW, SIDES, FaceBox, FaceTable, How, iou, read_table, write_table
 
 VERSION = 4  # of what is found; a new number makes old cache files unused
+
+SCAN_EVERY = 25  # frames between two searches of the whole frame within a shot
+NEWCOMER = 0.6  # of the smallest known face: smaller ones are searched only where a shot begins, in the finest picture
+WORK_PX = 1920  # frames with a longer side are reduced to it
+RESCUED_GAP = 30  # frames that a face found only by the rescue is followed without being found again
+PULL = 0.35  # of the way that a detection moves the calm box, from which landmarks start
+CHIPS = 3  # pictures kept of a face until it is known who it is
+
+PATCH_PX = 48  # the face is looked for at this size
+REACH = 0.3  # of its width and height, in every direction, from one frame to the next
+SAME_FACE = 0.6  # correlation above which it is still the same face
+SAME_PLACE = 0.3  # overlap above which two boxes show one face
+BLOCKS = 24  # a frame is compared as BLOCKS x BLOCKS mean values
+CHANGED = 22.0  # grey values by which a block must change to count
+CUT_SHARE = 0.22  # of the blocks that change at a cut
+
 MOST_ENCODINGS = 8  # kept of one person
 WEAK_SCORE = 0.5  # a face that was never surer than this must also convince the CNN detector
 BESIDE = 0.1  # added to the allowed distance when the face also stands where it was lost
@@ -33,19 +52,18 @@ def find_faces(media: Path, settings: FacesConfig | None = None, cache_dir: Path
     a row, never an error. Raises MediaError for a file without a picture, ManifestError for a cache file that was
     tampered with.
     """
-    settings, media = settings or FacesConfig(), check_file(media)
-    key, made_with = content_hash(media) if cache_dir else "", settings_hash("faces", VERSION, settings)
-    path = Path(cache_dir) / f"faces-{key[:16]}-{made_with[:8]}.csv" if cache_dir else None
-    if path and path.exists():
-        return read_table(path, key, made_with)
+    settings, media = settings or FacesConfig(), media_files.tools.check_file(media)
+    if cache_dir:
+        key, made_with = content_hash(media), settings_hash("faces", VERSION, settings)
+        path = Path(cache_dir) / f"faces-{key[:16]}-{made_with[:8]}.csv"
+        if path.exists():
+            return read_table(path, key, made_with)
     info = media_files.probe(media)
     if info.is_picture:
-        pictures, fps = [media_files.read_picture(media)], 25.0
+        table = find_in_frames([media_files.read_picture(media)], settings)
     else:
-        pictures, fps = (frame.image_bgr for frame in media_files.frames(media)), info.fps or 25.0
-    table = find_in_frames(pictures, settings, fps)
-    log.debug("%s: %d frames, %d tracks", media, table.n_frames, len(table.track_ids))
-    if path:
+        table = find_in_frames((f.image_bgr for f in media_files.frames(media)), settings, info.fps or 25.0)
+    if cache_dir:
         write_table(path, table, key, made_with)
         table = read_table(path, key, made_with, from_cache=False)  # what a second call will see, digit by digit
     return table
@@ -53,18 +71,182 @@ def find_faces(media: Path, settings: FacesConfig | None = None, cache_dir: Path
 
 def find_in_frames(pictures, settings: FacesConfig | None = None, fps: float = 25.0) -> FaceTable:
     """The same for frames from anywhere: an iterable of (h, w, 3) uint8 BGR, held in memory for about a second."""
-    settings = settings or FacesConfig()
-    gatherer = Gatherer(settings.same_person, settings.max_gap_frames)
-    tracker = Tracker(settings, gatherer.add_shot)
-    size = (0, 0)
+    settings, size = settings or FacesConfig(), (0, 0)
+    cast = Cast(settings)
+    tracker = Tracker(settings, cast.add_shot)
     for picture in pictures:
         size = picture.shape[1], picture.shape[0]
         tracker.feed(picture)
-    tracker.finish()
-    columns = {k: np.concatenate([part[k] for part in gatherer.columns]) for k in gatherer.columns[0]}
-    for name in ("box", "raw"):
-        columns[name] = columns[name] / np.float32(tracker.factor)
-    return FaceTable.of_columns(columns, size, tracker.index + 1, round(float(fps), 6))
+    tracker.end_shot()
+    rows = pd.DataFrame(cast.rows, columns=COLUMNS)
+    rows[[*SIDES, *RAW]] /= tracker.factor
+    return FaceTable.of_rows(rows, size, tracker.index + 1, round(float(fps), 6))
+
+
+class Seen(NamedTuple):
+    """A face in one frame. extent: (4,) by landmarks, not smoothed."""
+
+    frame: int
+    raw: FaceBox
+    extent: np.ndarray
+    score: float
+    how: How
+
+
+@dataclass
+class Tracklet:
+    """One face over consecutive frames of one shot.
+
+    calm: the detector's box as it would be without its jumps from one size to another; landmarks are searched in it.
+    """
+
+    calm: FaceBox
+    rescued: bool = False
+    seen: list[Seen] = field(default_factory=list)
+    chips: list[np.ndarray] = field(default_factory=list)
+    found_at: int = 0  # last frame of a detection
+
+    @property
+    def raw(self) -> FaceBox:
+        """The last raw box."""
+        return self.seen[-1].raw
+
+
+class Tracker:
+    """Feed it frames one after the other; it hands each finished shot's tracklets to `on_shot(tracklets)`."""
+
+    def __init__(self, settings: FacesConfig, on_shot):
+        self.settings, self.on_shot, self.detector = settings, on_shot, make_detector(settings)
+        self.index = -1
+        self.factor = 1.0  # from the frame to the working picture
+        self.bgr: np.ndarray | None = None
+        self.buffer: deque = deque(maxlen=SCAN_EVERY + 1)  # (index, grey) of this shot
+        self.active: list[Tracklet] = []
+        self.shot: list[Tracklet] = []
+        self.key_at = self.scan_at = self.shot_at = -1
+        self.asked = True
+
+    def feed(self, frame_bgr: np.ndarray) -> None:
+        """The next frame, (h, w, 3) uint8."""
+        self.factor = min(1.0, WORK_PX / max(frame_bgr.shape[:2]))
+        bgr = resized(frame_bgr, self.factor)
+        grey = grey_of(bgr)
+        cut = not self.buffer or is_cut(self.buffer[-1][1], grey)
+        if cut:
+            self.end_shot()
+        self.index, self.bgr = self.index + 1, bgr
+        self.buffer.append((self.index, grey))
+        if cut:
+            self.key_at = self.scan_at = self.shot_at = self.index
+            self.asked = False
+            self.scan()
+        elif self.index - self.key_at >= self.settings.detect_every:
+            self.key()
+
+    def end_shot(self) -> None:
+        """A cut, or no more frames."""
+        if self.index > self.key_at:
+            self.key()
+        if self.index - self.scan_at >= self.settings.detect_every:  # who came back since the last search?
+            self.scan()
+        self.ask_rescue()
+        self.on_shot(self.shot)
+        self.active, self.shot = [], []
+        self.buffer.clear()
+
+    def key(self) -> None:
+        """Look again around every known face, fill the frames since the last key frame, search for new faces."""
+        paths = [(t, self.chase(t)) for t in self.active]
+        self.active = []
+        for tracklet, path in sorted(paths, key=lambda p: -len(p[1])):
+            unbroken = len(path) == self.index - self.key_at
+            self.fill(tracklet, path, self.look_again(tracklet, path[-1]) if unbroken else None)
+            most = RESCUED_GAP if tracklet.rescued else self.settings.max_gap_frames
+            if unbroken and self.index - tracklet.found_at <= most:
+                self.active.append(tracklet)
+        self.key_at = self.index
+        if self.index - self.scan_at >= SCAN_EVERY or len(self.active) < len(paths):
+            self.scan()
+            if self.index - self.shot_at >= SCAN_EVERY:
+                self.ask_rescue()
+
+    def chase(self, tracklet: Tracklet) -> list[FaceBox]:
+        """Where the face went since the last key frame, frame by frame; shorter when it got lost."""
+        path, box = [], tracklet.calm
+        frames = [grey for index, grey in self.buffer if index >= self.key_at]
+        for grey, next_grey in zip(frames, frames[1:]):
+            box, likeness = follow(grey, box, next_grey)
+            if likeness < SAME_FACE or not on_picture(box, next_grey):
+                break
+            path.append(box)
+        return path
+
+    def look_again(self, tracklet: Tracklet, expected: FaceBox) -> Detection | None:
+        """The detection that continues a tracklet, or None."""
+        taken = [t.raw for t in self.active]
+        found = distinct(self.detector.near(self.bgr, expected), taken)
+        if not found and tracklet.rescued and self.index - tracklet.found_at >= SCAN_EVERY:
+            found = distinct(rescuer().near(self.bgr, expected), taken)
+        found = [d for d in found if d.box.iou(expected) > SAME_PLACE]
+        return max(found, key=lambda d: d.score + 2 * d.box.iou(expected), default=None)
+
+    def fill(self, tracklet: Tracklet, path: list[FaceBox], found: Detection | None) -> None:
+        """Add the frames of a path; a detection at its end corrects it, the more the nearer to the end."""
+        score, greys = tracklet.seen[-1].score, dict(self.buffer)
+        before = np.subtract(tracklet.raw, tracklet.calm)
+        after = np.subtract(found.box, path[-1]) if found else before
+        for i, followed in enumerate(path, 1):
+            share = i / len(path)
+            raw = FaceBox(*(followed + ((1 - share) * before + share * after)))
+            tracklet.calm = FaceBox(*(followed + PULL * share * after)) if found else followed
+            score_here = score + share * (found.score - score) if found else score
+            how = How.DETECTED if found and i == len(path) else How.TRACKED
+            self.observe(tracklet, self.key_at + i, greys[self.key_at + i], raw, score_here, how)
+
+    def observe(self, tracklet: Tracklet, index: int, grey: np.ndarray, raw: FaceBox, score: float, how: How) -> None:
+        """Measure a face's extent in a frame, starting from its calm box, and add it to its tracklet."""
+        marks = shape(grey, tracklet.calm)
+        tracklet.seen.append(Seen(index, raw, measure_twice(grey, marks), score, how))
+        if how == How.DETECTED:
+            tracklet.found_at = index
+            if len(tracklet.chips) < CHIPS:
+                tracklet.chips.append(chip(self.bgr[..., ::-1], marks))
+
+    def scan(self) -> None:
+        """Search the whole frame for faces that no tracklet has; within a shot, only for such as matter beside them."""
+        self.scan_at = self.index
+        smallest_px = NEWCOMER * min((t.raw.width for t in self.active), default=0.0)
+        self.welcome(self.detector.scan(self.bgr, smallest_px), rescued=False)
+
+    def ask_rescue(self) -> None:
+        """Once a shot, where nobody is seen: ask the slow detector."""
+        if self.active or self.asked or not self.settings.rescue or self.settings.detector == "cnn":
+            return
+        self.asked = True
+        self.welcome(rescuer().rescue(self.bgr), rescued=True)
+
+    def welcome(self, found: list[Detection], rescued: bool) -> None:
+        """Begin a tracklet for every new face, and follow it back to where it came in."""
+        index, grey = self.buffer[-1]
+        for one in distinct(found, [t.raw for t in self.active]):
+            tracklet = Tracklet(calm=one.box, rescued=rescued)
+            self.observe(tracklet, index, grey, one.box, one.score, How.DETECTED)
+            tracklet.seen[:0] = self.earlier(one)
+            self.active.append(tracklet)
+            self.shot.append(tracklet)
+
+    def earlier(self, new: Detection) -> list[Seen]:
+        """A new face followed backwards through the kept frames of the shot."""
+        traced = Tracklet(calm=new.box)
+        frames = list(self.buffer)[::-1]
+        for (_, grey), (index, before) in zip(frames, frames[1:]):
+            traced.calm, likeness = follow(grey, traced.calm, before)
+            known = [s.raw for t in self.shot for s in t.seen if s.frame == index]
+            met = any(traced.calm.iou(box) > SAME_PLACE for box in known)
+            if likeness < SAME_FACE or not on_picture(traced.calm, before) or met:
+                break
+            self.observe(traced, index, before, traced.calm, new.score, How.TRACKED)
+        return traced.seen[::-1]
 
 
 @dataclass
@@ -75,84 +257,120 @@ class Person:
     encodings: list[np.ndarray] = field(default_factory=list)
     chips: list[np.ndarray] = field(default_factory=list)
 
-    def known(self) -> np.ndarray:
-        """Encodings (k, 128) of the person."""
-        self.encodings += [encode_chip(c) for c in self.chips]
+    def distance(self, encoding: np.ndarray) -> float:
+        """How far a face is from what is known of the person."""
+        self.encodings += map(encode_chip, self.chips)
         self.chips = []
-        return np.stack(self.encodings[:MOST_ENCODINGS])
+        return distances(self.encodings[:MOST_ENCODINGS], encoding).min()
 
 
-class Gatherer:
-    """Takes the tracklets shot by shot, gives them track ids, and keeps the columns of a FaceTable."""
+class Cast:
+    """Takes the tracklets shot by shot, gives them track ids, and keeps the rows of a FaceTable."""
 
-    def __init__(self, same_person: float, max_gap: int):
-        self.same_person, self.max_gap = same_person, max_gap
+    def __init__(self, settings: FacesConfig):
+        self.settings = settings
         self.persons: list[Person] = []
-        self.columns: list[dict[str, np.ndarray]] = [gap_columns([], -1)]
+        self.rows: list[tuple] = []
 
     def add_shot(self, tracklets: list[Tracklet]) -> None:
         """All tracklets of one shot, their frames ascending."""
-        sure = [t for t in tracklets if max(t.scores) > WEAK_SCORE or t.rescued or rescuer().sees_face(t.chips)]
         here: dict[int, list[Tracklet]] = {}
-        for tracklet in sorted(sure, key=lambda t: (t.frames[0], t.raw[0].left)):
+        for tracklet in sorted(filter(is_face, tracklets), key=lambda t: (t.seen[0].frame, t.seen[0].raw.left)):
             person = self.who(tracklet, here)
             here.setdefault(person.track_id, []).append(tracklet)
-            self.columns.append(columns_of(tracklet, person.track_id))
+            boxes = smooth(np.stack([s.extent for s in tracklet.seen])).tolist()
+            for (frame, raw, _, score, how), box in zip(tracklet.seen, boxes):
+                self.rows.append((frame, person.track_id, *box, *astuple(raw), score, how))
         for track_id, parts in here.items():
             for before, after in zip(parts, parts[1:]):
-                self.columns.append(gap_columns(range(before.frames[-1] + 1, after.frames[0]), track_id))
+                gap = range(before.seen[-1].frame + 1, after.seen[0].frame)
+                self.rows += [(frame, track_id, *(None,) * 9, How.GAP) for frame in gap]
 
     def who(self, tracklet: Tracklet, here: dict[int, list[Tracklet]]) -> Person:
         """The person that a tracklet shows: one of those who are not elsewhere in its frames, or a new one."""
-        free = [p for p in self.persons if not any(overlap(t, tracklet) for t in here.get(p.track_id, []))]
-        mine: list[np.ndarray] = []
-        best, best_distance = None, np.inf
-        if free and tracklet.chips:
-            mine = [encode_chip(tracklet.chips[0])]
-            for person in free:
-                beside = any(self.continues(t, tracklet) for t in here.get(person.track_id, []))
-                distance = distances(person.known(), mine[0]).min() - BESIDE * beside
-                if distance < best_distance:
-                    best, best_distance = person, distance
-        if best is None or best_distance >= self.same_person:
-            best = Person(len(self.persons), chips=[] if mine else tracklet.chips[:2])
-            self.persons.append(best)
-        if len(best.encodings) < MOST_ENCODINGS:
-            best.encodings += mine
-        return best
-
-    def continues(self, before: Tracklet, after: Tracklet) -> bool:
-        """Whether a tracklet begins soon after another ended, at the same place."""
-        gap = after.frames[0] - before.frames[-1]
-        return 0 < gap <= self.max_gap and after.raw[0].iou(before.raw[-1]) > 0.3
+        first, last, mine, far = tracklet.seen[0], tracklet.seen[-1], [], {}
+        for person in self.persons if tracklet.chips else ():
+            parts = [(t.seen[0], t.seen[-1]) for t in here.get(person.track_id, [])]
+            if any(begin.frame <= last.frame and first.frame <= end.frame for begin, end in parts):
+                continue
+            mine = mine or [encode_chip(tracklet.chips[0])]
+            beside = any(
+                0 < first.frame - end.frame <= self.settings.max_gap_frames and first.raw.iou(end.raw) > SAME_PLACE
+                for _, end in parts
+            )
+            far[person.track_id] = person.distance(mine[0]) - BESIDE * beside
+        nearest = min(far, key=far.get, default=None)
+        if nearest is None or far[nearest] >= self.settings.same_person:
+            nearest = len(self.persons)
+            self.persons.append(Person(nearest, chips=[] if mine else tracklet.chips[:2]))
+        person = self.persons[nearest]
+        if len(person.encodings) < MOST_ENCODINGS:
+            person.encodings += mine
+        return person
 
 
-def overlap(a: Tracklet, b: Tracklet) -> bool:
-    """Whether two tracklets have a frame in common."""
-    return a.frames[0] <= b.frames[-1] and b.frames[0] <= a.frames[-1]
+def is_face(tracklet: Tracklet) -> bool:
+    """Whether the detector was sure once, or else the CNN detector sees a face too."""
+    if tracklet.rescued or max(s.score for s in tracklet.seen) > WEAK_SCORE:
+        return True
+    return any(rescuer().search(np.ascontiguousarray(c[..., ::-1]), 1.0) for c in tracklet.chips)
 
 
-def columns_of(tracklet: Tracklet, track_id: int) -> dict[str, np.ndarray]:
-    """Part of a FaceTable, the boxes smoothed."""
-    raw = [(b.left, b.top, b.right, b.bottom) for b in tracklet.raw]
-    return {
-        "frame": np.array(tracklet.frames, np.int32),
-        "track": np.full(len(raw), track_id, np.int32),
-        "box": extent.smooth(np.stack(tracklet.extents)).astype(np.float32),
-        "raw": np.array(raw, np.float32),
-        "score": np.array(tracklet.scores, np.float32),
-        "how": np.array([HOWS.index(h) for h in tracklet.hows], np.uint8),
-    }
+def on_picture(box: FaceBox, grey: np.ndarray) -> bool:
+    """Whether most of a box lies on the picture."""
+    height, width = grey.shape
+    return bool(iou(box, np.clip(box, 0, (width, height, width, height))) > 0.6)
 
 
-def gap_columns(frames, track_id: int) -> dict[str, np.ndarray]:
-    """Part of a FaceTable for frames without a face; track_id -1: without any face."""
-    n = len(frames)
-    return {
-        "frame": np.array(frames, np.int32).reshape(-1),
-        "track": np.full(n, track_id, np.int32),
-        "box": np.full((n, 4), np.nan, np.float32),
-        "raw": np.full((n, 4), np.nan, np.float32),
-        "score": np.full(n, np.nan, np.float32),
-        "how": np.full(n, HOWS.index(How.GAP), np.uint8),
-    }
+def follow(grey: np.ndarray, box: FaceBox, next_grey: np.ndarray) -> tuple[FaceBox, float]:
+    """Where the face in `box` of one frame is in the next one, and how much it looks the same (-1..1).
+
+    grey, next_grey: (h, w) uint8.  Only the place changes, not the size.
+    """
+    factor, height, width = PATCH_PX / box.width, box.height, box.width
+    core = box.padded(*(-0.1 * height,) * 2, *(-0.1 * width,) * 2)
+    patch = patch_of(grey, core, factor)
+    search = patch_of(next_grey, core.padded(*(REACH * height,) * 2, *(REACH * width,) * 2), factor)
+    if patch.std() < 2:  # a flat patch looks like everything
+        return box, 0.0
+    likeness = cv2.matchTemplate(search, patch, cv2.TM_CCOEFF_NORMED)
+    _, best, _, (x, y) = cv2.minMaxLoc(likeness)
+    dx = (x + peak(likeness[y], x) - (likeness.shape[1] - 1) / 2) / factor
+    dy = (y + peak(likeness[:, x], y) - (likeness.shape[0] - 1) / 2) / factor
+    return FaceBox(box.left + dx, box.top + dy, box.right + dx, box.bottom + dy), float(best)
+
+
+def patch_of(grey: np.ndarray, box: FaceBox, factor: float) -> np.ndarray:
+    """The part of a frame in `box`, scaled; what lies outside the frame repeats its edge."""
+    size = max(4, round(box.width * factor)), max(4, round(box.height * factor))
+    left, top, shrunk, middle = 0, 0, (1.0, 1.0), 0.5 / factor - 0.5
+    step = int(1 / factor)
+    if factor < 0.5:  # average before sampling, or the patch flickers
+        x, y = max(0, int(box.left) - step), max(0, int(box.top) - step)
+        part = grey[y : int(box.bottom) + step, x : int(box.right) + step]
+        if part.size:
+            grey = cv2.resize(part, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+            left, top, middle = x, y, 0
+            shrunk = grey.shape[1] / part.shape[1], grey.shape[0] / part.shape[0]
+    move = np.array([[1 / factor, 0, box.left - left + middle], [0, 1 / factor, box.top - top + middle]])
+    move *= np.array(shrunk)[:, None]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(grey, move, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+
+def peak(values: np.ndarray, at: int) -> float:
+    """How far (-0.5..0.5) the top of a parabola through three values lies from the middle one."""
+    if not 0 < at < len(values) - 1:
+        return 0.0
+    before, middle, after = (float(v) for v in values[at - 1 : at + 2])
+    bend = before - 2 * middle + after
+    return 0.0 if bend >= 0 else float(np.clip((before - after) / (2 * bend), -0.5, 0.5))
+
+
+def is_cut(grey: np.ndarray, next_grey: np.ndarray) -> bool:
+    """Whether a new shot begins with the next frame: much of the picture changed.
+
+    Rather once too often: a false alarm costs a search, no more.
+    """
+    small = [cv2.resize(g, (BLOCKS, BLOCKS), interpolation=cv2.INTER_AREA).astype(float) for g in (grey, next_grey)]
+    return float((np.abs(small[1] - small[0]) > CHANGED).mean()) > CUT_SHARE

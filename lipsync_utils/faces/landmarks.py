@@ -1,4 +1,4 @@
-"""dlib's models: 68 landmarks of a face, and its encoding of 128 numbers that tells people apart.
+"""dlib's models: 68 landmarks of a face, and what a face looks like as 128 numbers.
 
 The models come with the face_recognition_models package and are loaded at first use, once per process.
 The landmark model was trained on the iBUG 300-W pictures, whose licence excludes commercial use.
@@ -12,14 +12,7 @@ import numpy as np
 
 from .table import FaceBox
 
-JAW, BROWS, NOSE, EYES, OUTER_LIPS, INNER_LIPS = (
-    slice(0, 17),
-    slice(17, 27),
-    slice(27, 36),
-    slice(36, 48),
-    slice(48, 60),
-    slice(60, 68),
-)
+JAW, BROWS, NOSE, EYES, OUTER_LIPS = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 60))
 CHIN = 8
 STARTS = np.array(
     [(0, 0, 0), (0.06, 0.04, 0), (-0.06, -0.04, 0), (0, 0, 0.06), (0.06, -0.05, -0.03)]
@@ -65,22 +58,24 @@ def steady_landmarks(grey: np.ndarray, raw: FaceBox) -> tuple[np.ndarray, np.nda
     scatter: (2,) of all landmarks and of the mouth's, as a share of the box's width: 0.004 on a face that is seen well,
     0.02 where something lies before it, 0.08 where there is no face.
     """
-    left, top = (max(round(v - raw.width), 0) for v in (raw.left, raw.top))
-    part = np.ascontiguousarray(grey[top : round(raw.bottom + raw.width), left : round(raw.right + raw.width)])
-    box, found = raw.padded(top=top, bottom=-top, left=left, right=-left), []
-    for x, y, grow in STARTS * raw.width:
-        found.append(points(shape(part, box.padded(top=grow - y, bottom=grow + y, left=grow - x, right=grow + x))))
+    corner = np.maximum(np.round(np.array(raw)[:2] - raw.width), 0).astype(int)
+    part = np.ascontiguousarray(
+        grey[corner[1] : round(raw.bottom + raw.width), corner[0] : round(raw.right + raw.width)]
+    )
+    x, y, grow = STARTS.T[..., None] * raw.width
+    starts = np.array(raw) - np.tile(corner, 2) + np.hstack([x - grow, y - grow, x + grow, y + grow])
+    found = np.stack([points(shape(part, FaceBox(*start))) for start in starts.tolist()])
     middle = np.median(found, axis=0)
-    apart = np.linalg.norm(np.stack(found) - middle, axis=-1) / raw.width
+    apart = np.linalg.norm(found - middle, axis=-1) / raw.width
     scatter = np.median([apart.mean(axis=1), apart[:, OUTER_LIPS.start :].mean(axis=1)], axis=1)
-    return middle + np.array([left, top], np.float32), scatter
+    return middle + corner.astype(np.float32), scatter
 
 
 def shape(grey: np.ndarray, raw: FaceBox):
     """dlib's landmark object for a face in a detector's own box."""
     import dlib
 
-    left, top, right, bottom = round(raw.left), round(raw.top), round(raw.right), round(raw.bottom)
+    left, top, right, bottom = np.round(raw).astype(int).tolist()
     return model("pose")(grey, dlib.rectangle(left, top, right - 1, bottom - 1))
 
 
@@ -112,8 +107,7 @@ def encode_chip(chip_rgb: np.ndarray) -> np.ndarray:
 
 def distances(encodings: np.ndarray, encoding: np.ndarray) -> np.ndarray:
     """Euclidean distances (n,) of encodings (n, 128) to one (128,); empty for none."""
-    encodings = np.asarray(encodings, float).reshape(-1, 128)
-    return np.linalg.norm(encodings - encoding, axis=1)
+    return np.linalg.norm(np.reshape(encodings, (-1, 128)) - encoding, axis=1)
 
 
 def grey_of(frame: np.ndarray) -> np.ndarray:

@@ -1,14 +1,26 @@
-"""FaceBox: where a face is. FaceTable: every face of every frame of a medium, one row per face."""
+"""FaceBox: where a face is. FaceTable: every face of every frame of a medium, in memory and as a CSV for people."""
 
-import dataclasses
+import csv
 import enum
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from ..errors import FaceError
+from ..errors import FaceError, ManifestError
+from ..project import atomic_file
+from ..records import from_cells
+
+SIDES = ["left", "top", "right", "bottom"]
+RAW = ["raw_left", "raw_top", "raw_right", "raw_bottom"]
+HEAD = re.compile(
+    r"# faces of (?P<media>[0-9a-f]+) found with (?P<settings>[0-9a-f]+): "
+    r"(?P<width>\d+) x (?P<height>\d+) px, (?P<frames>\d+) frames, (?P<fps>\d+(?:\.\d+)?) fps"
+)
 
 
 @dataclass(frozen=True)
@@ -22,10 +34,11 @@ class FaceBox:
 
     def __post_init__(self):
         if not all(map(math.isfinite, astuple(self))) or not (self.left < self.right and self.top < self.bottom):
-            raise FaceError(
-                f"not a box: left {self.left}, top {self.top}, right {self.right}, bottom {self.bottom}; "
-                "need left < right and top < bottom"
-            )
+            raise FaceError(f"not a box: need left < right and top < bottom, got {astuple(self)}")
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        """(4,) left, top, right, bottom: numpy calculates with boxes."""
+        return np.array(astuple(self), dtype)
 
     @property
     def width(self) -> float:
@@ -46,7 +59,7 @@ class FaceBox:
 
     def iou(self, other: "FaceBox") -> float:
         """Intersection over union with another box, 0..1."""
-        return float(iou(astuple(self), astuple(other)))
+        return float(iou(self, other))
 
     def contains(self, x: float, y: float) -> bool:
         return self.left <= x < self.right and self.top <= y < self.bottom
@@ -54,10 +67,6 @@ class FaceBox:
     def padded(self, top: float = 0, bottom: float = 0, left: float = 0, right: float = 0) -> "FaceBox":
         """The box grown by so many pixels at each side (order of the reference's option: top, bottom, left, right)."""
         return FaceBox(self.left - left, self.top - top, self.right + right, self.bottom + bottom)
-
-    def scaled(self, factor: float) -> "FaceBox":
-        """The same box in a picture that is `factor` times as large."""
-        return FaceBox(*(value * factor for value in astuple(self)))
 
     def inside(self, width: int, height: int) -> "FaceBox":
         """Whole pixels, clipped to a picture of that size. Raises FaceError where nothing is left."""
@@ -70,7 +79,7 @@ class FaceBox:
         return frame[b.top : b.bottom, b.left : b.right]
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def iou(a, b) -> np.ndarray:
     """Intersection over union of boxes (..., 4) in the order left, top, right, bottom; broadcasts."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     common = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(axis=-1)
@@ -84,104 +93,82 @@ class How(enum.StrEnum):
     DETECTED = "detected"  # the detector fired in this frame
     TRACKED = "tracked"  # followed from a frame in which it did
     GAP = "gap"  # the face of a track, or (without a track) any face, is missing in this frame
-    GIVEN = "given"  # came from outside: from_boxes, an imported file
-
-
-HOWS = tuple(How)
+    GIVEN = "given"  # came from outside: from_boxes
 
 
 @dataclass(frozen=True)
 class FaceRow:
-    """One face in one frame. box: normalised extent, smooth over time; raw: the detector's own box. A gap has neither.
-
-    score: of the detector; a tracked face carries that of the detections around it. track_id: None: no face at all.
-    """
+    """A row: one face in one frame. left .. bottom: normalised extent, smooth over time; raw_left ..: the detector's
+    own box; a gap has neither. score: of the detector; a tracked face carries that of the detections around it."""
 
     frame: int
-    track_id: int | None
-    box: FaceBox | None
-    raw: FaceBox | None
+    track_id: int | None  # in memory -1 instead of None: no face at all
+    left: float | None
+    top: float | None
+    right: float | None
+    bottom: float | None
+    raw_left: float | None
+    raw_top: float | None
+    raw_right: float | None
+    raw_bottom: float | None
     score: float | None
     how: How
 
 
-def given_box(entry) -> FaceBox | None:
-    """A FaceBox, or four numbers as one; None for anything else."""
-    if isinstance(entry, FaceBox):
-        return entry
-    four = isinstance(entry, (tuple, list, np.ndarray)) and len(entry) == 4
-    if four and all(isinstance(value, (int, float, np.number)) for value in entry):
-        return FaceBox(*map(float, entry))
-    return None
+COLUMNS = list(FaceRow.__dataclass_fields__)
+TYPES = {"frame": int, "track_id": int, "how": object, **dict.fromkeys([*SIDES, *RAW, "score"], np.float32)}
 
 
 @dataclass(frozen=True, eq=False)
 class FaceTable:
     """Faces by frame and track. size: (width, height) of the frames in pixels.
 
-    Arrays of one length, sorted by frame, then track: frame (n,) int32; track (n,) int32, -1 in a frame without any
-    face; box and raw (n, 4) float32 left, top, right, bottom, NaN in gaps; score (n,) float32; how (n,) uint8, index
-    into HOWS. About 50 bytes a row, 4.5 MB an hour of one face.
+    rows: a DataFrame with the columns of FaceRow, sorted by frame, then track; every frame has a row.
     """
 
     size: tuple[int, int]
     n_frames: int
     fps: float
-    frame: np.ndarray
-    track: np.ndarray
-    box: np.ndarray
-    raw: np.ndarray
-    score: np.ndarray
-    how: np.ndarray
+    rows: pd.DataFrame
     from_cache: bool = False
 
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def __iter__(self) -> Iterator[FaceRow]:
-        for frame, track, box, raw, score, how in zip(
-            self.frame.tolist(), self.track.tolist(), self.box, self.raw, self.score.tolist(), self.how
-        ):
-            boxes = (None if np.isnan(b[0]) else FaceBox(*b.tolist()) for b in (box, raw))
-            known = None if math.isnan(score) else score
-            yield FaceRow(frame, track if track >= 0 else None, *boxes, known, HOWS[how])
-
     @property
-    def seen(self) -> np.ndarray:
-        """(n,) bool: rows that hold a face, no gaps."""
-        return ~np.isnan(self.box[:, 0])
+    def seen(self) -> pd.DataFrame:
+        """The rows that hold a face, no gaps."""
+        return self.rows[self.rows.left.notna()]
 
     @property
     def track_ids(self) -> list[int]:
         """All tracks: one number per person, in the order of first appearance, left to right."""
-        return np.unique(self.track[self.seen]).tolist()
+        return np.unique(self.seen.track_id).tolist()
 
-    def rows_of(self, track_id: int) -> np.ndarray:
-        """The rows (k,) that hold the track's face. Raises FaceError for a track that is not in the table."""
-        rows = np.flatnonzero(self.seen & (self.track == track_id))
-        if not len(rows):
+    def rows_of(self, track_id: int) -> pd.DataFrame:
+        """The rows that hold the track's face. Raises FaceError for a track that is not in the table."""
+        rows = self.seen[self.seen.track_id == track_id]
+        if rows.empty:
             raise FaceError(f"no track {track_id} here; the tracks are {self.track_ids}")
         return rows
 
     def frames_of(self, track_id: int) -> np.ndarray:
         """The frames (k,) in which the track's face is seen, ascending."""
-        return self.frame[self.seen & (self.track == track_id)]
+        return self.rows_of(track_id).frame.to_numpy()
 
     def track_boxes(self, track_id: int, raw: bool = False) -> np.ndarray:
         """(n_frames, 4) float32 left, top, right, bottom of one track; NaN where it is not seen.
 
         Raises FaceError for a track that is not in the table.
         """
-        rows = self.rows_of(track_id)
-        boxes = np.full((self.n_frames, 4), np.nan, np.float32)
-        boxes[self.frame[rows]] = (self.raw if raw else self.box)[rows]
-        return boxes
+        boxes = self.rows_of(track_id).set_index("frame")[RAW if raw else SIDES]
+        return boxes.reindex(range(self.n_frames)).to_numpy()
 
-    def at(self, frame: int) -> dict[int, FaceBox]:
+    def at(self, frame: int, raw: bool = False) -> dict[int, FaceBox]:
         """The faces of one frame by track."""
-        first, last = np.searchsorted(self.frame, [frame, frame + 1])
-        rows = first + np.flatnonzero(self.seen[first:last])
-        return {int(self.track[i]): FaceBox(*self.box[i].tolist()) for i in rows}
+        first, last = self.rows.frame.searchsorted([frame, frame + 1])
+        here = self.rows[first:last].dropna(subset="left")
+        return {
+            track: FaceBox(*sides)
+            for track, *sides in here[["track_id", *(RAW if raw else SIDES)]].itertuples(index=False)
+        }
 
     def box_of(self, track_id: int, frame: int) -> FaceBox | None:
         """The box of a track in a frame, None where it is not seen."""
@@ -190,32 +177,21 @@ class FaceTable:
     def best_frame(self, track_id: int) -> int:
         """A frame that shows the track's face well: largest and surest. Raises FaceError for an unknown track."""
         rows = self.rows_of(track_id)
-        side = np.sqrt((self.box[rows, 2] - self.box[rows, 0]) * (self.box[rows, 3] - self.box[rows, 1]))
-        return int(self.frame[rows[np.argmax(side * (1 + np.clip(np.nan_to_num(self.score[rows]), 0, 2)))]])
+        side = np.sqrt((rows.right - rows.left) * (rows.bottom - rows.top))
+        return int(rows.frame[(side * (1 + rows.score.fillna(0).clip(0, 2))).idxmax()])
 
     def thinned(self, frames: Sequence[int]) -> "FaceTable":
         """Only these frames, renumbered 0, 1, .. in the order given; for a picture sequence made of some frames."""
-        parts = [np.arange(*np.searchsorted(self.frame, [f, f + 1])) for f in frames]
-        rows = np.concatenate(parts) if parts else np.zeros(0, int)
-        number = np.repeat(np.arange(len(parts)), [len(p) for p in parts]).astype(np.int32)
-        columns = {name: getattr(self, name)[rows] for name in ("track", "box", "raw", "score", "how")}
-        return dataclasses.replace(self, n_frames=len(parts), frame=number, **columns)
+        wanted = pd.DataFrame({"number": range(len(frames)), "frame": frames}).merge(self.rows, on="frame")
+        rows = wanted.drop(columns="frame").rename(columns={"number": "frame"})
+        return FaceTable(self.size, len(frames), self.fps, rows, self.from_cache)
 
     @classmethod
-    def of_columns(cls, columns: dict, size: tuple[int, int], n_frames: int, fps: float, **more) -> "FaceTable":
-        """Columns in any order, put in order; a frame that they do not name gets a row without a face."""
-        missing = np.setdiff1d(np.arange(n_frames), columns["frame"])
-        gap = {"frame": 0, "track": -1, "box": (np.nan,) * 4, "raw": (np.nan,) * 4, "score": np.nan}
-        gaps = {name: np.array([value] * len(missing)) for name, value in gap.items()}
-        gaps |= {"frame": missing, "how": np.full(len(missing), HOWS.index(How.GAP))}
-        types = {"frame": np.int32, "track": np.int32, "how": np.uint8}
-        order = np.lexsort(tuple(np.append(columns[name], gaps[name]) for name in ("track", "frame")))
-        made = {}
-        for name, some in gaps.items():
-            shape = (-1, 4) if name in ("box", "raw") else (-1,)
-            both = [np.asarray(part, np.float64).reshape(shape) for part in (columns[name], some)]
-            made[name] = np.concatenate(both)[order].astype(types.get(name, np.float32))
-        return cls((int(size[0]), int(size[1])), n_frames, float(fps), **made, **more)
+    def of_rows(cls, rows: pd.DataFrame, size, n_frames: int, fps: float, from_cache=False) -> "FaceTable":
+        """Rows in any order, put in order; a frame that they do not name gets a row without a face."""
+        rows = rows.astype({"frame": int}).merge(pd.DataFrame({"frame": range(n_frames)}), how="right")
+        rows = rows.fillna({"track_id": -1, "how": How.GAP}).sort_values(["frame", "track_id"], ignore_index=True)
+        return cls((int(size[0]), int(size[1])), n_frames, float(fps), rows[COLUMNS].astype(TYPES), from_cache)
 
     @classmethod
     def from_boxes(cls, boxes: Sequence, size: tuple[int, int], fps: float = 25.0) -> "FaceTable":
@@ -226,13 +202,71 @@ class FaceTable:
         """
         rows = []
         for frame, entry in enumerate(boxes):
-            one = entry is None or given_box(entry) or len(entry) == 0
-            for track, face in enumerate([given_box(entry)] if one else entry):
-                box = given_box(face)
-                if box is None and face is not None:
-                    raise FaceError(f"frame {frame}: {face!r} is not a box; use FaceBox(left, top, right, bottom)")
-                rows.append((frame, track, astuple(box) if box else (np.nan,) * 4))
-        frames, tracks, sides = zip(*rows) if rows else ((), (), ())
-        how = [HOWS.index(How.GAP if np.isnan(s[0]) else How.GIVEN) for s in sides]
-        columns = {"frame": frames, "track": tracks, "box": sides, "raw": sides, "how": how}
-        return cls.of_columns(columns | {"score": np.full(len(rows), np.nan)}, size, len(boxes), fps)
+            one = entry is None or isinstance(entry, FaceBox) or (len(entry) and np.isscalar(entry[0]))
+            for track, face in enumerate([entry] if one else entry):
+                try:
+                    given = face is None or isinstance(face, FaceBox)
+                    box = face if given else FaceBox(*map(float, face))
+                except (TypeError, ValueError):
+                    raise FaceError(
+                        f"frame {frame}: {face!r} is not a box; use FaceBox(left, top, right, bottom)"
+                    ) from None
+                sides = astuple(box) if box else (None,) * 4
+                rows.append((frame, track, *sides, *sides, None, How.GIVEN if box else How.GAP))
+        return cls.of_rows(pd.DataFrame(rows, columns=COLUMNS), size, len(boxes), fps)
+
+
+def write_table(path: Path, table: FaceTable, media: str, settings: str) -> None:
+    """Write a table: a line that says what it is, a header, a row per face. media, settings: hashes, hexadecimal."""
+    track_id = table.rows.track_id.astype("Int64").mask(table.rows.track_id < 0)
+    rows = table.rows.assign(track_id=track_id, score=table.rows.score.map("{:.3f}".format, na_action="ignore"))
+    fps = f"{table.fps:.6f}".rstrip("0").rstrip(".")
+    size = f"{table.size[0]} x {table.size[1]} px, {table.n_frames} frames, {fps} fps"
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        stream.write(f"# faces of {media} found with {settings}: {size}\n")
+        rows.to_csv(stream, index=False, lineterminator="\n", float_format="%.2f")
+
+
+def read_table(path: Path, media: str | None = None, settings: str | None = None, from_cache: bool = True) -> FaceTable:
+    """Read a table that `write_table` wrote, for the medium and settings with these hashes if they are given.
+
+    Raises ManifestError naming file, row (1 = first face) and column of anything that does not belong. No cell is ever
+    evaluated.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
+            head, header, *cells = filter(None, csv.reader(stream, strict=True))
+    except (csv.Error, ValueError) as error:
+        raise ManifestError(f"{path}: not a CSV file ({error}); delete it to find the faces again") from None
+    said = HEAD.fullmatch(",".join(head))
+    if not said:
+        raise ManifestError(f"{path}: the first line does not say what these faces are of; delete the file")
+    for what, wanted in (("media", media), ("settings", settings)):
+        if wanted not in (None, said[what]):
+            raise ManifestError(f"{path}: made of other {what} ({said[what]}, not {wanted}); delete the file")
+    if header != COLUMNS:
+        raise ManifestError(f"{path}: the columns are {','.join(header)}; they must be {','.join(COLUMNS)}")
+    rows, n_frames = from_cells(cells, FaceRow, path), int(said["frames"])
+    rows["track_id"] = rows.track_id.fillna(-1)
+    for column, wrong, words in (
+        ("frame", ~rows.frame.between(0, n_frames - 1), f"is not a frame number below {n_frames}"),
+        ("track_id", rows.track_id < -1, "is not a track number"),
+        ("left", no_box(rows[SIDES]), "does not begin a box: need left < right and top < bottom"),
+        ("raw_left", no_box(rows[RAW]), "does not begin a box: need left < right and top < bottom"),
+        ("left", rows.left.isna() != (rows.how == How.GAP), "and the column how disagree: only a gap has no box"),
+    ):
+        if wrong.any():
+            number = int(wrong.argmax())
+            raise ManifestError(
+                f"{path}, row {number + 1}, column {column}: {cells[number][COLUMNS.index(column)]!r} {words}"
+            )
+    order = pd.MultiIndex.from_frame(rows[["frame", "track_id"]])
+    if not (order.is_monotonic_increasing and order.is_unique):
+        raise ManifestError(f"{path}: rows are not in the order of frame and track, or doubled; delete the file")
+    return FaceTable.of_rows(rows, (said["width"], said["height"]), n_frames, float(said["fps"]), from_cache)
+
+
+def no_box(sides: pd.DataFrame) -> pd.Series:
+    """Which rows of four sides are neither a box nor empty."""
+    left, top, right, bottom = (column for _, column in sides.items())
+    return ~((left < right) & (top < bottom) | sides.isna().all(axis=1))

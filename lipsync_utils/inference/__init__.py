@@ -6,9 +6,10 @@ smooth_boxes is the reference's rule.
 """
 
 from .engine import Engine, make_engine
-from .film import Label, Source, verify
-from .lipsync import Job, LipSyncResult, jpeg, lip_sync, prepare, preview
-from .mouths import Doubt, doubts, smooth_boxes
+from .exact import smooth_boxes
+from .film import Label, Source, jpeg, verify
+from .lipsync import Job, LipSyncResult, lip_sync, prepare, preview
+from .mouths import Doubt, doubts
 from .people import Person, find_person, people_in
 
 __all__ = [

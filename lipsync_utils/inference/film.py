@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -30,15 +30,17 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 class Source:
     """A picture or a video as frames. size: (width, height); fps: of the video, or as given for a picture.
 
-    static_frame: show only this frame of a video (the article's "static video").  shrunk_from: (width, height) of a
-    picture that was too large to work with, else None.
+    static_frame: show only this frame of a video (the article's "static video").  shaped: what is done to every frame
+    of a video (not to a picture).  image_bgr: the only frame, of a picture or static video, else None.
+    shrunk_from: (width, height) of a picture that was too large to work with, else None.
     Raises MediaError for a file without picture, SettingError for a static frame past the end.
     """
 
-    def __init__(self, path: Path, picture_fps: float = 25.0, static_frame: int | None = None):
-        self.path, self.image_bgr, self.shrunk_from = Path(path), None, None
-        self.is_picture = is_picture(self.path)
-        if self.is_picture:
+    def __init__(
+        self, path: Path, picture_fps: float = 25.0, static_frame: int | None = None, shaped: Callable = np.asarray
+    ):
+        self.path, self.shaped, self.image_bgr, self.shrunk_from = Path(path), shaped, None, None
+        if is_picture(self.path):
             self.image_bgr, self.fps, self.has_sound = read_picture(self.path), picture_fps, False
             with Image.open(self.path) as given:
                 self.shrunk_from = given.size if max(given.size) > max(self.image_bgr.shape) else None
@@ -46,12 +48,12 @@ class Source:
             info = probe(self.path)
             if not info.has_picture:
                 raise MediaError(f"{self.path.name}: has no picture; give a picture or video as media, sound as speech")
-            self.fps, self.has_sound, self.size = info.fps or picture_fps, info.has_sound, info.size
+            self.fps, self.has_sound = info.fps or picture_fps, info.has_sound
+            self.size = shaped(np.zeros((*info.size[::-1], 1), np.uint8)).shape[1::-1]
             if static_frame is not None:
                 self.image_bgr = next(self.pictures([static_frame]))
-        self.still = self.image_bgr is not None
-        if self.still:
-            self.size = self.image_bgr.shape[1], self.image_bgr.shape[0]
+        if self.image_bgr is not None:
+            self.size = self.image_bgr.shape[1::-1]
 
     def pictures(self, order: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield the frames of these numbers: uint8 (h, w, 3) BGR, a copy each.
@@ -60,71 +62,55 @@ class Source:
         where the video ends before.
         """
         if self.image_bgr is not None:
-            for _ in order:
-                yield self.image_bgr.copy()
+            yield from (self.image_bgr.copy() for _ in order)
             return
+        piece = int(np.clip(PIECE_BYTES // (self.size[0] * self.size[1] * 3), 4, 64))
         with VideoReader(self.path) as reader:
-            piece = int(np.clip(PIECE_BYTES // (self.size[0] * self.size[1] * 3), 4, 64))
             decoded, coming, times_s, kept, last = reader.decoded(), 0, [], {}, None
             for index in order:
-                first = index
-                if index not in kept and index < coming:  # backwards
-                    first = max(0, index - piece + 1)
-                    decoded, coming = reader.decoded(max(0.0, times_s[first] - 1e-4)), first
                 if index not in kept:
-                    kept = {}
+                    first, kept = index, {}
+                    if index < coming:  # backwards
+                        coming = first = max(0, index - piece + 1)
+                        decoded = reader.decoded(max(0.0, times_s[first] - 1e-4))
                 while index not in kept:
-                    found = next(decoded, None)
-                    if found is None and index < len(times_s):  # a damaged file gives less at the second reading
-                        kept[index] = last
-                        break
-                    if found is None:
+                    time_s, frame = next(decoded, (None, None))
+                    if frame is None and index >= len(times_s):
                         raise SettingError(f"{self.path.name}: has no frame {index}; choose a smaller static_frame")
                     if coming == len(times_s):
-                        times_s.append(found[0])
-                    if coming >= first:
-                        kept[coming] = reader.to_bgr(found[1])
+                        times_s.append(time_s)
+                    if coming >= first:  # a damaged file gives less at the second reading
+                        kept[coming] = last if frame is None else self.shaped(reader.to_bgr(frame))
                     coming += 1
                 last = kept[index]
                 yield last.copy()
 
 
-@dataclass(frozen=True)
-class Voice:
-    """A sound in the mix. gain_db: how much louder; from_s: silent before this time (its clock keeps running)."""
-
-    path: Path
-    gain_db: float = 0.0
-    from_s: float = 0.0
-
-
 @contextmanager
-def mixed(voices: list[Voice], duration_s: float, folder: Path):
+def mixed(voices: list[tuple[Path, float, float]], duration_s: float, folder: Path):
     """Mix sounds into one of exactly this length; yields what VideoWriter takes: sound, sample_rate_hz, audio_bit_rate.
 
-    The samples (n, channels) lie in a temporary file in `folder`.  Rate and channels are the best of what was given
-    (48 kHz stereo at most). Several voices are added at their own loudness, peaks are limited softly; one voice stays
-    as it is.
+    voices: (path, gain in dB, silent before this time in s; its clock keeps running).  The samples (n, channels) lie in
+    a temporary file in `folder`.  Rate and channels are the best of what was given (48 kHz stereo at most).  Several
+    voices are added at their own loudness, peaks are limited softly; one voice stays as it is.
     """
-    infos = [probe(voice.path) for voice in voices]
+    infos = [probe(path) for path, *_ in voices]
     given_hz = max(info.audio_hz or 16000 for info in infos)
     rate_hz = int(AAC_RATES_HZ[min(np.searchsorted(AAC_RATES_HZ, given_hz), len(AAC_RATES_HZ) - 1)])
     channels = min(2, max(info.audio_channels or 1 for info in infos))
-    layout, names = ("mono", "stereo")[channels - 1], "".join(f"[v{n}]" for n in range(len(voices)))
+    layout = ("mono", "stereo")[channels - 1]
+    form = f"aresample={rate_hz}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts={layout}"
     steps = [
-        f"[{n}:a:0]aresample={rate_hz}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts={layout},"
-        f"volume={voice.gain_db}dB,volume=0:enable='lt(t,{voice.from_s:.6f})'[v{n}]"
-        for n, voice in enumerate(voices)
+        f"[{n}:a:0]{form},volume={gain_db}dB,volume=0:enable='lt(t,{from_s:.6f})'[v{n}]"
+        for n, (_, gain_db, from_s) in enumerate(voices)
     ]
-    if len(voices) > 1:
-        steps.append(
-            f"{names}amix=inputs={len(voices)}:duration=longest:normalize=0,"
-            "alimiter=limit=0.97:level=false:attack=2:release=50[all]"
-        )
-    steps.append(f"{'[all]' if len(voices) > 1 else names}apad,atrim=end={duration_s:.6f}[out]")
+    both = f"amix=inputs={len(voices)}:duration=longest:normalize=0,"
+    both += "alimiter=limit=0.97:level=false:attack=2:release=50,"
+    names = "".join(f"[v{n}]" for n in range(len(voices)))
+    steps.append(f"{names}{both if len(voices) > 1 else ''}apad,atrim=end={duration_s:.6f}[out]")
     with TemporaryDirectory(prefix=".part-sound-", dir=folder) as place:
         raw = Path(place) / "mix.f32"
-        inputs = [a for v in voices for a in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(v.path))]
+        inputs = [a for path, *_ in voices for a in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(path))]
         steps = ["-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le", file_url(raw)]
         ffmpeg(["-v", "error", *inputs, *steps])
         samples = np.memmap(raw, np.float32, "r").reshape(-1, channels)
@@ -144,18 +130,16 @@ class Label:
     speech_sha256: dict[str, str] = field(default_factory=dict)  # by track
     source_type: str = ""
 
-    def metadata(self) -> dict[str, str]:
-        """The tags for the container: readable words and the same as JSON."""
-        return {
-            "title": f"{WORDS} video",
-            "description": f"{WORDS}: the mouth was drawn by {self.tool} {self.version}",
-            "comment": json.dumps(asdict(self), sort_keys=True),
-        }
 
-
-def make_label(media_sha256: str, speech_sha256: dict[int, str]) -> Label:
-    """The label of a result made from these files."""
-    return Label(True, TOOL, __version__, media_sha256, {str(k): v for k, v in speech_sha256.items()}, SOURCE_TYPE)
+def label_tags(media_sha256: str, speech_sha256: dict[int, str]) -> dict[str, str]:
+    """The label of a result made from these files, as tags of the container: readable words, and a Label as JSON."""
+    spoken = {str(track): sha256 for track, sha256 in speech_sha256.items()}
+    label = Label(True, TOOL, __version__, media_sha256, spoken, SOURCE_TYPE)
+    return {
+        "title": f"{WORDS} video",
+        "description": f"{WORDS}: the mouth was drawn by {TOOL} {__version__}",
+        "comment": json.dumps(asdict(label), sort_keys=True),
+    }
 
 
 def verify(path: Path) -> Label:
@@ -167,24 +151,21 @@ def verify(path: Path) -> Label:
     with open_media(Path(path)) as container:
         comment = container.metadata.get("comment", "")
     try:
-        facts = json.loads(comment)
-        if not isinstance(facts, dict) or facts.get("tool") != TOOL:
-            return Label(False)
-        return Label(**{k: v for k, v in facts.items() if k in Label.__dataclass_fields__})
+        label = Label(**json.loads(comment))
     except (ValueError, TypeError):
         return Label(False)
+    return label if label.tool == TOOL else Label(False)
 
 
 @lru_cache(maxsize=8)
 def badge(height: int) -> tuple[np.ndarray, np.ndarray]:
     """The words as a picture: colour (h, w, 3) uint8 and weight (h, w, 1) float32, for frames of this height."""
     text_px = max(10, round(0.032 * height))
-    scale, thick = text_px / 22, max(1, round(text_px / 14))
+    scale, thick, pad = text_px / 22, max(1, round(text_px / 14)), max(3, round(text_px * 0.4))
     (width, tall), base = cv2.getTextSize(WORDS, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    pad = max(3, round(text_px * 0.4))
     colour = np.zeros((tall + base + 2 * pad, width + 2 * pad, 3), np.uint8)
-    where, white = (pad, pad + tall), (255, 255, 255)
-    cv2.putText(colour, WORDS, where, cv2.FONT_HERSHEY_SIMPLEX, scale, white, thick, cv2.LINE_AA)
+    white = (255, 255, 255)
+    cv2.putText(colour, WORDS, (pad, pad + tall), cv2.FONT_HERSHEY_SIMPLEX, scale, white, thick, cv2.LINE_AA)
     return colour, np.maximum(0.55, colour[..., :1] / 255.0).astype(np.float32)
 
 
@@ -200,3 +181,11 @@ def draw_label(frame_bgr: np.ndarray, place: str) -> None:
     part = frame_bgr[top : top + colour.shape[0], left : left + colour.shape[1]]
     colour, weight = (a[: part.shape[0], : part.shape[1]] for a in (colour, weight))
     part[:] = np.clip(np.rint(part + weight * (colour.astype(np.float32) - part)), 0, 255)
+
+
+def jpeg(image_bgr: np.ndarray, longest_px: int = 1280, quality: int = 88) -> bytes:
+    """A picture as JPEG bytes, shrunk to a size that a browser shows quickly."""
+    scale = longest_px / max(image_bgr.shape[:2])
+    if scale < 1:
+        image_bgr = cv2.resize(image_bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 from scipy.ndimage import correlate1d, median_filter
 
-from ..errors import SettingError
 from ..faces import FaceBox, FaceTable, extent, landmarks, steady_landmarks, to_detector_box
+from .engine import GRID, MIDDLE
 from .film import Source
+from .people import Speech, runs
 
 LOST = 0.028  # of the detector's box: landmarks that scatter more are no face's
 COVERED = 0.009  # the same for the mouth's landmarks alone: something lies before it
-MOST_YAW_DEG, MOST_PITCH_DEG = 42.0, 38.0
+MOST_TURN_DEG = (42.0, 38.0)  # aside, and up or down
 BRIDGED = 7  # frames over which a doubt is the median; shorter ones are bridged
 CALM = np.array([1, 2, 3, 2, 1]) / 9  # weights over frames
 LIPS = slice(48, 60)
@@ -28,8 +30,6 @@ LIPS = slice(48, 60)
 HEAD_MM = np.array([(0, 0, 0), (0, 66, 13), (-45, -34, 27), (45, -34, 27), (-30, 30, 25), (30, 30, 25)], float)
 HEAD_POINTS = [30, 8, 36, 45, 48, 54]
 
-GRID = 96  # of the networks, which draw the rows from MIDDLE on
-MIDDLE = GRID // 2
 FINE = 2 * GRID  # the grid on which weights are made
 JAW, NOSE_BASE, LOWER_LIP = np.arange(2, 15), np.arange(31, 36), [55, 56, 57, 58, 59]
 BRIDGE, CHIN = 27, 8
@@ -38,8 +38,7 @@ TO_CHIN = 0.35  # of the way from the lower lip to the chin that is drawn in ful
 WIDER = 1.1  # than the mouth is what is drawn in full
 MARGIN = 0.22  # of the way from the upper lip to the nose's base that is drawn in full
 RISE = 1.3  # how soon the weight is full between the two outlines
-MOST_LAB = np.array([20.0, 24.0, 24.0])  # a colour is moved by this at most, the rest is content
-MOST_SLOPE = 8.0  # the same for its change from the middle to the rim
+MOST_LAB = np.array([[20.0, 24.0, 24.0], [8.0, 8.0, 8.0], [8.0, 8.0, 8.0]])  # a colour is moved by this at most; slopes
 FASTEST = 0.15  # of a new frame's colours that is taken over
 MOST_SHIFT = 12.0  # grid rows by which a drawn mouth is moved
 
@@ -65,72 +64,86 @@ class Mouth:
 
     points: (n, 68, 2) float32, calm over time.  lips: (n, 36, 2), outer lips as found in the frame and its neighbours.
     reason: (n,) why a frame is left as it is, "" where the mouth can be drawn.  by_landmarks: False where no landmarks
-    were found at all (a drawing, an animal): then they lie where they lie in an average face in that box.
+    were found at all (a drawing, an animal): then they lie where they lie in an average face in that box.  The exact
+    mode looks for no landmarks.
     """
 
     track_id: int
-    points: np.ndarray
-    lips: np.ndarray
     reason: np.ndarray
-    by_landmarks: bool
+    points: np.ndarray | None = None
+    lips: np.ndarray | None = None
+    by_landmarks: bool = False
 
     @property
     def doubts(self) -> list[Doubt]:
         """The frames that are left as they are."""
-        starts = [0, *(np.flatnonzero(self.reason[1:] != self.reason[:-1]) + 1), len(self.reason)]
-        parts = [(int(a), int(b) - 1, str(self.reason[a])) for a, b in zip(starts, starts[1:]) if b > a]
-        return [Doubt(self.track_id, first, last, reason) for first, last, reason in parts if reason]
+        found = [
+            Doubt(self.track_id, *run, why)
+            for why in {*self.reason.tolist()} - {""}
+            for run in runs(self.reason == why)
+        ]
+        return sorted(found, key=lambda doubt: doubt.first)
+
+
+@dataclass(frozen=True)
+class Talker:
+    """One person and their speech, laid out over the frames of medium and result.
+
+    boxes: (n_source, 4) whole pixels, may reach over the edge.  strength: (n_output,) how far the drawn mouth is
+    blended in, 0: not drawn.  shift: (2, 2), see misplaced; the exact mode moves nothing.
+    """
+
+    speech: Speech
+    mouth: Mouth
+    boxes: np.ndarray
+    strength: np.ndarray
+    shift: np.ndarray | None = None
 
 
 def find_mouths(
-    pictures: Iterable[tuple[int, np.ndarray]],
-    table: FaceTable,
-    track_ids: Iterable[int],
-    min_face_px: int = 40,
-    bridged: int = BRIDGED,
+    pictures: Iterable[tuple[int, np.ndarray]], table: FaceTable, track_ids, min_face_px: int = 40, bridged=BRIDGED
 ) -> dict[int, Mouth]:
     """Find the mouths of these people.
 
     pictures: (frame number, uint8 BGR); a frame that does not come counts as one in which nobody is seen.
     """
-    boxes, raw = ({track: table.track_boxes(track, raw=kind) for track in track_ids} for kind in (False, True))
-    points = {track: np.full((table.n_frames, 68, 2), np.nan, np.float32) for track in boxes}
-    scatter = {track: np.full((table.n_frames, 2), np.nan, np.float32) for track in boxes}
+    tracks, n = list(track_ids), table.n_frames
+    boxes, raw = ({track: table.track_boxes(track, kind) for track in tracks} for kind in (False, True))
+    points = {track: np.full((n, 68, 2), np.nan, np.float32) for track in tracks}
+    scatter = {track: np.full((n, 2), np.nan, np.float32) for track in tracks}
     for number, picture in pictures:
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-        for track, rows in boxes.items():
-            if not np.isnan(rows[number, 0]):
+        for track in tracks:
+            if not np.isnan(boxes[track][number, 0]):
                 start = FaceBox(*raw[track][number].tolist())
-                if (rows[number] == raw[track][number]).all():  # given, not detected
+                if (boxes[track][number] == raw[track][number]).all():  # given, not detected
                     start = to_detector_box(start)
                 points[track][number], scatter[track][number] = steady_landmarks(grey, start)
-    return {t: _mouth(t, boxes[t], points[t], scatter[t], min_face_px, bridged) for t in boxes}
+    return {t: trusted(t, boxes[t], points[t], scatter[t], min_face_px, bridged) for t in tracks}
 
 
-def _mouth(
-    track: int, boxes: np.ndarray, points: np.ndarray, scatter: np.ndarray, min_face_px: int, bridged: int
-) -> Mouth:
-    seen = ~np.isnan(points[:, 0, 0])
+def trusted(track: int, boxes, points, scatter, min_face_px: int, bridged: int) -> Mouth:
+    """The mouth of one person from boxes (n, 4), landmarks (n, 68, 2) and their scatter (n, 2); NaN: not looked at."""
+    seen, side = ~np.isnan(points[:, 0, 0]), boxes[:, 2] - boxes[:, 0]
     by_landmarks = not seen.any() or bool(np.median(scatter[seen, 0]) < LOST)
-    reason = np.where(np.isnan(boxes[:, 0]), "not seen", "").astype(object)
-    reason[seen & (boxes[:, 2] - boxes[:, 0] < min_face_px)] = "too small"
+    reason = np.where(np.isnan(side), "not seen", np.where(seen & (side < min_face_px), "too small", "")).astype(object)
     if by_landmarks:
-        yaw, pitch = np.abs(head_pose(points))
-        for amount, most, word in (
-            (scatter[:, 1], COVERED, "covered"),
-            (np.maximum(yaw - MOST_YAW_DEG, pitch - MOST_PITCH_DEG), 0, "turned away"),
-        ):
+        turned = np.array([max(head_pose(p) - MOST_TURN_DEG) if known else np.nan for p, known in zip(points, seen)])
+        for amount, most, word in ((scatter[:, 1], COVERED, "covered"), (turned, 0, "turned away")):
             reason[np.flatnonzero(seen)[median_filter(amount[seen], bridged, mode="nearest") > most]] = word
-        points = _bridged(points, seen & (scatter[:, 1] > 2 * COVERED) & (reason == ""))
+        lost = seen & (scatter[:, 1] > 2 * COVERED) & (reason == "")  # a few frames, from those before and after
+        flat = pd.DataFrame(np.where(lost[:, None, None], np.nan, points).reshape(len(points), -1).astype(float))
+        points[lost] = flat.interpolate(limit_direction="both").to_numpy().reshape(points.shape)[lost]
     else:
         points = boxes[:, None, :2] + average_face() * (boxes[:, None, 2:] - boxes[:, None, :2])
+    jumps = np.linalg.norm(np.diff(boxes[:, :2] + boxes[:, 2:], axis=0), axis=1) > 0.6 * side[1:]
+    run = np.cumsum(np.r_[True, jumps | ~seen[:-1]])  # seen frames without a cut between them
     calm, lips = points.copy(), np.repeat(points[:, LIPS], 3, axis=1)
-    for part in _runs(points, boxes, seen):
+    for part in (seen & (run == number) for number in np.unique(run[seen])):
         calm[part] = correlate1d(points[part], CALM, axis=0, mode="nearest")
-        last = len(points[part]) - 1
-        near = [points[part][np.clip(np.arange(last + 1) + k, 0, last), LIPS] for k in (-1, 0, 1)]
-        lips[part] = np.concatenate(near, axis=1)
-    return Mouth(track, calm.astype(np.float32), lips.astype(np.float32), reason.astype(str), by_landmarks)
+        near = np.pad(points[part, LIPS], ((1, 1), (0, 0), (0, 0)), mode="edge")
+        lips[part] = np.concatenate([near[:-2], near[1:-1], near[2:]], axis=1)
+    return Mouth(track, reason.astype(str), calm.astype(np.float32), lips.astype(np.float32), by_landmarks)
 
 
 def average_face() -> np.ndarray:
@@ -140,39 +153,13 @@ def average_face() -> np.ndarray:
     return (found - (left, top)) / (right - left, bottom - top)
 
 
-def _runs(points: np.ndarray, boxes: np.ndarray, seen: np.ndarray) -> list[slice]:
-    """Stretches of seen frames without a cut (a jump of the box)."""
-    middle, side = boxes[:, :2] + boxes[:, 2:], boxes[:, 2] - boxes[:, 0]
-    jump = np.r_[True, np.linalg.norm(np.diff(middle, axis=0), axis=1) > 0.6 * side[1:]]
-    starts = np.flatnonzero(seen & (jump | ~np.r_[False, seen[:-1]]))
-    ends = [np.flatnonzero(np.r_[(~seen | jump)[a + 1 :], True])[0] + a + 1 for a in starts]
-    return [slice(int(a), int(b)) for a, b in zip(starts, ends)]
-
-
-def _bridged(points: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """Points of a few lost frames from those before and after."""
-    known = np.flatnonzero(~lost & ~np.isnan(points[:, 0, 0]))
-    if not len(known) or not lost.any():
-        return points
-    flat, where = points.reshape(len(points), -1).copy(), np.flatnonzero(lost)
-    for column in flat.T:
-        column[where] = np.interp(where, known, column[known])
-    return flat.reshape(points.shape)
-
-
-def head_pose(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Yaw and pitch in degrees, roughly, of landmarks (n, 68, 2): positive to the picture's right, and downwards."""
-    angles = np.full((2, len(points)), np.nan)
-    for i in np.flatnonzero(~np.isnan(points[:, 0, 0])):
-        shape = points[i, HEAD_POINTS].astype(float)
-        far = 12 * np.linalg.norm(shape[1] - shape[2:4].mean(axis=0))  # a long lens: hardly any perspective
-        camera = np.array([[far, 0, shape[0, 0]], [0, far, shape[0, 1]], [0, 0, 1]])
-        found, turn, _ = cv2.solvePnP(HEAD_MM, shape, camera, None)
-        forward = -cv2.Rodrigues(turn)[0][:, 2] * (1 if found else np.nan)
-        if forward[2] > 0:
-            forward = -forward
-        angles[:, i] = np.degrees([np.arctan2(forward[0], -forward[2]), np.arctan2(forward[1], -forward[2])])
-    return angles[0], angles[1]
+def head_pose(points: np.ndarray) -> np.ndarray:
+    """By how many degrees a head is turned aside, and up or down, roughly: (2,). points: (68, 2) landmarks."""
+    shape = points[HEAD_POINTS].astype(float)
+    far = 12 * np.linalg.norm(shape[1] - shape[2:4].mean(axis=0))  # a long lens: hardly any perspective
+    camera = np.array([[far, 0, shape[0, 0]], [0, far, shape[0, 1]], [0, 0, 1]])
+    forward = np.abs(cv2.Rodrigues(cv2.solvePnP(HEAD_MM, shape, camera, None)[1])[0][:, 2])
+    return np.degrees(np.arctan2(forward[:2], forward[2]))
 
 
 def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None, every: int = 3) -> list[Doubt]:
@@ -183,12 +170,11 @@ def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None
     video is a reason to choose somebody else.
     """
     numbers = np.arange(0, table.n_frames, every)
-    pictures = zip(range(len(numbers)), Source(Path(media)).pictures(numbers.tolist()))
+    pictures = enumerate(Source(media).pictures(numbers.tolist()))
     tracks = table.track_ids if track_ids is None else track_ids
     found = find_mouths(pictures, table.thinned(numbers), tracks, bridged=max(3, BRIDGED // every))
-    last = table.n_frames - 1
     return [
-        Doubt(d.track_id, d.first * every, min(d.last * every + every - 1, last), d.reason)
+        Doubt(d.track_id, d.first * every, min((d.last + 1) * every, table.n_frames) - 1, d.reason)
         for mouth in found.values()
         for d in mouth.doubts
     ]
@@ -211,23 +197,20 @@ def mouth_weight(points: np.ndarray, lips: np.ndarray, box: np.ndarray) -> np.nd
     points: (68, 2) landmarks; lips: (n, 2) outer lips that must be covered; in pixels of the frame.
     """
     p, mouth = on_grid(points, box, FINE), on_grid(lips, box, FINE)
-    centre, chin, base = p[LIPS].mean(axis=0), p[CHIN], p[NOSE_BASE]
-    gap = max(mouth[:, 1].min() - base[:, 1].max(), 2.0)
+    centre, base = p[LIPS].mean(axis=0), p[NOSE_BASE]
     jaw = p[JAW] + INWARD * (centre - p[JAW])
-    area = _filled(np.concatenate([jaw, base[::-1]]), convex=False)
-    area[: FINE // 2 + 2] = 0
     lower = mouth[np.argsort(mouth[:, 1])[-len(mouth) // 2 :]]
     wide = (mouth - centre) * (WIDER, 1) + centre
-    core = _filled(np.concatenate([mouth, wide, lower + TO_CHIN * (chin - p[LOWER_LIP].mean(axis=0))]), convex=True)
+    core = np.concatenate([mouth, wide, lower + TO_CHIN * (p[CHIN] - p[LOWER_LIP].mean(axis=0))])
+    area, full = np.zeros((2, FINE, FINE), np.uint8)
+    jaw, core = (np.rint(outline * 16).astype(np.int32) for outline in (np.concatenate([jaw, base[::-1]]), core))
+    cv2.fillPoly(area, [jaw], 1, shift=4)
+    cv2.fillPoly(full, [cv2.convexHull(core)], 1, shift=4)
+    area[: FINE // 2 + 2] = 0
+    gap = max(mouth[:, 1].min() - base[:, 1].max(), 2.0)
     inside = np.maximum(cv2.distanceTransform(area, cv2.DIST_L2, 5) - 1.5, 0)
-    away = np.maximum(cv2.distanceTransform(1 - core, cv2.DIST_L2, 5) - MARGIN * gap, 0)
+    away = np.maximum(cv2.distanceTransform(1 - full, cv2.DIST_L2, 5) - MARGIN * gap, 0)
     return smooth_step(RISE * inside / np.maximum(inside + away, 1e-3))
-
-
-def _filled(outline: np.ndarray, convex: bool) -> np.ndarray:
-    mask, whole = np.zeros((FINE, FINE), np.uint8), np.rint(outline * 16).astype(np.int32)
-    cv2.fillPoly(mask, [cv2.convexHull(whole) if convex else whole], 1, shift=4)
-    return mask
 
 
 def face_axes(points: np.ndarray) -> tuple[np.ndarray, float]:
@@ -256,8 +239,6 @@ def warp(points: np.ndarray, box: np.ndarray, shift: np.ndarray, size: tuple[int
     axes, length = face_axes(p)
     y, x = np.mgrid[: size[1], : size[0]].astype(np.float32)
     x, y = (x + 0.5) * (GRID / size[0]) - 0.5, (y + 0.5) * (GRID / size[1]) - 0.5
-    if not shift.any():
-        return x, y
     along = (x - p[BRIDGE, 0]) * axes[1, 0] + (y - p[BRIDGE, 1]) * axes[1, 1]
     knots = [(p[part].mean(axis=0) - p[BRIDGE]) @ axes[1] for part in (NOSE_BASE, LIPS)]
     moved = np.clip(shift * length, -MOST_SHIFT, MOST_SHIFT) @ axes
@@ -272,44 +253,45 @@ def colour_shift(drawn_bgr: np.ndarray, source_bgr: np.ndarray, skin: np.ndarray
     beard that only one of them has, or a window behind the ear, counts little, and nothing is moved far.
     """
     rows, columns = np.nonzero(skin > 0)
-    if len(rows) < 40:
-        return np.zeros((3, 3))
-    difference = (_lab(source_bgr) - _lab(drawn_bgr))[rows, columns]
-    place = np.stack([np.ones(len(rows)), columns / MIDDLE - 1, rows / MIDDLE - 1.5], axis=1)
     fit = np.zeros((3, 3))
+    if len(rows) < 40:
+        return fit
+    difference = (lab(source_bgr) - lab(drawn_bgr))[rows, columns]
+    place = np.stack([np.ones(len(rows)), columns / MIDDLE - 1, rows / MIDDLE - 1.5], axis=1)
     fit[0] = np.median(difference, axis=0)
     for _ in range(3):
         rest = difference - place @ fit
         width = 1.5 * np.median(np.abs(rest), axis=0) + 1
-        for k in range(3):
-            weight = skin[rows, columns] / (1 + (rest[:, k] / width[k]) ** 2)
-            normal = (place * weight[:, None]).T @ place + np.diag([0, 0.05, 0.05]) * weight.sum()
-            fit[:, k] = np.linalg.solve(normal, (place * weight[:, None]).T @ difference[:, k])
-    return np.concatenate([np.clip(fit[:1], -MOST_LAB, MOST_LAB), np.clip(fit[1:], -MOST_SLOPE, MOST_SLOPE)])
+        weights = skin[rows, columns, None] / (1 + (rest / width) ** 2)
+        for k, weight in enumerate(weights.T):
+            weighted = (place * weight[:, None]).T
+            normal = weighted @ place + np.diag([0, 0.05, 0.05]) * weight.sum()
+            fit[:, k] = np.linalg.solve(normal, weighted @ difference[:, k])
+    return np.clip(fit, -MOST_LAB, MOST_LAB)
 
 
 def coloured(drawn_bgr: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Add such a shift to a drawn face: float32 (96, 96, 3) in [0, 1]."""
-    y, x = np.mgrid[:GRID, :GRID] / MIDDLE
-    planes = shift[0] + (x - 1)[..., None] * shift[1] + (y - 1.5)[..., None] * shift[2]
-    return np.clip(cv2.cvtColor(_lab(drawn_bgr) + planes.astype(np.float32), cv2.COLOR_Lab2BGR), 0, 1)
+    y, x = np.mgrid[:GRID, :GRID, :1][:2] / MIDDLE
+    planes = shift[0] + (x - 1) * shift[1] + (y - 1.5) * shift[2]
+    return np.clip(cv2.cvtColor(lab(drawn_bgr) + planes.astype(np.float32), cv2.COLOR_Lab2BGR), 0, 1)
 
 
-def _lab(bgr: np.ndarray) -> np.ndarray:
+def lab(bgr: np.ndarray) -> np.ndarray:
+    """CIE Lab of colours in [0, 1], float32."""
     return cv2.cvtColor(np.clip(bgr, 0, 1).astype(np.float32), cv2.COLOR_BGR2Lab)
 
 
-def nearer_to_own_face(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Weight that ends half-way to every other face: float32 (h, w) of the box.  others: (n, 4) boxes."""
-    left, top, right, bottom = box
-    x = np.arange(left, right, dtype=np.float32)[None] + 0.5
-    y = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5
+def nearer_to_own_face(box: np.ndarray, others: list[FaceBox]) -> np.ndarray:
+    """Weight that ends half-way to every other face: float32 (h, w) of the box."""
+    y, x = np.mgrid[box[1] : box[3], box[0] : box[2]].astype(np.float32) + 0.5
 
-    def distance(b):
-        return np.hypot((x - (b[0] + b[2]) / 2) / max(b[2] - b[0], 1), (y - (b[1] + b[3]) / 2) / max(b[3] - b[1], 1))
+    def distance(b: FaceBox) -> np.ndarray:
+        return np.hypot((x - b.centre[0]) / b.width, (y - b.centre[1]) / b.height)
 
-    own = distance(box)
-    return np.prod([smooth_step((distance(other) - own) / 0.12) for other in others], axis=0, initial=np.float32(1))
+    own = distance(FaceBox(*box.tolist()))
+    weights = [smooth_step((distance(other) - own) / 0.12) for other in others]
+    return np.prod(weights, axis=0, initial=np.float32(1))
 
 
 def cut(frame_bgr: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -322,19 +304,20 @@ def cut(frame_bgr: np.ndarray, box: np.ndarray) -> np.ndarray:
 class Paster:
     """Pastes one person's drawn mouths into their frames; the colours follow slowly from frame to frame."""
 
-    def __init__(self, shift: np.ndarray):
-        self.shift, self.colours = shift, None
+    def __init__(self, table: FaceTable, talker: Talker):
+        self.table, self.talker, self.colours = table, talker, None
 
-    def paste(self, frame_bgr, box, points, lips, drawn_bgr, strength=1.0, others=()) -> None:
-        """Lay a drawn face (96, 96, 3) float32 in [0, 1] over a frame, in place.
+    def __call__(self, frame_bgr: np.ndarray, k: int, drawn_bgr: np.ndarray, strength: float = 1.0) -> None:
+        """Lay a drawn face (96, 96, 3) float32 in [0, 1] over frame k, in place; nobody else's face is touched.
 
-        box: (4,) whole pixels, may reach over the edge; points, lips: see mouth_weight; strength: 0 leaves the frame
-        as it is; others: (n, 4) boxes of the other faces in this frame.
+        strength: 0 leaves the frame as it is.
         """
-        size = (int(box[2] - box[0]), int(box[3] - box[1]))
-        source, weight = cut(frame_bgr, box), mouth_weight(points, lips, box)
+        mouth, box = self.talker.mouth, self.talker.boxes[k]
+        left, top, right, bottom = box.tolist()
+        size, (height, width) = (right - left, bottom - top), frame_bgr.shape[:2]
+        source, weight = cut(frame_bgr, box), mouth_weight(mouth.points[k], mouth.lips[k], box)
         small = cv2.resize(source, (GRID, GRID), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        coarse_maps, maps = (warp(points, box, self.shift, side) for side in ((GRID, GRID), size))
+        coarse_maps, maps = (warp(mouth.points[k], box, self.talker.shift, side) for side in ((GRID, GRID), size))
         placed = cv2.remap(drawn_bgr, *coarse_maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
         coarse = weight[::2, ::2]
         new = colour_shift(placed, small, coarse * (1 - coarse))
@@ -342,35 +325,9 @@ class Paster:
         drawn = cv2.remap(coloured(drawn_bgr, self.colours), *maps, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE)
         mask = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR) * np.float32(strength)
         mask[: (size[1] + 1) // 2] = 0
-        if len(others):
-            mask *= nearer_to_own_face(box, others)
+        others = self.table.at(k)
+        own = others.pop(mouth.track_id)
+        mask *= nearer_to_own_face(box, [other for other in others.values() if other.iou(own) > 0])
         mixed = np.clip(np.rint(source + mask[..., None] * (drawn * 255 - source)), 0, 255).astype(np.uint8)
-        (left, top, right, bottom), (height, width) = box, frame_bgr.shape[:2]
         rows, columns = slice(max(-top, 0), height - top), slice(max(-left, 0), width - left)
         frame_bgr[max(top, 0) : bottom, max(left, 0) : right] = mixed[rows, columns]
-
-
-def paste_square(frame_bgr: np.ndarray, box: np.ndarray, drawn_bgr: np.ndarray) -> None:
-    """Lay a drawn face over the whole box in place as the published inference does: truncated, resized, not blended."""
-    left, top, right, bottom = (int(v) for v in box)
-    pixels = (drawn_bgr * 255.0).astype(np.uint8)
-    frame_bgr[top:bottom, left:right] = cv2.resize(pixels, (right - left, bottom - top))
-
-
-def smooth_boxes(boxes, window: int = 5) -> np.ndarray:
-    """Average boxes over time exactly as the published inference does, its odd tail included.
-
-    boxes: (n, 4) whole numbers (the order of the columns does not matter) or FaceBox records.  Row i becomes the mean
-    of rows i .. i + window - 1, truncated, in place; near the end the window is the last `window` rows, which already
-    hold smoothed ones; with fewer rows than the window only the last `window - n` rows count (all, where there are
-    not so many).  Returns int64 (n, 4).  Source: reference facts, section 7.
-    """
-    if window < 1:
-        raise SettingError(f"window must be at least 1 frame, got {window}")
-    rows = [(b.left, b.top, b.right, b.bottom) if isinstance(b, FaceBox) else tuple(b) for b in boxes]
-    smooth = np.array(rows, np.int64).reshape(-1, 4)
-    n = len(smooth)
-    for i in range(n):
-        seen = smooth[n - window :] if i + window > n else smooth[i : i + window]
-        smooth[i] = np.trunc(seen.mean(axis=0))
-    return smooth

@@ -39,12 +39,11 @@ class Person:
 
 def people_in(table: FaceTable) -> list[Person]:
     """Everybody, from left to right (by the middle of where they are seen). Empty where there is no face."""
-    boxes = {track: table.track_boxes(track) for track in table.track_ids}
-    ordered = sorted(boxes, key=lambda track: (np.nanmedian(boxes[track][:, [0, 2]].sum(axis=1)), track))
-    best = {track: table.best_frame(track) for track in ordered}
+    middle = (table.seen.left + table.seen.right).groupby(table.seen.track_id).median().sort_values(kind="stable")
+    best = {track: table.best_frame(track) for track in middle.index.tolist()}
     return [
-        Person(number, track, best[track], table.box_of(track, best[track]), len(table.frames_of(track)))
-        for number, track in enumerate(ordered, 1)
+        Person(number, track, frame, table.box_of(track, frame), len(table.rows_of(track)))
+        for number, (track, frame) in enumerate(best.items(), 1)
     ]
 
 
@@ -57,11 +56,11 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
     people, text = people_in(table), str(who).strip()
     if not people:
         raise FaceError("no face was found: use a picture in which a face of at least 40 px looks towards the camera")
-    there = "is one person" if len(people) == 1 else f"are {len(people)} people"
-    if text and (counted := re.fullmatch(r"(largest)? ?(\d*)", text)):
+    if counted := re.fullmatch(r"(largest)? ?(\d*)", text or "?"):
         by_size = sorted(people, key=lambda p: -p.box.area) if counted[1] else people
         number = int(counted[2] or 1)
         if not 1 <= number <= len(people):
+            there = "is one person" if len(people) == 1 else f"are {len(people)} people"
             raise FaceError(f"there is no person {text!r}: there {there}, counted from left to right, or by size")
         return by_size[number - 1].track_id
     if text in WORDS:
@@ -69,7 +68,7 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
     if place := re.fullmatch(r"(-?[\d.]+) *, *(-?[\d.]+)(?:@(\d+))?", text):
         return at_place(table, float(place[1]), float(place[2]), int(place[3] or 0))
     if Path(text).is_file() and media is not None:
-        return like_picture(table, media, Path(text))
+        return like_picture(people, media, Path(text))
     raise FaceError(
         f"person {text!r} is not known: use a number from 1 to {len(people)}, one of {', '.join(WORDS)}, "
         "a place such as '310,120', or the path of a picture of the person"
@@ -78,29 +77,27 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
 
 def at_place(table: FaceTable, x_px: float, y_px: float, frame: int = 0) -> int:
     """The track whose box holds this place in this frame; of several the one whose middle is nearest."""
-    inside = {t: b for t, b in table.at(frame).items() if b.contains(x_px, y_px)}
+    boxes = table.at(frame)
+    inside = {t: np.hypot(b.centre[0] - x_px, b.centre[1] - y_px) for t, b in boxes.items() if b.contains(x_px, y_px)}
     if not inside:
-        there = ", ".join(f"{b.centre[0]:.0f},{b.centre[1]:.0f}" for b in table.at(frame).values()) or "none"
+        there = ", ".join(f"{b.centre[0]:.0f},{b.centre[1]:.0f}" for b in boxes.values()) or "none"
         raise FaceError(f"no face at {x_px:g},{y_px:g} in frame {frame}; the faces there: {there}")
-    return min(inside, key=lambda t: np.hypot(inside[t].centre[0] - x_px, inside[t].centre[1] - y_px))
+    return min(inside, key=inside.get)
 
 
-def like_picture(table: FaceTable, media: Path, reference: Path, tolerance: float = SAME_PERSON) -> int:
+def like_picture(people: list[Person], media: Path, reference: Path, tolerance: float = SAME_PERSON) -> int:
     """The track that looks most like the (largest) face of a picture. Raises FaceError where nobody is near enough."""
     known = people_in(find_faces(reference))
     if not known:
         raise FaceError(f"{reference.name}: no face in the reference picture; use one that looks at the camera")
     wanted = encode(read_picture(reference)[..., ::-1], max(known, key=lambda p: p.box.area).box)
-    people = sorted(people_in(table), key=lambda p: p.frame)
+    people = sorted(people, key=lambda p: p.frame)
     pictures = Source(media).pictures([p.frame for p in people])
-    distances = {
-        person.track_id: float(np.linalg.norm(encode(image[..., ::-1], person.box) - wanted))
-        for person, image in zip(people, pictures)
-    }
-    best = min(distances, key=distances.get)
-    if distances[best] > tolerance:
+    far = {p.track_id: np.linalg.norm(encode(image[..., ::-1], p.box) - wanted) for p, image in zip(people, pictures)}
+    best = min(far, key=far.get)
+    if far[best] > tolerance:
         raise FaceError(
-            f"{reference.name}: nobody here looks like that (nearest distance {distances[best]:.2f}, "
+            f"{reference.name}: nobody here looks like that (nearest distance {far[best]:.2f}, "
             f"{tolerance} at most); choose by number instead"
         )
     return best
@@ -118,7 +115,7 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
             "and at least 40 px wide"
         )
     if isinstance(speech, dict):
-        wanted = {track_number(track): path for track, path in speech.items()}
+        wanted = speech
     else:
         wanted = choice.resolve(table, media) if choice is not None else {}
         if speech is None and not any(wanted.values()):
@@ -127,30 +124,24 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
             raise FaceError(
                 f"there are {len(known)} people in {name}: choose who speaks, for example with "
                 "choice=FaceChoice.of(media, person='left') or speech={track_id: path}; "
-                f"the tracks are {sorted(known)}"
+                f"the tracks are {known}"
             )
         wanted = {track: own or speech for track, own in (wanted or {known[0]: speech}).items()}
-    if unknown := sorted(set(wanted) - set(known)):
-        raise FaceError(f"no person with track id {str(unknown)[1:-1]} in {name}; the tracks are {sorted(known)}")
-    if mute := sorted(track for track, path in wanted.items() if path is None):
-        raise SettingError(
-            f"track {str(mute)[1:-1]} was chosen and has nothing to say: give speech for all who are chosen, "
-            "or choose fewer"
-        )
     if not wanted:
         raise SettingError("nobody was chosen to speak: choose at least one person")
-    return {track: Path(path) for track, path in wanted.items()}
-
-
-def track_number(key) -> int:
-    """A key of {track_id: path} as a track. Raises SettingError for anything but a whole number."""
-    try:
-        return int(key)
-    except (TypeError, ValueError):
-        raise SettingError(
-            f"speech={{{key!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, "
-            f"person={key!r}) finds the track of a person"
-        ) from None
+    for track, path in wanted.items():
+        if not str(track).isdecimal():
+            raise SettingError(
+                f"speech={{{track!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, "
+                f"person={track!r}) finds the track of a person"
+            )
+        if int(track) not in known:
+            raise FaceError(f"no person with track id {track} in {name}; the tracks are {known}")
+        if path is None:
+            raise SettingError(
+                f"track {track} was chosen and has nothing to say: give speech for all who are chosen, or choose fewer"
+            )
+    return {int(track): Path(path) for track, path in wanted.items()}
 
 
 @dataclass(frozen=True)
@@ -164,10 +155,9 @@ class Speech:
 
     def in_frames(self, n_frames: int, fps: float) -> np.ndarray:
         """Speech or not in every video frame: bool (n_frames,); False past the end of the sound."""
-        bounds = np.arange(n_frames + 1) / fps / STEP_S
-        first, last = np.floor(bounds[:-1]).astype(int), np.ceil(bounds[1:]).astype(int)
-        count = np.concatenate([[0], np.cumsum(self.voiced)])
-        return count[np.minimum(last, len(self.voiced))] > count[np.minimum(first, len(self.voiced))]
+        bounds, count = np.arange(n_frames + 1) / fps / STEP_S, np.r_[0, np.cumsum(self.voiced)]
+        steps = [np.minimum(b, len(self.voiced)).astype(int) for b in (np.floor(bounds[:-1]), np.ceil(bounds[1:]))]
+        return count[steps[1]] > count[steps[0]]
 
 
 def read_speech(path: Path, close_mouth: bool = True) -> Speech:
@@ -203,30 +193,22 @@ def speaking(wav: np.ndarray) -> np.ndarray:
     return wide[BRIDGE:-BRIDGE]
 
 
-def output_frames(
-    n_source: int, speech_s: float, fps: float, longer: str = "ping-pong", shorter: str = "stop", still: bool = False
-) -> int:
-    """How many frames the result has: the speech, to the nearest frame, unless a rule says otherwise.
+def source_frames(
+    n_source: int, speech_s: float, fps: float, longer: str = "ping-pong", shorter: str = "stop"
+) -> tuple[np.ndarray, int]:
+    """The source frame of each frame of the result, int (n,), and the number of these frames that the speech lasts.
 
-    longer: "cut" ends a longer speech with the video.  shorter: "continue" shows the rest of the video.
-    still: one picture stands for any length, so neither rule applies.
+    longer: a longer speech sends the video back and forth without showing the last frame twice ("ping-pong"), to its
+    start ("loop"), holds its last frame ("hold") or ends with it ("cut"); one picture stands for any length.
+    shorter: with "continue" the rest of the video follows a shorter speech.
     """
-    spoken = max(1, round(speech_s * fps))
-    if longer == "cut" and not still:
+    spoken, last = max(1, round(speech_s * fps)), n_source - 1
+    if longer == "cut" and n_source > 1:
         spoken = min(spoken, n_source)
-    return max(spoken, n_source) if shorter == "continue" and not still else spoken
-
-
-def source_frames(total: int, n_source: int, longer: str = "ping-pong") -> np.ndarray:
-    """The source frame of each output frame: 0, 1, 2 .. and past the end as the rule says, int (total,).
-
-    "ping-pong" goes back and forth without showing the last frame twice, "loop" jumps to the start, "hold" and "cut"
-    stay on the last frame.
-    """
-    frames, last = np.arange(total), n_source - 1
+    frames = np.arange(max(spoken, n_source) if shorter == "continue" else spoken)
     if longer == "ping-pong":
-        return last - np.abs(last - frames % max(2 * last, 1))
-    return frames % n_source if longer == "loop" else np.minimum(frames, last)
+        return last - np.abs(last - frames % max(2 * last, 1)), spoken
+    return frames % n_source if longer == "loop" else np.minimum(frames, last), spoken
 
 
 def strengths(active: np.ndarray, ramp: int = 3) -> np.ndarray:

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ..faces import iou
+
 VGG = ((1, 3, 64, 2), (2, 64, 128, 2), (3, 128, 256, 3), (4, 256, 512, 3), (5, 512, 512, 3))  # stage, in, out, layers
 HEADS = {"conv3_3_norm": 256, "conv4_3_norm": 512, "conv5_3_norm": 512, "fc7": 1024, "conv6_2": 512, "conv7_2": 256}
 STRIDES_PX = (4, 8, 16, 32, 64, 128)
@@ -105,14 +107,8 @@ def suppress_overlaps(rows, max_iou: float = 0.3) -> np.ndarray:
 
     Sides count inclusive pixels (+1), as in the reference.
     """
-    left, top, right, bottom, score = rows.T
-    area = (right - left + 1) * (bottom - top + 1)
-    order, kept = score.argsort()[::-1], []
+    boxes, order, kept = rows[:, :4] + (0, 0, 1, 1), rows[:, 4].argsort()[::-1], []
     while len(order):
-        best, rest = order[0], order[1:]
-        kept.append(best)
-        width = np.minimum(right[best], right[rest]) - np.maximum(left[best], left[rest]) + 1
-        height = np.minimum(bottom[best], bottom[rest]) - np.maximum(top[best], top[rest]) + 1
-        shared = np.maximum(0, width) * np.maximum(0, height)
-        order = rest[shared / (area[best] + area[rest] - shared) <= max_iou]
+        kept.append(order[0])
+        order = order[1:][iou(boxes[order[0]], boxes[order[1:]]) <= max_iou]
     return np.array(kept, dtype=int)

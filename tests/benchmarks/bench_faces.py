@@ -34,10 +34,10 @@ def compare(path, record):
             found = faces.face_locations(frame.image_bgr, upsample)
             spent[upsample] += time.process_time() - start
         # found: the frame's boxes at upsample 1, the last of the two
-        raw = [row.raw for row in table if row.frame == frame.index and row.raw]
+        raw = table.at(frame.index, raw=True).values()
         for box in found:
             best = max((box.iou(mine) for mine in raw), default=0.0)
-            if best < 0.3 and not rescuer().near(frame.image_bgr, None, box):
+            if best < 0.3 and not rescuer().near(frame.image_bgr, box):
                 wrong += 1  # a lamp, not a face: dlib's CNN detector does not see one either
             else:
                 ious.append(best)

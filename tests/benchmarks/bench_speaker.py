@@ -13,7 +13,6 @@ from face_data import cut
 from lipsync_utils import media, speaker
 from lipsync_utils.config import FacesConfig
 from lipsync_utils.faces.detect import make_detector
-from lipsync_utils.faces.landmarks import grey_of
 from lipsync_utils.project import DataSet
 from lipsync_utils.records import Clip, write_csv
 
@@ -42,7 +41,7 @@ def bench_stage_03_on_tall_clips(tmp_path, record_property):
     reference = media.write_picture(tmp_path / "man.png", frame)
     speaker.encode_references([reference])  # load the models
     began = cpu_s()
-    make_detector(FacesConfig()).scan(frame, grey_of(frame))
+    make_detector(FacesConfig()).scan(frame)
     search_s, began, clock = cpu_s() - began, cpu_s(), time.perf_counter()
     result = speaker.filter_speaker(data, [reference], scheduler="inline")
     spent_s, clock = cpu_s() - began, time.perf_counter() - clock
