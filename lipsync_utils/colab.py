@@ -1,6 +1,6 @@
 """Make a Colab machine ready for the course: install what it lacks, keep what it has, put the data where it survives.
 
-The setup cell of every notebook (course.SETUP_CELL) brings the project and calls `set_up`; nothing here runs elsewhere.
+The first code cell of every notebook brings the project and calls `set_up`; nothing here runs elsewhere.
 """
 
 import importlib

@@ -24,28 +24,6 @@ import nbformat
 from . import __version__, config, project
 from .errors import LipsyncError, NotebookError, SettingError
 
-# Where the course is cloned from; `python -m lipsync_utils.course --write-setup-cells` brings it into the notebooks.
-REPOSITORY = "https://github.com/your-name/lipsync-course"
-
-SETUP_CELL = f'''\
-# Setup: nothing happens here outside Colab. In Colab it gets the course and installs only what Colab lacks.
-try:
-    from google.colab import drive
-except ImportError:
-    drive = None
-if drive:
-    import os, subprocess, sys
-    source = os.environ.get("LIPSYNC_SOURCE", "{REPOSITORY}")  # or its folder on Drive
-    keep = os.environ.get("LIPSYNC_HOME", "")  # "/content/drive/MyDrive/lipsync" survives a disconnect
-    if "/drive/" in source + keep:
-        drive.mount("/content/drive")
-    course = os.path.abspath("lipsync-course") if "://" in source else source
-    if not os.path.exists(course):
-        subprocess.run(["git", "clone", "--quiet", "--depth", "1", source, course], check=True)
-    sys.path.insert(0, course)
-    from lipsync_utils import colab
-    print(colab.set_up(course, keep))'''
-
 STATE = {True: "ok", False: "FAILED", None: "not run"}
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 
@@ -231,19 +209,6 @@ def as_html(book: nbformat.NotebookNode, path: Path) -> str:
     return re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
 
 
-def write_setup_cells(notebooks: Iterable[Path]) -> list[str]:
-    """Give every notebook the setup cell as its first code cell; returns the names of those that changed."""
-    changed = []
-    for path in notebooks:
-        book = nbformat.read(path, 4)
-        first = next(cell for cell in book.cells if cell.cell_type == "code")
-        if first.source != SETUP_CELL:
-            first.source = SETUP_CELL
-            nbformat.write(book, path)
-            changed.append(path.stem)
-    return changed
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status: 0 all ok, 1 a notebook failed, 2 a wrong parameter."""
     parser = argparse.ArgumentParser(prog="python -m lipsync_utils.course", description=__doc__.splitlines()[0])
@@ -254,11 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, help="for executed notebooks and HTML (default outputs/executed)")
     parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
-    parser.add_argument("--write-setup-cells", action="store_true", help="bring the setup cell into the notebooks")
     options = parser.parse_args(arguments)
-    if options.write_setup_cells:
-        say(f"changed: {write_setup_cells(options.notebooks.glob('*.ipynb'))}")
-        return 0
     try:
         if not all("=" in pair for pair in options.parameters):
             raise SettingError("write -p NAME=VALUE")

@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import packaging
 import pytest
 
-from lipsync_utils import colab, course
+from lipsync_utils import colab
 from lipsync_utils.errors import LipsyncError
 
 ROOT = Path(__file__).resolve().parents[1]
+CELLS = nbformat.read(ROOT / "notebooks" / "00_tour_the_course.ipynb", 4).cells
+SETUP_CELL = next(cell.source for cell in CELLS if cell.cell_type == "code")  # test_house: the same in all notebooks
 COLAB = {
     "google/__init__.py": "",
     "google/colab/__init__.py": "",
@@ -63,7 +66,7 @@ def machine(tmp_path):
     work = tmp_path / "content"
     work.mkdir()
 
-    def run(code=course.SETUP_CELL, **variables):
+    def run(code=SETUP_CELL, **variables):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "LIPSYNC", "COV"))}
         clean |= {"PYTHONPATH": str(site), "PIP_LOG": str(tmp_path / "pip.log"), **variables}
         command = [sys.executable, "-S", "-c", code + AFTER]
@@ -79,12 +82,12 @@ def pip_calls(folder):
 
 
 def test_nothing_happens_outside_colab(tmp_path):
-    done = subprocess.run([sys.executable, "-c", course.SETUP_CELL], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SETUP_CELL], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr, list(tmp_path.iterdir())) == (0, "", "", [])
 
 
 def test_the_setup_cell_is_short():
-    lines = course.SETUP_CELL.splitlines()
+    lines = SETUP_CELL.splitlines()
     assert len(lines) <= 20 and max(map(len, lines)) <= 120
 
 

@@ -201,10 +201,3 @@ def test_unknown_words_on_the_command_line(house, capsys):
     ):
         assert course.main(["--notebooks", str(house / "notebooks"), *words]) == 2
         assert said in capsys.readouterr().out
-
-
-def test_setup_cells_are_written_once(tmp_path):
-    path = notebook(tmp_path, "01_x", "1", parameters=None)
-    assert course.write_setup_cells([path]) == ["01_x"]
-    assert course.write_setup_cells([path]) == []
-    assert nbformat.read(path, 4).cells[0].source == course.SETUP_CELL
