@@ -237,10 +237,10 @@ def test_nan_stops_with_the_clips_and_a_second_try_does_not_repeat_the_first_row
 
 
 def test_out_of_memory_says_what_to_change(tmp_path, monkeypatch):
-    def hungry(*_):
+    def hungry(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trainer.Learner, "step", hungry)
+    monkeypatch.setattr(trainer.steps, "expert_step", hungry)
     with pytest.raises(SettingError, match="out of memory with 4 windows at once.*doubling accumulate"):
         run(EXPERT, tmp_path / "run")
 
@@ -277,35 +277,33 @@ def test_preflight_refuses_videos_in_both_splits_and_a_judge_that_guesses(tmp_pa
 
 def test_preflight_reports_windows_and_speed(generator_settings):
     report = training.look(generator_settings, toy_clips(), WINDOWS)
-    assert report.problems == [] and report.usable == {"train": 126, "val": 42}
+    assert report.problems == [] and list(report.windows) == ["train", "val"]
     assert report.estimate_s == pytest.approx(report.s_per_step * 4)
-    assert "126 windows in 3 clips" in str(report) and "one step" in str(report)
+    words = str(report)
+    assert "126 windows in 3 clips" in words and "42 windows in 1 clips" in words and "one step" in words
 
 
-def rows_of(name, value, n, phase="train"):
-    return [{"step": k, "phase": phase, name: value} for k in range(n)]
+def seen(real, fake):
+    return [{"phase": "train", "disc_real_seen": real, "disc_fake_seen": fake}] * 50
 
 
 @pytest.mark.parametrize(
     "rows, words",
     [
-        (rows_of("sync", 0.70, 3, "val"), "sits at 0.69"),
-        (rows_of("disc_real_seen", 1.0, 50) + rows_of("disc_fake_seen", 0.99, 50), "discriminator wins"),
-        (rows_of("disc_real_seen", 0.5, 50) + rows_of("disc_fake_seen", 0.5, 50), "discriminator is blind"),
+        ([{"phase": "val", "sync": 0.70}] * 3, "sits at 0.69"),
+        (seen(1.0, 0.99), "discriminator wins"),
+        (seen(0.5, 0.5), "discriminator is blind"),
     ],
 )
-def test_early_warnings(tmp_path, rows, words):
-    history = trainer.History(tmp_path)
-    history.rows = rows
-    settings = config.TrainConfig()
-    assert words in " ".join(trainer.warnings(history, settings, 0.03))
-    history.rows = rows[:2]
-    assert trainer.warnings(history, settings, 0.03) == []
+def test_early_warnings(rows, words):
+    table, settings = pd.DataFrame(rows, columns=trainer.COLUMNS), config.TrainConfig()
+    assert words in " ".join(trainer.warnings(table, settings, 0.03))
+    assert trainer.warnings(table[:2], settings, 0.03) == []
 
 
-def test_warns_when_the_sync_term_is_off(tmp_path):
+def test_warns_when_the_sync_term_is_off():
     settings = config.TrainConfig(sync_schedule="reference")
-    assert "weight 0" in trainer.warnings(trainer.History(tmp_path), settings, 0.0)[0]
+    assert "weight 0" in trainer.warnings(pd.DataFrame(columns=trainer.COLUMNS), settings, 0.0)[0]
 
 
 def test_reference_schedule_switches_on_after_an_evaluation_and_is_stored(tmp_path, generator_settings, monkeypatch):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_utils import models, talkshow, training
-from lipsync_utils.training import actors, augment, pretrain, trainer
+from lipsync_utils import models, talkshow
+from lipsync_utils.training import actors, augment, checks, pretrain, trainer
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def test_sentences_vary_and_repeat_with_the_seed(language):
 
 def test_a_waking_discriminator_tells_pictures_apart_from_the_start():
     torch.manual_seed(0)
-    asleep, awake = models.VisualQualityDiscriminator(0.25), models.VisualQualityDiscriminator(0.25)
-    trainer.wake(awake)
+    asleep = models.VisualQualityDiscriminator(0.25)
+    awake = trainer.open_network("discriminator", "scratch", 0.25)
     faces = torch.rand(8, 3, 96, 96) * torch.linspace(0.1, 1, 8)[:, None, None, None]
     with torch.no_grad():
         assert awake(faces).std() > 20 * asleep(faces).std()
@@ -68,7 +68,7 @@ def test_augmentation_gives_a_window_and_its_reference_one_camera():
 
 def test_the_embedded_reader_reads_a_mouth(written):
     (clip, *_) = actors.read_actor(written, "val")
-    assert np.corrcoef(training.mouth_openings(clip.faces.faces, rendered=True), clip.opening)[0, 1] > 0.9
+    assert np.corrcoef(checks.mouth_openings(clip.faces.faces, rendered=True), clip.opening)[0, 1] > 0.9
 
 
 def test_a_stage_of_the_recipe_continues_where_it_was_killed(tmp_path):

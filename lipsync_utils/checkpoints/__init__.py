@@ -213,6 +213,24 @@ def embedded(name: str) -> Path:
     return path
 
 
+def locate(source, kind: str) -> Path:
+    """Where weights lie. source: "embedded", the short name of published ones (fetched to data/weights), or a path.
+
+    A relative path counts from the project's folder. Raises CheckpointError for a file that is not there.
+    """
+    if source == "embedded":
+        return embedded(kind)
+    if source in published():
+        return fetch(source, project.home() / "data" / "weights")
+    path = project.resolve(source)
+    if not path.is_file():
+        names = ", ".join(published())
+        raise CheckpointError(
+            f"no weights {str(source)!r}: there is no {path}; give a path, 'embedded', or one of {names}"
+        )
+    return path
+
+
 def _weights_of(payload, path):
     """Find the state dict in a payload: names without wrapper prefixes, all values finite."""
     weights = payload.get("state_dict", payload)

@@ -1,6 +1,6 @@
 """The networks.  Their state-dict keys, shapes and order are those of the published checkpoints at width 1.0."""
 
-from .blocks import check_width, freeze, lower_half, merge_time, split_time, stack_lower_halves
+from .blocks import bare, check_width, freeze, lower_half, merge_time, split_time, stack_lower_halves
 from .discriminator import VisualQualityDiscriminator
 from .evaluation import EvaluationSyncNet
 from .expert import SyncNet
@@ -15,6 +15,7 @@ __all__ = [
     "SyncNet",
     "VisualQualityDiscriminator",
     "Wav2Lip",
+    "bare",
     "check_width",
     "detect_faces",
     "freeze",

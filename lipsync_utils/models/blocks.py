@@ -110,6 +110,13 @@ def stack_lower_halves(faces):
     return lower_half(faces).transpose(1, 2).flatten(1, 2)
 
 
+def bare(network):
+    """The course's network inside DistributedDataParallel, DataParallel and torch.compile; None stays None."""
+    while hasattr(network, "module") or hasattr(network, "_orig_mod"):
+        network = getattr(network, "_orig_mod", None) or network.module
+    return network
+
+
 def freeze(network):
     """Make a network a judge only: eval mode (fixed batch-norm statistics) and no gradients for its own weights."""
     return network.eval().requires_grad_(False)

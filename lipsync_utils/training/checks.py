@@ -1,29 +1,28 @@
-"""Checks around training: what an expert hears in these clips, preflight before a run, and a quick comparison after it.
+"""Checks around training: what an expert hears in these clips, and a quick comparison after a run.
 
 Notebook 09 measures whole videos, with intervals; the comparison here, on the 96x96 crops of a few held-out clips, says
 in seconds whether a run went the right way.
 """
 
 import functools
-import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
 
-from .. import audio, checkpoints, metrics
-from ..config import TrainConfig, WindowsConfig
+from .. import audio, checkpoints, metrics, project
+from ..config import TrainConfig
 from ..errors import DataError
-from ..windows import FACE_PX, WINDOW, ClipFaces, StepBatches, Windows, index_windows
+from ..windows import FACE_PX, WINDOW, ClipFaces
 from .steps import to_float
-from .trainer import Learner, make_accelerator
 
 FAR = 5  # frames: a false match is at least so far away, beyond the window itself
 MAX_SHIFT = 15  # frames: offsets that are looked at, both ways
 SPEECH_LEVEL = -2.6  # mean of a mel window that counts as speech; silence is -4 .. -3
+QUESTIONS = 4  # for each window with speech
 TRUSTED = 0.75  # two-way accuracy of a judge whose numbers mean something
 
 # ---------------------------------------------------------------- what an expert hears
@@ -34,16 +33,14 @@ class ClipVerdict:
     """What an expert says about one clip.
 
     similarity: mean cosine per shift (2 * MAX_SHIFT + 1,), NaN where the clip is too short. offset: in frames, positive
-    where the sound is early, as in LSE. right, asked: two-way questions. cosine_right, cosine_wrong: means.
+    where the sound is early, as in LSE. own: (n,) cosines of lips and their sound; other: (n, QUESTIONS) with others.
     """
 
     clip_id: str
     similarity: np.ndarray
     offset: int | None = None
-    right: int = 0
-    asked: int = 0
-    cosine_right: float = np.nan
-    cosine_wrong: float = np.nan
+    own: np.ndarray = field(default_factory=lambda: np.empty(0))
+    other: np.ndarray = field(default_factory=lambda: np.empty((0, QUESTIONS)))
 
 
 @dataclass(frozen=True)
@@ -55,18 +52,32 @@ class ExpertReport:
     @property
     def table(self) -> pd.DataFrame:
         """A row per clip, the hardest first; accuracy: share of right answers."""
-        rows = pd.DataFrame([{**vars(c), "accuracy": c.right / c.asked} for c in self.clips])
-        return rows.drop(columns="similarity").sort_values("accuracy", ignore_index=True)
+        columns = ["clip_id", "offset", "asked", "accuracy", "cosine_own", "cosine_other"]
+        rows = [
+            (c.clip_id, c.offset, c.other.size, (c.own[:, None] > c.other).mean(), c.own.mean(), c.other.mean())
+            for c in self.clips
+        ]
+        return pd.DataFrame(rows, columns=columns).sort_values("accuracy", ignore_index=True)
+
+    @property
+    def own(self) -> np.ndarray:
+        """Cosines of lips and their own sound, of all windows with speech."""
+        return np.concatenate([c.own for c in self.clips])
+
+    @property
+    def other(self) -> np.ndarray:
+        """Cosines of lips and sounds at least FAR frames away in the same clip, a row per window."""
+        return np.concatenate([c.other for c in self.clips])
 
     @property
     def asked(self) -> int:
         """Number of questions."""
-        return sum(c.asked for c in self.clips)
+        return sum(c.other.size for c in self.clips)
 
     @property
     def accuracy(self) -> float:
         """Share of right answers to "which of two sounds belongs to these lips?"; 0.5 is guessing."""
-        return sum(c.right for c in self.clips) / max(self.asked, 1)
+        return float((self.own[:, None] > self.other).mean()) if self.clips else 0.0
 
     @property
     def offsets(self) -> Counter:
@@ -76,25 +87,14 @@ class ExpertReport:
     @property
     def exact(self) -> float:
         """Share of clips whose offset is found to be 0; NaN without such clips."""
-        total = sum(self.offsets.values())
-        return self.offsets[0] / total if total else np.nan
-
-    @property
-    def cosine_right(self) -> float:
-        """Mean cosine of lips and their own sound."""
-        return float(np.average([c.cosine_right for c in self.clips], weights=[c.asked for c in self.clips]))
-
-    @property
-    def cosine_wrong(self) -> float:
-        """Mean cosine of lips and a sound at least FAR frames away."""
-        return float(np.average([c.cosine_wrong for c in self.clips], weights=[c.asked for c in self.clips]))
+        return self.offsets[0] / self.offsets.total() if self.offsets else np.nan
 
     @property
     def trusted(self) -> bool:
         """Whether this expert's numbers mean something here: it is right often, most offsets lie within a frame."""
         common = max(self.offsets, key=self.offsets.get, default=0)
-        near = sum(n for offset, n in self.offsets.items() if abs(offset - common) <= 1)
-        return self.accuracy >= TRUSTED and near >= 0.75 * sum(self.offsets.values())
+        near = sum(self.offsets[common + k] for k in (-1, 0, 1))
+        return self.accuracy >= TRUSTED and near >= 0.75 * self.offsets.total()
 
     def __str__(self):
         seen = ", ".join(f"{offset:+d}: {n} clips" for offset, n in sorted(self.offsets.items())) or "unknown"
@@ -107,59 +107,41 @@ def embed_clip(expert, clip: ClipFaces, max_frames: int = 250, shift: int = 0):
 
     shift: hear the sound so many frames later than it belongs. Returns first frames (n,), sound (n, D), faces (n, D).
     """
-    if len(clip.present[:max_frames]) < WINDOW:
+    present = clip.present[:max_frames]
+    if len(present) < WINDOW:
         return np.empty(0, int), *np.zeros((2, 0, 1), np.float32)
     faces, sound = metrics.expert_features(clip.faces[:max_frames], clip.mel, expert)
-    whole = np.lib.stride_tricks.sliding_window_view(clip.present[:max_frames], WINDOW).all(1)
     ends = np.array([audio.sync_window_start(f) + audio.MEL_STEP for f in range(len(sound))])
-    heard = np.arange(len(sound)) + shift
-    possible = (heard >= 0) & (heard < len(sound))
-    possible[possible] &= ends[heard[possible]] <= clip.mel.shape[1]
-    frames = np.flatnonzero(whole & possible)
+    frames = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(present, WINDOW).all(1))
+    frames = frames[(frames + shift >= 0) & (frames + shift < len(sound))]
+    frames = frames[ends[frames + shift] <= clip.mel.shape[1]]
     return frames, sound[frames + shift], faces[frames]
 
 
-def judge_clip(
-    expert, clip: ClipFaces, *, seed: int = 1, shift: int = 0, questions: int = 4, max_frames: int = 250
-) -> ClipVerdict:
-    """Ask an expert about one clip; each window with speech gives `questions` two-way questions."""
-    frames, sound, faces = embed_clip(expert, clip, max_frames, shift=shift)
+def judge_clip(expert, clip: ClipFaces, *, shift: int = 0, max_frames: int = 250) -> ClipVerdict:
+    """Ask an expert about one clip: its offset, and two-way questions for each window with speech."""
+    frames, sound, faces = embed_clip(expert, clip, max_frames, shift)
     shifts = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
     if len(frames) < 2 * FAR:
         return ClipVerdict(clip.clip_id, np.full(len(shifts), np.nan))
     cosine, apart = faces @ sound.T, frames - frames[:, None]
-    similarity = np.array(
-        [cosine[apart == s].mean() if (apart == s).sum() >= max(len(frames) // 2, 1) else np.nan for s in shifts]
-    )
-    rng, own, other = np.random.default_rng((seed, len(frames))), [], []
+    similarity = [cosine[apart == s].mean() if (apart == s).sum() >= len(frames) // 2 else np.nan for s in shifts]
+    offset = None if np.isnan(similarity).any() else -int(shifts[np.argmax(similarity)])
+    rng, own, other = np.random.default_rng((1, len(frames))), [], []
     for i, frame in enumerate(frames):
         if audio.mel_window(clip.mel, audio.sync_window_start(int(frame + shift))).mean() >= SPEECH_LEVEL:
-            far = np.flatnonzero(np.abs(frames - frame) >= FAR)
+            far = np.flatnonzero(abs(apart[i]) >= FAR)
             own.append(cosine[i, i])
-            other.append(cosine[i, far[rng.integers(len(far), size=questions)]])
-    offset = None if np.isnan(similarity).any() else -int(shifts[similarity.argmax()])
-    if not own:
-        return ClipVerdict(clip.clip_id, similarity, offset)
-    own, other = np.array(own), np.array(other)
-    right = int((own[:, None] > other).sum())
-    return ClipVerdict(clip.clip_id, similarity, offset, right, other.size, float(own.mean()), float(other.mean()))
+            other.append(cosine[i, far[rng.integers(len(far), size=QUESTIONS)]])
+    return ClipVerdict(
+        clip.clip_id, np.array(similarity), offset, np.array(own), np.array(other).reshape(-1, QUESTIONS)
+    )
 
 
-def judge(expert, clips: list[ClipFaces], *, seed: int = 1, shift: int = 0, max_frames: int = 250) -> ExpertReport:
+def judge(expert, clips: list[ClipFaces], *, shift: int = 0, max_frames: int = 250) -> ExpertReport:
     """Ask an expert about clips; clips without speech give no questions."""
-    verdicts = [judge_clip(expert, clip, seed=seed, shift=shift, max_frames=max_frames) for clip in clips]
-    return ExpertReport([v for v in verdicts if v.asked])
-
-
-def cosines_of(expert, clips: list[ClipFaces], max_frames: int = 250) -> tuple[list[float], list[float]]:
-    """Cosines of lips with their own sound, and with a sound from elsewhere in the clip (at least FAR frames away)."""
-    own, other = [], []
-    for clip in clips:
-        frames, sound, faces = embed_clip(expert, clip, max_frames)
-        if len(frames) > 2 * FAR:
-            own += (faces * sound).sum(1).tolist()
-            other += (faces * np.roll(sound, len(frames) // 2, 0)).sum(1).tolist()
-    return own, other
+    verdicts = [judge_clip(expert, clip, shift=shift, max_frames=max_frames) for clip in clips]
+    return ExpertReport([v for v in verdicts if len(v.own)])
 
 
 def alignment_scores(clips: list[ClipFaces], *, rendered: bool, max_frames: int = 125) -> dict[str, float]:
@@ -169,18 +151,19 @@ def alignment_scores(clips: list[ClipFaces], *, rendered: bool, max_frames: int 
     """
     openings, scores = [mouth_openings(c.faces[:max_frames], rendered) for c in clips], {}
     for name in audio.ALIGNMENTS:
+        starts = [audio.frame_window_start(f, name) for f in range(max_frames)]
         heard = [
-            np.stack([audio.mel_window(c.mel, audio.frame_window_start(f, name))[::4].ravel() for f in range(len(o))])
+            np.stack([audio.mel_window(c.mel, start)[::4].ravel() for start in starts[: len(o)]])
             for c, o in zip(clips, openings)
         ]
         found = []
-        for k, (heard_there, opening) in enumerate(zip(heard, openings)):
+        for k, opening in enumerate(openings):
             x = np.concatenate(heard[:k] + heard[k + 1 :]).astype(float)
             y = np.concatenate(openings[:k] + openings[k + 1 :])
             middle = x.mean(0)
             ridge = (x - middle).T @ (x - middle) + 300.0 * np.eye(x.shape[1])
             weights = np.linalg.solve(ridge, (x - middle).T @ (y - y.mean()))
-            found.append(metrics.correlation((heard_there - middle) @ weights, opening))
+            found.append(metrics.correlation((heard[k] - middle) @ weights, opening))
         scores[name] = float(np.nanmean(found))
     return scores
 
@@ -188,115 +171,42 @@ def alignment_scores(clips: list[ClipFaces], *, rendered: bool, max_frames: int 
 # ---------------------------------------------------------------- before a run
 
 ASKED_ABOUT = 24  # clips that the expert is asked about
-LONG_ENOUGH_S = 3.0  # clips whose offset can be trusted
+LONG_ENOUGH = 75  # frames of a clip whose offset can be trusted
 MAX_OFFSET = 3  # frames; more: picture and sound of a clip do not belong together
 MAX_BAD_SHARE = 0.25  # of the clips whose offset is known
 GENERATOR_GMAC, EXPERT_GMAC, DISCRIMINATOR_GMAC = 3.967, 1.210, 1.256  # per frame, window, frame at width 1.0
 T4_TFLOPS = 8.0  # an estimate: what convolutions in fp16 get of a T4's 65; not measured by us
 
 
-@dataclass(frozen=True)
-class Preflight:
-    """What was found. problems: why the run must not start; remarks: what is worth knowing.
+def find_problems(settings: TrainConfig, indexes: dict, expert) -> tuple[list[str], list[str], ExpertReport | None]:
+    """(problems, remarks, report): why a run must not start, what is worth knowing, and what its expert says.
 
-    usable: windows by split; unusable: windows by reason; expert: its report on training clips; s_per_step: measured;
-    estimate_s: of the whole run, without evaluations.
+    indexes: windows.WindowIndex by split. expert: the judge in the loss, asked about some training clips, or None.
     """
-
-    problems: list[str]
-    remarks: list[str]
-    usable: dict[str, int]
-    unusable: dict[str, int]
-    clips: dict[str, int]
-    expert: ExpertReport | None = None
-    first_step_s: float | None = None
-    s_per_step: float | None = None
-    estimate_s: float | None = None
-
-    def __str__(self):
-        lines = [f"{split}: {self.usable[split]} windows in {self.clips[split]} clips" for split in self.usable]
-        if self.unusable:
-            lines.append("not usable: " + ", ".join(f"{n} windows ({reason})" for reason, n in self.unusable.items()))
-        if self.expert is not None:
-            lines.append(f"expert: {self.expert}")
-        if self.s_per_step is not None:
-            lines.append(
-                f"one step {self.s_per_step:.2f} s (the first {self.first_step_s:.1f} s), "
-                f"the run about {self.estimate_s / 60:.1f} min"
-            )
-        lines += [f"remark: {text}" for text in self.remarks] + [f"PROBLEM: {text}" for text in self.problems]
-        return "\n".join(lines)
-
-
-def look(
-    settings: TrainConfig, clips: list[ClipFaces], windows: WindowsConfig | None = None, *, timed: bool = True
-) -> Preflight:
-    """Preflight: check data, expert and speed before a run; changes nothing.
-
-    Raises DataError (naming clips) where windows cannot even be listed, SettingError or CheckpointError for settings
-    and weights that do not work.
-    """
-    windows = windows or WindowsConfig()
-    indexes = {split: index_windows(clips, windows, split) for split in ("train", "val")}
-    train, learner = indexes["train"], Learner(settings, make_accelerator(settings))
-    problems, remarks, report = expert_problems(settings, train.clips, learner.networks.get("expert"))
-    problems += shared_videos(indexes)
-    if train.left_out:
-        remarks.append("clips without any window: " + ", ".join(sorted(train.left_out)[:10]))
-    first = each = None
-    if timed and not problems:
-        first, each = time_steps(learner, train, windows)
-    usable, used = ({k: n(v) for k, v in indexes.items()} for n in (len, lambda v: len(v.clips) - len(v.left_out)))
-    return Preflight(
-        problems, remarks, usable, train.unusable, used, report, first, each, each and each * settings.steps
-    )
-
-
-def shared_videos(indexes) -> list[str]:
-    """Videos that are in both splits: then validation says nothing about new ones."""
-    both = {c.video_id for c in indexes["train"].clips} & {c.video_id for c in indexes["val"].clips}
-    return (
-        [f"These videos are in both splits: {', '.join(sorted(both)[:10])}. Split by video (stage 04)."] if both else []
-    )
-
-
-def expert_problems(settings: TrainConfig, clips: list[ClipFaces], expert):
-    """(problems, remarks, report) of the sync judge on some of the clips; None: nobody judges."""
+    problems, remarks, report, clips = [], [], None, indexes["train"].clips
+    if both := {c.video_id for c in clips} & {c.video_id for c in indexes["val"].clips}:
+        problems = [f"These videos are in both splits: {', '.join(sorted(both)[:10])}. Split by video (stage 04)."]
     if expert is None:
-        return [], [], None
-    places = np.linspace(0, len(clips) - 1, min(ASKED_ABOUT, len(clips))).round().astype(int)
-    report = judge(expert, [clips[i] for i in places], max_frames=125)
-    long = {clips[i].clip_id for i in places if len(clips[i].present) >= LONG_ENOUGH_S * 25}
-    known = {c.clip_id: c.offset for c in report.clips if c.offset is not None and c.clip_id in long}
-    far = [f"{clip} ({offset:+d})" for clip, offset in sorted(known.items()) if abs(offset) >= MAX_OFFSET]
+        return problems, remarks, report
+    some = {c.clip_id: c for c in (clips[k] for k in project.spread(len(clips), ASKED_ABOUT))}
+    report = judge(expert, list(some.values()), max_frames=125)
+    known = [c for c in report.clips if c.offset is not None and len(some[c.clip_id].present) >= LONG_ENOUGH]
+    far = sorted(f"{c.clip_id} ({c.offset:+d})" for c in known if abs(c.offset) >= MAX_OFFSET)
     if not report.asked:
-        return [], ["the expert found no speech in the clips that it was asked about"], None
+        return problems, ["the expert found no speech in the clips that it was asked about"], None
     if report.accuracy < settings.min_expert_accuracy:
-        problem = (
+        problems.append(
             f"The expert is right in {report.accuracy:.0%} of two-way questions on these clips (50 % is guessing): as "
             "a judge it would teach nothing. Tune it first (notebook 05) or set sync_weight=0."
         )
-        return [problem], [], report
-    if len(far) > MAX_BAD_SHARE * len(known):
-        problem = (
+    elif len(far) > MAX_BAD_SHARE * len(known):
+        problems.append(
             f"Sound and picture are {MAX_OFFSET} or more frames apart in {len(far)} of {len(known)} clips: "
             f"{', '.join(far[:10])}. Correct the videos, or leave these clips out."
         )
-        return [problem], [], report
-    return [], ["clips that may be out of sync: " + ", ".join(far)] if far else [], report
-
-
-def time_steps(learner: Learner, index, windows: WindowsConfig, repeats: int = 3) -> tuple[float, float]:
-    """Seconds of the first step and of a later one, loading included; the learner is used up."""
-    settings, data, times = learner.settings, Windows(index, windows), []
-    learner.place()
-    size = settings.batch_size // settings.accumulate
-    for keys in StepBatches(index, windows, size, 0, repeats + 1, windows_per_clip=settings.windows_per_clip):
-        tick = time.perf_counter()
-        items = torch.utils.data.default_collate([data[key] for key in keys])
-        learner.step(learner.batch(items), settings.sync_weight)
-        times.append((time.perf_counter() - tick) * settings.accumulate)
-    return times[0], float(np.median(times[1:]))
+    elif far:
+        remarks.append(f"clips that may be out of sync: {', '.join(far)}")
+    return problems, remarks, report
 
 
 def cost_lines(settings: TrainConfig, s_per_step: float, article: TrainConfig, clips: int = 4700) -> list[str]:
@@ -305,13 +215,11 @@ def cost_lines(settings: TrainConfig, s_per_step: float, article: TrainConfig, c
     A backward pass counts twice, frozen networks once. clips: of the article; an epoch of the published code is one
     window of each.
     """
-    frames = 5 * article.batch_size
-    gmacs = 3 * article.batch_size * EXPERT_GMAC
+    per_window = 3 * EXPERT_GMAC
     if article.network == "generator":
-        gmacs = 3 * frames * GENERATOR_GMAC
-        gmacs += 2 * article.batch_size * EXPERT_GMAC * (article.sync_weight > 0)
-        gmacs += (2 + 6) * frames * DISCRIMINATOR_GMAC * (article.disc_weight > 0)
-    gmacs *= article.width**2
+        per_window = 15 * GENERATOR_GMAC + 2 * EXPERT_GMAC * (article.sync_weight > 0)
+        per_window += 5 * (2 + 6) * DISCRIMINATOR_GMAC * (article.disc_weight > 0)
+    gmacs = per_window * article.batch_size * article.width**2
     t4_s = gmacs * 2e9 / (T4_TFLOPS * 1e12)
     return [
         f"here: {settings.steps} steps of {settings.batch_size} windows at {s_per_step:.2f} s "
@@ -328,6 +236,11 @@ MEASURES = ["l1", "sharpness", "judge_distance", "mouth_correlation"]
 ENLARGED_PX = 3 * FACE_PX  # landmarks are looked for on crops so large
 
 
+def to_network(faces: np.ndarray) -> torch.Tensor:
+    """uint8 (n, 96, 96, 3) to float32 (n, 3, 96, 96) in [0, 1]."""
+    return to_float(torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))))
+
+
 @torch.no_grad()
 def redraw(generator, clip: ClipFaces, alignment: str, batch_size: int = 40) -> np.ndarray:
     """Let a generator say a clip's own sound; uint8 BGR (n, 96, 96, 3).
@@ -341,10 +254,7 @@ def redraw(generator, clip: ClipFaces, alignment: str, batch_size: int = 40) -> 
     for frames in np.array_split(np.arange(n), max(-(-n // batch_size), 1)):
         starts = [audio.frame_window_start(int(f), alignment) for f in frames]
         mel = torch.from_numpy(np.stack([audio.mel_window(clip.mel, s) for s in starts])[:, None])
-        truth, other = (
-            to_float(torch.from_numpy(np.ascontiguousarray(clip.faces[f].transpose(0, 3, 1, 2))))
-            for f in (frames, (frames + n // 2) % n)
-        )
+        truth, other = to_network(clip.faces[frames]), to_network(clip.faces[(frames + n // 2) % n])
         truth[..., FACE_PX // 2 :, :] = 0
         faces = generator(mel.to(device), torch.cat([truth, other], 1).to(device))
         drawn.append((faces * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
@@ -364,7 +274,7 @@ def mouth_openings(faces: np.ndarray, rendered: bool) -> np.ndarray:
     """
     if rendered:
         with torch.inference_mode():
-            return _reader()(to_float(torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))))).numpy()
+            return _reader()(to_network(faces)).numpy()
     boxes = np.tile([0.0, 0, ENLARGED_PX, ENLARGED_PX], (len(faces), 1))
     large = (cv2.resize(face, (ENLARGED_PX, ENLARGED_PX), interpolation=cv2.INTER_CUBIC) for face in faces)
     return metrics.mouth_opening(metrics.landmark_track(large, boxes))
@@ -401,5 +311,5 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 def gains(scores: pd.DataFrame, after: str, before: str) -> pd.DataFrame:
     """after - before in every measure, with an interval over videos."""
     a, b = (scores[scores.model == name].reset_index() for name in (after, before))
-    found = {m: metrics.paired_difference(a[m], b[m], a.video_id.to_numpy()) for m in MEASURES}
-    return pd.DataFrame({measure: vars(interval) for measure, interval in found.items()}).T
+    found = {m: vars(metrics.paired_difference(a[m], b[m], a.video_id.to_numpy())) for m in MEASURES}
+    return pd.DataFrame.from_dict(found, orient="index")
