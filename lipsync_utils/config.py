@@ -7,8 +7,8 @@ networks at full width and the published weights, and wants a GPU.
 import dataclasses
 import hashlib
 import json
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args, get_origin
 
 from .errors import SettingError
 
@@ -17,6 +17,19 @@ def check(condition: bool, message: str) -> None:
     """Raise SettingError with `message` unless the condition holds."""
     if not condition:
         raise SettingError(message)
+
+
+def check_fields(settings: Any, **least: float) -> None:
+    """Raise SettingError for a word that its field does not know, or a number below the least that is given here."""
+    for known in dataclasses.fields(settings):
+        name, value, words = known.name, getattr(settings, known.name), get_args(known.type)
+        if get_origin(known.type) is Literal:
+            check(value in words, f"{name} must be one of {', '.join(words)}, got {value!r}")
+        if name in least and value is not None:
+            check(value >= least[name], f"{name} must be at least {least[name]}, got {value}")
+
+
+Alignment = Literal["reference", "centred", "inference"]  # of mel windows, see audio.ALIGNMENTS
 
 
 @dataclass(frozen=True)
@@ -32,8 +45,7 @@ class TalkshowConfig:
     seed: int = 1
 
     def __post_init__(self):
-        check(self.n_videos >= 1 and self.n_held_out >= 0, "the talk show needs at least one video")
-        check(self.seconds >= 2 and self.held_out_seconds >= 2, "a video of the talk show lasts at least 2 s")
+        check_fields(self, n_videos=1, n_held_out=0, seconds=2, held_out_seconds=2)
         check(self.width_px % 2 == 0 and self.height_px % 2 == 0, "width_px and height_px must be even for h264")
 
 
@@ -48,7 +60,7 @@ class CollectConfig:
     timeout_s: float = 60.0
 
     def __post_init__(self):
-        check(self.pause_s >= 0 and self.retries >= 0 and self.timeout_s > 0, "pause_s and retries >= 0, timeout_s > 0")
+        check_fields(self, pause_s=0, retries=0, timeout_s=0.1)
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,7 @@ class SplitConfig:
 
     def __post_init__(self):
         check(-100 < self.silence_dbfs < 0, f"silence_dbfs must lie between -100 and 0, got {self.silence_dbfs}")
-        check(self.min_silence_ms > 0 and self.seek_step_ms > 0, "min_silence_ms and seek_step_ms must be positive")
+        check_fields(self, min_silence_ms=1, seek_step_ms=1)
         check(0 <= self.keep_silence_ms <= self.min_silence_ms, "need 0 <= keep_silence_ms <= min_silence_ms")
         check(
             0 < self.min_clip_s <= self.piece_s <= self.max_part_s,
@@ -86,19 +98,21 @@ class SpeakerConfig:
     keep: tuple[str, ...] = ("speaker_alone",)
     min_speaker_share: float = 0.9  # of the looked-at frames with a face that must show the speaker
     min_face_share: float = 0.6  # of the looked-at frames that must show a face at all
-    rule: str = "course"  # "article": first face, every 16th frame, 0.6, first mismatch rejects
+    rule: Literal["course", "article"] = (
+        "course"  # "article": first face, every 16th frame, 0.6, first mismatch rejects
+    )
 
     def __post_init__(self):
         check(0 < self.tolerance < 1, f"tolerance must lie between 0 and 1, got {self.tolerance}")
         check(self.samples_per_s > 0, "samples_per_s must be positive")
-        check(self.rule in ("course", "article"), f"rule must be 'course' or 'article', got {self.rule!r}")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
 class FacesConfig:
     """Finding and tracking faces."""
 
-    detector: str = "hog"  # hog, cnn (dlib) or s3fd (needs its published weights)
+    detector: Literal["hog", "cnn", "s3fd"] = "hog"  # hog and cnn are dlib's, s3fd needs its published weights
     detect_every: int = 5  # frames between two detections; tracking fills in
     min_face_px: int = 40  # smaller faces are not looked for
     min_score: float = 0.0  # of the detector
@@ -108,9 +122,7 @@ class FacesConfig:
     rescue: bool = True  # ask cnn once where key frames of a shot show no face
 
     def __post_init__(self):
-        check(self.detector in ("hog", "cnn", "s3fd"), f"detector must be hog, cnn or s3fd, got {self.detector!r}")
-        check(self.detect_every >= 1, "detect_every must be at least 1")
-        check(self.min_face_px >= 20, "min_face_px must be at least 20")
+        check_fields(self, detect_every=1, min_face_px=20)
 
 
 @dataclass(frozen=True)
@@ -133,22 +145,24 @@ class PreprocessConfig:
 class InferenceConfig:
     """Stage 08: a chosen mouth follows speech."""
 
-    paste: str = "blend"  # "blend": soft-edged lower face; "reference": the published code's square
-    longer_speech: str = "ping-pong"  # than the video: ping-pong, loop, hold (the last frame) or cut (the speech)
-    shorter_speech: str = "stop"  # stop with the speech, or continue: keep the rest of the video as it is
+    paste: Literal["blend", "reference"] = "blend"  # a soft-edged lower face, or the published code's square
+    #: Than the video. hold: its last frame; cut: the speech.
+    longer_speech: Literal["ping-pong", "loop", "hold", "cut"] = "ping-pong"
+    shorter_speech: Literal["stop", "continue"] = "stop"  # continue: the rest of the video stays as it is
     static: bool = False  # the article's "static video": one frame of the video stands for all
     static_frame: int = 0
     close_mouth: bool = True  # in the speech's pauses; False: there the source's own mouth is shown
     keep_sound: bool = False  # the article's "overlay the two audio samples": the video's own sound underneath
     kept_sound_db: float = -9.0  # how loud that is
     picture_fps: float = 25.0  # frame rate of a result made from a picture
-    alignment: str = "auto"  # of sound and frames: as the network was trained, or see audio.ALIGNMENTS
+    alignment: Literal["auto", Alignment] = "auto"  # of sound and frames; auto: as the network was trained
     min_face_px: int = 40  # a smaller face cannot be redrawn well enough
-    label: str = "bottom-left"  # of the words "AI-generated": bottom-left, bottom-right, top-left, top-right, none
+    #: Of the words "AI-generated".
+    label: Literal["bottom-left", "bottom-right", "top-left", "top-right", "none"] = "bottom-left"
     crf: int = 18  # x264 quality, smaller is better
-    engine: str = "auto"  # auto, openvino or torch
-    precision: str = "auto"  # auto (bfloat16 where the machine has it), float32, bfloat16, float16
-    device: str = "auto"  # auto, cpu, cuda
+    engine: Literal["auto", "openvino", "torch"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: bfloat16 where the machine has it
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: bool = False  # torch.compile on a GPU: slow start, faster run
     batch_size: int = 16  # frames drawn at once
     # Only with paste="reference", and in its order: top, bottom, left, right.
@@ -160,22 +174,9 @@ class InferenceConfig:
     turn_clockwise: bool = False
 
     def __post_init__(self):
-        for name, words in (
-            ("paste", ("blend", "reference")),
-            ("longer_speech", ("ping-pong", "loop", "hold", "cut")),
-            ("shorter_speech", ("stop", "continue")),
-            ("alignment", ("auto", "reference", "centred", "inference")),
-            ("label", ("bottom-left", "bottom-right", "top-left", "top-right", "none")),
-            ("engine", ("auto", "openvino", "torch")),
-            ("device", ("auto", "cpu", "cuda")),
-            ("precision", ("auto", "float32", "bfloat16", "float16")),
-        ):
-            value = getattr(self, name)
-            check(value in words, f"{name} must be one of {', '.join(words)}, got {value!r}")
+        check_fields(self, batch_size=1, static_frame=0, shrink=1)
         check(1 <= self.picture_fps <= 120, f"picture_fps must lie between 1 and 120, got {self.picture_fps}")
         check(0 <= self.crf <= 51, f"crf must lie between 0 (best) and 51, got {self.crf}")
-        check(self.batch_size >= 1 and self.static_frame >= 0, "batch_size must be at least 1, static_frame at least 0")
-        check(self.shrink >= 1, f"shrink must be at least 1, got {self.shrink}")
         changed = self.crop_px != (0, -1, 0, -1) or self.shrink > 1 or self.turn_clockwise
         check(self.paste == "reference" or not changed, "crop_px, shrink and turn_clockwise want paste='reference'")
 
@@ -197,12 +198,9 @@ class EvaluationConfig:
     seed: int = 1
 
     def __post_init__(self):
-        check(self.max_clips is None or self.max_clips >= 1, f"max_clips must be at least 1, got {self.max_clips}")
-        check(self.guest_clips >= 0, f"guest_clips must be at least 0, got {self.guest_clips}")
+        check_fields(self, max_clips=1, guest_clips=0, identity_frames=1, worst=1, bootstrap=100)
         kinds = {"own", "other", "silence"}
         check({"own"} <= set(self.speech) <= kinds, f"speech is own, and other or silence too, got {self.speech}")
-        check(self.identity_frames >= 1 and self.worst >= 1, "identity_frames and worst must be at least 1")
-        check(self.bootstrap >= 100, f"bootstrap must be at least 100, got {self.bootstrap}")
         check(0.5 <= self.level < 1, f"level must lie in [0.5, 1), got {self.level}")
 
 
@@ -210,19 +208,14 @@ class EvaluationConfig:
 class WindowsConfig:
     """Windows of five frames and their sound: what a network sees in training."""
 
-    alignment: str = "inference"  # of the generator's mel windows (audio.ALIGNMENTS); measured in 05
+    alignment: Alignment = "inference"  # of the generator's mel windows; measured in 05
     min_distance: int = 5  # frames between a window and its reference or its false match; the reference: 1
     val_windows: int = 128  # always the same ones, spread evenly over the held-out clips
     max_drift_s: float = 0.12  # between the lengths of a clip's picture and sound; more: the clip is refused
     seed: int = 1
 
     def __post_init__(self):
-        check(
-            self.alignment in ("reference", "centred", "inference"),
-            f"alignment must be reference, centred or inference, got {self.alignment!r}",
-        )
-        check(self.min_distance >= 1, f"min_distance must be at least 1, got {self.min_distance}")
-        check(self.val_windows >= 1, f"val_windows must be at least 1, got {self.val_windows}")
+        check_fields(self, min_distance=1, val_windows=1)
         check(self.max_drift_s > 0, f"max_drift_s must be positive, got {self.max_drift_s}")
 
 
@@ -230,7 +223,7 @@ class WindowsConfig:
 class TrainConfig:
     """One training run of the expert or the generator. The objective is data: the same loop runs all of them."""
 
-    network: str = "generator"  # what is trained: "generator" or "expert"
+    network: Literal["generator", "expert"] = "generator"  # what is trained
     start: str = "embedded"  # first weights: embedded, scratch, the short name of published weights, or a path
     expert: str = "embedded"  # the judge of lip-sync in the loss, likewise; unused where sync_weight is 0
     discriminator: str = "embedded"  # its first weights, likewise; unused where disc_weight is 0
@@ -243,18 +236,19 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam; the reference with discriminator: 0.5, 0.999
     warmup_steps: int = 0  # the rate rises from 0 so long
     decay: bool = False  # the rate falls to 0 along a cosine; the reference keeps it constant
-    sync_schedule: str = "constant"  # constant, ramp, or reference (0 until an evaluation is below 0.75: a trap)
+    #: reference: 0 until an evaluation is below 0.75, a trap.
+    sync_schedule: Literal["constant", "ramp", "reference"] = "constant"
     sync_weight: float = 0.03
     sync_ramp_steps: int = 0
     mouth_weight: float = 1.0  # of the mouth's pixels in L1; 1: as published; more: for training from scratch
     disc_weight: float = 0.0  # 0: without the discriminator; the reference with it: 0.07
-    expert_mode: str = "eval"  # eval (frozen) or train (the reference: statistics of the batch, and they drift)
-    expert_loss: str = "bce"  # of training the expert: bce (the reference) or contrastive (both in one batch)
+    expert_mode: Literal["eval", "train"] = "eval"  # frozen, or the reference: statistics of the batch, and they drift
+    expert_loss: Literal["bce", "contrastive"] = "bce"  # of training the expert: the reference's, or both in one batch
     windows_per_clip: int = 1  # of a batch that come from one clip; the contrastive loss wants several
     freeze_norm: bool = False  # batch norm keeps its statistics while the network is tuned
     augment: bool = False  # crops with a margin are augmented, faces and sound: for pretraining
     frames: int = 5  # of each window that are drawn; 1, for likeness alone: more variety in the time
-    precision: str = "auto"  # auto (what the machine is fast in), fp32, bf16, fp16
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: what the machine is fast in
     compile: bool = False  # torch.compile: pays on a GPU in long runs
     workers: int = 0  # processes that load data
     evaluate_every: int = 50  # steps; validation is fixed and deterministic
@@ -265,50 +259,26 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self):
-        check(self.network in ("generator", "expert"), f"network must be generator or expert, got {self.network!r}")
-        check(self.steps >= 1, f"steps must be at least 1, got {self.steps}")
-        check(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
-        check(
-            1 <= self.accumulate <= self.batch_size and self.batch_size % self.accumulate == 0,
-            f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}",
+        check_fields(self, steps=1, batch_size=1, accumulate=1, mouth_weight=1, windows_per_clip=1, evaluate_every=1)
+        check_fields(
+            self, save_every=1, sample_every=1, keep=1, workers=0, warmup_steps=0, sync_weight=0, disc_weight=0
         )
-        check(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
-        check(self.disc_learning_rate > 0, f"disc_learning_rate must be positive, got {self.disc_learning_rate}")
+        part, without_judges = self.batch_size / self.accumulate, self.sync_weight == self.disc_weight == 0
+        check(part % 1 == 0, f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}")
+        for name in ("learning_rate", "disc_learning_rate"):
+            check(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
         check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas lie in [0, 1), got {self.betas}")
-        check(
-            self.sync_weight >= 0 and self.disc_weight >= 0 and self.sync_weight + self.disc_weight <= 1,
-            f"need weights >= 0 with a sum up to 1, got sync {self.sync_weight}, discriminator {self.disc_weight}",
-        )
-        check(
-            self.sync_schedule in ("constant", "ramp", "reference"),
-            f"sync_schedule must be constant, ramp or reference, got {self.sync_schedule!r}",
-        )
+        both = f"sync_weight {self.sync_weight} and disc_weight {self.disc_weight}"
+        check(self.sync_weight + self.disc_weight <= 1, f"{both} must have a sum of at most 1")
         check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")
-        check(self.mouth_weight >= 1, f"mouth_weight must be at least 1, got {self.mouth_weight}")
+        alone = self.frames == 1 and self.network == "generator" and without_judges
         check(
-            self.frames == 5
-            or (self.frames == 1 and self.network == "generator" and self.sync_weight == self.disc_weight == 0),
-            f"frames must be 5, or 1 without sync loss and discriminator, got {self.frames}",
+            self.frames == 5 or alone, f"frames must be 5, or 1 without sync loss and discriminator, got {self.frames}"
         )
-        check(self.expert_mode in ("eval", "train"), f"expert_mode must be eval or train, got {self.expert_mode!r}")
-        check(self.expert_loss in ("bce", "contrastive"), f"expert_loss: bce or contrastive, got {self.expert_loss!r}")
-        check(
-            self.precision in ("auto", "fp32", "bf16", "fp16"),
-            f"precision must be auto, fp32, bf16 or fp16, got {self.precision!r}",
-        )
-        check(
-            self.windows_per_clip >= 1 and (self.batch_size // self.accumulate) % self.windows_per_clip == 0,
-            f"windows_per_clip must divide batch_size / accumulate, got {self.windows_per_clip}",
-        )
-        check(
-            not (self.network == "expert" and self.expert_loss == "contrastive" and self.windows_per_clip < 2),
-            "the contrastive loss compares windows of one clip: windows_per_clip must be at least 2",
-        )
-        check(
-            min(self.evaluate_every, self.save_every, self.sample_every, self.keep) >= 1,
-            "evaluate_every, save_every, sample_every and keep must be at least 1",
-        )
-        check(self.workers >= 0 and self.warmup_steps >= 0, "workers and warmup_steps must be at least 0")
+        several = self.windows_per_clip
+        check(part % several == 0, f"windows_per_clip must divide batch_size / accumulate, got {several}")
+        compares = self.network == "expert" and self.expert_loss == "contrastive"
+        check(not compares or several >= 2, "the contrastive loss compares windows of one clip: windows_per_clip >= 2")
 
 
 @dataclass(frozen=True)
@@ -328,11 +298,10 @@ class StudyConfig:
     traps: bool = True  # for the first seed
 
     def __post_init__(self):
-        check(self.steps >= 1 and self.batch_size >= 1, "steps and batch_size must be at least 1")
+        check_fields(self, steps=1, batch_size=1, test_clips=1, speaker_s=2)
         check(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
         check(0 <= self.sync_weight <= 1, f"sync_weight must lie in [0, 1], got {self.sync_weight}")
-        check(min(self.speaker_s, *self.curve_s) >= 2, "speaker_s and curve_s must be at least 2 s")
-        check(self.test_clips >= 1 and bool(self.seeds), "the study needs a test clip and a seed")
+        check(min(self.curve_s) >= 2 and bool(self.seeds), "curve_s must be at least 2 s, and there must be a seed")
 
 
 STUDY_SIZES = {
@@ -346,26 +315,6 @@ STUDY_SIZES = {
         ),
     )
 }
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One of each: everything that a whole run of the course needs to know."""
-
-    name: str
-    data: str  # name of the data set under data/
-    talkshow: TalkshowConfig = field(default_factory=TalkshowConfig)
-    collect: CollectConfig = field(default_factory=CollectConfig)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    speaker: SpeakerConfig = field(default_factory=SpeakerConfig)
-    faces: FacesConfig = field(default_factory=FacesConfig)
-    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-    windows: WindowsConfig = field(default_factory=WindowsConfig)
-    expert: TrainConfig = field(default_factory=lambda: EXPERT_SAMPLE)
-    generator: TrainConfig = field(default_factory=lambda: GENERATOR_SAMPLE)
-    disc_weight: float = 0.07  # of notebook 07; as published
-    inference: InferenceConfig = field(default_factory=InferenceConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
 
 EXPERT_SAMPLE = TrainConfig(
@@ -413,6 +362,27 @@ GENERATOR_ARTICLE = TrainConfig(
     save_every=1000,
     sample_every=1000,
 )
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One of each: everything that a whole run of the course needs to know."""
+
+    name: str
+    data: str  # name of the data set under data/
+    talkshow: TalkshowConfig = TalkshowConfig()
+    collect: CollectConfig = CollectConfig()
+    split: SplitConfig = SplitConfig()
+    speaker: SpeakerConfig = SpeakerConfig()
+    faces: FacesConfig = FacesConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    windows: WindowsConfig = WindowsConfig()
+    expert: TrainConfig = EXPERT_SAMPLE
+    generator: TrainConfig = GENERATOR_SAMPLE
+    disc_weight: float = 0.07  # of notebook 07; as published
+    inference: InferenceConfig = InferenceConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
 
 PRESETS = {
     # 0.005 with a rate of 1e-4 drowned the likeness of the small networks: held-out L1 rose from 0.030 to 0.041.

@@ -7,41 +7,24 @@ Sources: Prajwal et al. 2020 (cosine loss, weights); van den Oord et al., "Repre
 Predictive Coding", 2018 (InfoNCE); Radford et al., CLIP, 2021 (learnt temperature).
 """
 
-from __future__ import annotations
-
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .errors import SettingError
-from .models import stack_lower_halves
+from .config import check, check_fields
+from .models.networks import bce, exact, stack_lower_halves
 
 #: Sync loss of an expert that knows nothing: -ln 0.5.  A sync loss that stays here has learnt nothing.
 COIN_FLIP_LOSS = math.log(2)
-REFERENCE_THRESHOLD = 0.75  # the published trainer turns the sync loss on below this evaluation loss
-REFERENCE_SYNC_WEIGHT = {"without": 0.01, "with": 0.03}  # without, with discriminator
-REFERENCE_DISC_WEIGHT = 0.07
-
-
-@contextmanager
-def _exact(*tensors):
-    """Leave autocast and give the tensors in float32, or float64 where they are."""
-    with torch.autocast(tensors[0].device.type, enabled=False):
-        yield [t if t.dtype == torch.float64 else t.float() for t in tensors]
-
-
-def bce(probability, target):
-    """Mean binary cross entropy; a probability that is no number gives NaN instead of torch's error, to be handled."""
-    return probability.mean() if probability.isnan().any() else F.binary_cross_entropy(probability, target)
 
 
 def l1(generated, truth):
     """Mean absolute difference of two stacks of faces of any one shape; zero means equal."""
-    with _exact(generated, truth) as (generated, truth):
+    with exact(generated, truth) as (generated, truth):
         return F.l1_loss(generated, truth)
 
 
@@ -56,7 +39,7 @@ def mouth_l1(generated, truth, weight: float):
     x = torch.arange(width, device=generated.device) / width
     near = torch.exp(-0.5 * (((y[:, None] - 0.78) / 0.115) ** 2 + ((x - 0.5) / 0.167) ** 2))
     weights = torch.where(y[:, None] < 0.5, 0.5, 1.0) * (1 + (weight - 1) * near)
-    with _exact(generated, truth) as (generated, truth):
+    with exact(generated, truth) as (generated, truth):
         return ((generated - truth).abs() * (weights / weights.mean())).mean()
 
 
@@ -67,7 +50,7 @@ def cosine_bce(a, v, y):
     The cosine is clamped to [0, 1], which rounding alone exceeds; a zero embedding gives 100, the largest loss.  Closer
     than 1e-6 to 0 or 1 the gradient is zero: it would be up to 1e12, and one such pair would spoil Adam's memory.
     """
-    with _exact(a, v) as (a, v):
+    with exact(a, v) as (a, v):
         cosine = F.cosine_similarity(a, v).clamp(0, 1)
         cosine = torch.where((cosine < 1e-6) | (cosine > 1 - 1e-6), cosine.detach(), cosine)
         return bce(cosine, y.reshape(-1).to(cosine))
@@ -79,7 +62,7 @@ def sync_loss(expert, mel, faces):
     expert: SyncNet, frozen by models.freeze, unless you want the published trainer's drifting statistics.
     mel: (B, 1, 80, 16), the expert's window.  faces: (B, 3, 5, 96, 96) in [0, 1].  Returns a scalar.
     """
-    with _exact(mel, faces) as (mel, faces):
+    with exact(mel, faces) as (mel, faces):
         audio, face = expert(mel, stack_lower_halves(faces))
         return cosine_bce(audio, face, torch.ones(len(audio), device=audio.device))
 
@@ -89,8 +72,8 @@ def generator_total(l1, sync, perceptual, sync_weight, disc_weight):
 
     A term whose weight is 0 may be None: it is then neither needed nor looked at.
     """
-    if sync_weight < 0 or disc_weight < 0 or sync_weight + disc_weight > 1:
-        raise SettingError(f"need weights >= 0 with a sum up to 1, got sync {sync_weight}, discriminator {disc_weight}")
+    sound = min(sync_weight, disc_weight) >= 0 and sync_weight + disc_weight <= 1
+    check(sound, f"need weights >= 0 with a sum up to 1, got sync {sync_weight}, discriminator {disc_weight}")
     total = (1 - sync_weight - disc_weight) * l1
     if sync_weight:
         total = total + sync_weight * sync
@@ -101,13 +84,8 @@ def generator_total(l1, sync, perceptual, sync_weight, disc_weight):
 
 def discriminator_loss(prediction, is_real: bool):
     """Binary cross entropy of the discriminator's predictions, (N, 1) in [0, 1], against all real or all drawn."""
-    with _exact(prediction) as (prediction,):
+    with exact(prediction) as (prediction,):
         return bce(prediction, torch.full_like(prediction, float(is_real)))
-
-
-def discriminator_total(real, generated):
-    """Sum (not mean, as in the reference) of the losses on real and on generated faces, both (N, 1) in [0, 1]."""
-    return discriminator_loss(real, True) + discriminator_loss(generated, False)
 
 
 class ContrastiveLoss(nn.Module):
@@ -122,7 +100,7 @@ class ContrastiveLoss(nn.Module):
 
     def forward(self, audio, face):
         """Return the mean loss of (B, D) unit vectors, row i of both from the same window; ln B means chance."""
-        with _exact(audio, face) as (audio, face):
+        with exact(audio, face) as (audio, face):
             logits = audio @ face.T * self.log_scale.exp().clamp(max=100).to(audio)
             target = torch.arange(len(audio), device=audio.device)
             return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
@@ -137,18 +115,15 @@ class SyncSchedule:
     training state (`is_on`), which the published trainer forgot to store.
     """
 
-    kind: str = "constant"
-    weight: float = REFERENCE_SYNC_WEIGHT["with"]
-    threshold: float = REFERENCE_THRESHOLD
+    kind: Literal["constant", "ramp", "reference"] = "constant"
+    weight: float = 0.03
+    threshold: float = 0.75
     ramp_steps: int = 0
 
     def __post_init__(self):
-        if self.kind not in ("constant", "ramp", "reference"):
-            raise SettingError(f"no sync schedule {self.kind!r}: choose constant, ramp or reference")
-        if not 0 <= self.weight <= 1:
-            raise SettingError(f"the sync weight must be in [0, 1], got {self.weight}")
-        if self.kind == "ramp" and self.ramp_steps < 1:
-            raise SettingError(f"a ramp needs ramp_steps >= 1, got {self.ramp_steps}")
+        check_fields(self, weight=0)
+        check(self.weight <= 1, f"the sync weight must be in [0, 1], got {self.weight}")
+        check(self.kind != "ramp" or self.ramp_steps >= 1, f"a ramp needs ramp_steps >= 1, got {self.ramp_steps}")
 
     def weight_at(self, step: int, is_on: bool = False) -> float:
         """Return the weight of a 0-based step; is_on matters for "reference" only."""

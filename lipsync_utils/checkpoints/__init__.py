@@ -3,8 +3,6 @@
 A network is recognised by the names of its tensors and its width by their shapes, so no file name is trusted.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import logging
@@ -12,28 +10,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+import safetensors.torch
 import torch
 
 from .. import __version__, models, project
 from ..audio import ALIGNMENTS
 from ..errors import CheckpointError, SettingError
-from ..models.blocks import WIDEST
 from .formats import read_payload
 from .registry import PublishedFile, entry_of, fetch, published
-
-__all__ = [
-    "KINDS",
-    "Checkpoint",
-    "PublishedFile",
-    "embedded",
-    "export",
-    "fetch",
-    "load",
-    "metadata",
-    "published",
-    "read",
-    "save",
-]
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +30,7 @@ KINDS = {
     "detector": models.S3FD,
     "reader": models.MouthReader,
 }
-#: A tensor per network whose first side is 512 at width 1.0.
-_WIDTH_KEYS = {
-    "generator": "audio_encoder.12.conv_block.0.weight",
-    "expert": "audio_encoder.13.conv_block.0.weight",
-    "discriminator": "face_encoder_blocks.6.1.conv_block.0.weight",
-    "evaluation": "netfcaud.0.weight",
-}
+FIXED = ("detector", "reader")  # have no width
 
 
 @dataclass(frozen=True)
@@ -78,19 +56,17 @@ def load(path, kind: str, *, width: float | None = None):
     """Load a network from any known format.
 
     path: published dictionary, bare state dict, with "module." prefix, TorchScript, safetensors, or our own.
-    kind: "generator", "expert", "discriminator", "evaluation" or "detector".  width: refuse every other; None: any.
-    Returns the network in float32 on the CPU, in eval mode, with an attribute mel_alignment.  Raises CheckpointError
-    naming what is wrong; warns about a file of unknown origin.
+    kind: of KINDS.  width: refuse every other; None: any.  Returns the network in float32 on the CPU, in eval mode.
+    Raises CheckpointError naming what is wrong; warns about a file of unknown origin.
     """
     checkpoint = read(path, kind, mmap=True)
-    if width is not None and checkpoint.width != width:
+    if width is not None and checkpoint.width != models.networks.check_width(width):
         raise CheckpointError(
             f"{Path(path).name} holds a network of width {checkpoint.width:g}, wanted {width:g}: choose the weights or "
             "the preset that fit"
         )
     network = _build(kind, checkpoint.width)
     network.load_state_dict(checkpoint.weights)
-    network.mel_alignment = checkpoint.mel_alignment
     return network.eval()
 
 
@@ -105,33 +81,29 @@ def read(path, kind: str | None = None, *, mmap: bool = False) -> Checkpoint:
     mmap leaves tensors on disk until used, for a look at a large file.  Raises CheckpointError.
     """
     path = Path(path)
-    if kind is not None and kind not in KINDS:
+    if kind not in (None, *KINDS):
         raise SettingError(f"no network kind {kind!r}: choose one of {', '.join(KINDS)}")
     payload = read_payload(path, mmap)
     weights = _weights_of(payload, path)
-    found = _check_kind(weights, kind, path)
-    width = _check_shapes(weights, found, path)
-    is_ours = payload.get("format") == FORMAT
-    origin = "course" if is_ours else "published" if entry_of(path, found) else "unknown"
+    found = _kind_of(weights, kind, path)
+    origin = "course" if payload.get("format") == FORMAT else "published" if entry_of(path, found) else "unknown"
     if origin == "unknown":
         log.warning("%s is of unknown origin: it is not one of the published files and not made by this course", path)
     alignment = str(payload.get("mel_alignment", "reference"))
     if alignment not in ALIGNMENTS:
         raise CheckpointError(f"{path.name} names a mel alignment {alignment!r} that this version does not know")
+    same = ("optimizer", "state", "package_version", "data_fingerprint")
     return Checkpoint(
-        kind=found,
-        width=width,
-        weights=weights,
-        origin=origin,
-        optimizer=payload.get("optimizer"),
+        found,
+        _width_of(weights, found, path),
+        weights,
+        origin,
         step=int(payload.get("global_step") or 0),
         epoch=int(payload.get("global_epoch") or 0),
         settings=_plain(payload.get("settings")),
-        package_version=str(payload.get("package_version", "")),
-        data_fingerprint=str(payload.get("data_fingerprint", "")),
         videos=tuple(payload.get("videos", ())),
         mel_alignment=alignment,
-        state=payload.get("state") or {},
+        **{name: payload[name] for name in same if payload.get(name)},
     )
 
 
@@ -155,20 +127,13 @@ def save(
     resume needs, tensors and plain values (a second network's state dict, random states, sync schedule).
     Its layout is a superset of the published one: other tools find "state_dict" in it.
     """
-    bare = _unwrap(network)
-    payload = {
-        "format": FORMAT,
-        "kind": _kind_of(bare),
-        "width": getattr(bare, "width", 1.0),
-        "state_dict": dict(bare.state_dict()),
-        "optimizer": _state_of(optimizer),
-        "global_step": int(step),
-        "global_epoch": int(epoch),
-        "settings": _plain(settings),
-        "package_version": __version__,
+    payload = _facts(network, settings, mel_alignment) | {
+        "state_dict": dict(models.bare(network).state_dict()),
+        "optimizer": optimizer.state_dict() if hasattr(optimizer, "state_dict") else optimizer,
+        "global_step": step,
+        "global_epoch": epoch,
         "data_fingerprint": data_fingerprint,
         "videos": list(videos),
-        "mel_alignment": mel_alignment,
         "state": state or {},
     }
     with project.atomic_file(Path(path)) as temporary:
@@ -181,27 +146,32 @@ def export(path, network, *, mel_alignment="reference", **facts) -> Path:
 
     facts: plain values for the file's metadata, for example steps, seed, metrics.
     """
-    from safetensors.torch import save_file
-
-    bare = _unwrap(network)
-    tensors = {k: (t.half() if t.dim() >= 2 else t).contiguous().cpu() for k, t in bare.state_dict().items()}
+    weights = models.bare(network).state_dict()
+    tensors = {k: (t.half() if t.dim() >= 2 else t).contiguous().cpu() for k, t in weights.items()}
     if bad := [k for k, t in tensors.items() if not torch.isfinite(t).all()]:
         raise CheckpointError(f"{bad[0]} does not fit into float16 or is not a number: train longer, or with less rate")
-    metadata = {
-        "format": FORMAT,
-        "kind": _kind_of(bare),
-        "width": f"{getattr(bare, 'width', 1.0)}",
-        "package_version": __version__,
-        "mel_alignment": mel_alignment,
-        "settings": json.dumps(_plain(facts)),
-    }
+    known = _facts(network, facts, mel_alignment)
     with project.atomic_file(Path(path)) as temporary:
-        save_file(tensors, temporary, metadata)
+        texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in known.items()}
+        safetensors.torch.save_file(tensors, temporary, texts)
     return Path(path)
 
 
+def _facts(network, settings, mel_alignment):
+    """What every file of the course says about a network."""
+    network = models.bare(network)
+    return {
+        "format": FORMAT,
+        "kind": next(kind for kind, network_type in KINDS.items() if isinstance(network, network_type)),
+        "width": getattr(network, "width", 1.0),
+        "settings": _plain(settings),
+        "package_version": __version__,
+        "mel_alignment": mel_alignment,
+    }
+
+
 def embedded(name: str) -> Path:
-    """Return the path of weights that come with the course: "generator", "expert", "discriminator" or "judge".
+    """Return the path of weights of the course: "generator", "expert", "discriminator", "judge" or "reader".
 
     The judge is a second expert, of another seed and other actors, that is never used as a loss.
     """
@@ -236,23 +206,20 @@ def _weights_of(payload, path):
     weights = payload.get("state_dict", payload)
     if not isinstance(weights, dict) or not weights or not all(torch.is_tensor(t) for t in weights.values()):
         raise CheckpointError(f"{path.name} holds no weights: expected a state dict, or one under 'state_dict'")
-    clean = {}
-    for key, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{path.name}: {key} holds values that are not numbers; its training had diverged")
-        clean[key.replace("module.", "").replace("_orig_mod.", "")] = tensor
-    return clean
+    if bad := [key for key, tensor in weights.items() if not torch.isfinite(tensor).all()]:
+        raise CheckpointError(f"{path.name}: {bad[0]} holds values that are not numbers; its training had diverged")
+    return {key.replace("module.", "").replace("_orig_mod.", ""): tensor for key, tensor in weights.items()}
 
 
-def _check_kind(weights, kind, path):
+def _kind_of(weights, kind, path):
     """Return the kind whose tensor names these are, or raise saying what the file is instead."""
-    found = next((k for k in KINDS if set(_layout(k, 1.0)) == set(weights)), None)
-    if found is not None and kind in (None, found):
-        return found
-    if found is not None:
-        raise CheckpointError(f"{path.name} is the wrong network: it holds a {found}, wanted a {kind}")
-    near = kind or max(KINDS, key=lambda k: len(set(_layout(k, 1.0)) & set(weights)))
-    wanted, got = set(_layout(near, 1.0)), set(weights)
+    near = max(KINDS, key=lambda k: len(_layout(k, 1.0).keys() & weights) - len(_layout(k, 1.0).keys() ^ weights))
+    if _layout(near, 1.0).keys() == weights.keys():
+        if kind in (None, near):
+            return near
+        raise CheckpointError(f"{path.name} is the wrong network: it holds a {near}, wanted a {kind}")
+    near = kind or near
+    wanted, got = _layout(near, 1.0).keys(), weights.keys()
     lists = [
         f"{len(names)} tensors {word} (first: {min(names)})"
         for names, word in ((wanted - got, "missing"), (got - wanted, "unknown"))
@@ -261,44 +228,26 @@ def _check_kind(weights, kind, path):
     raise CheckpointError(f"{path.name} is the wrong network, not a {near}: {', '.join(lists)}")
 
 
-def _check_shapes(weights, kind, path):
+def _width_of(weights, kind, path):
     """Return the width that all shapes agree on, or raise naming the first tensor that disagrees."""
-    width = weights[_WIDTH_KEYS[kind]].shape[0] / WIDEST if kind in _WIDTH_KEYS else 1.0
+    width = 1.0
+    if kind not in FIXED:  # a tensor whose first side is WIDEST at width 1.0 tells it
+        width = weights[next(k for k, s in _layout(kind, 1.0).items() if s[:1] == (models.networks.WIDEST,))].shape[0]
+        width /= models.networks.WIDEST
     for key, shape in _layout(kind, width).items():
-        if tuple(weights[key].shape) != shape:
-            got = tuple(weights[key].shape)
+        if (got := tuple(weights[key].shape)) != shape:
             raise CheckpointError(f"{path.name}: {key} has shape {got}; a {kind} of width {width:g} has {shape}")
     return width
+
+
+def _build(kind, width):
+    return KINDS[kind]() if kind in FIXED else KINDS[kind](width)
 
 
 @lru_cache(maxsize=32)
 def _layout(kind, width):
     with torch.device("meta"):
         return {key: tuple(t.shape) for key, t in _build(kind, width).state_dict().items()}
-
-
-def _build(kind, width):
-    return KINDS[kind](width) if kind in _WIDTH_KEYS else KINDS[kind]()
-
-
-def _kind_of(network):
-    for kind, network_type in KINDS.items():
-        if isinstance(network, network_type):
-            return kind
-    raise SettingError(f"{type(network).__name__} is none of the course's networks")
-
-
-def _unwrap(network):
-    while not isinstance(network, tuple(KINDS.values())):
-        inner = getattr(network, "module", None) or getattr(network, "_orig_mod", None)
-        if inner is None:
-            break
-        network = inner
-    return network
-
-
-def _state_of(optimizer):
-    return optimizer.state_dict() if hasattr(optimizer, "state_dict") else optimizer
 
 
 def _plain(settings):

@@ -4,13 +4,10 @@ They were trained on LRS2 and are for research and personal use only.  The cours
 them unasked; `fetch` is the one place that does, and it says so.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil
 import socket
-import sys
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ from pathlib import Path
 
 from .. import project
 from ..errors import CheckpointError
-from .formats import recognise
+from .formats import FORMATS, recognise
 
 log = logging.getLogger(__name__)
 
@@ -97,28 +94,15 @@ def published() -> dict[str, PublishedFile]:
     return dict(REGISTRY)
 
 
-def find_entry(name: str) -> PublishedFile:
-    """Look a file up by short name or file name.  Raises CheckpointError listing what there is."""
-    for entry in REGISTRY.values():
-        if name in (entry.name, entry.file):
-            return entry
-    raise CheckpointError(f"no published weights called {name!r}; there are {', '.join(REGISTRY)}")
-
-
 def entry_of(path: Path, kind: str) -> PublishedFile | None:
     """Return the published file that this file is, byte for byte, or None; hashes only where the size can be right."""
-    size = path.stat().st_size
-    candidates = [e for e in REGISTRY.values() if e.kind == kind and e.size_bytes in (None, size)]
-    if not candidates:
-        return None
-    digest = project.content_hash(path)
-    return next((e for e in candidates if e.sha256 == digest), None)
+    return next((entry for entry in REGISTRY.values() if entry.kind == kind and not fault_of(path, entry)), None)
 
 
 def fault_of(path: Path, entry: PublishedFile) -> str:
     """Say in what a file differs from the published one; empty text means that it is the published one."""
     found, size = recognise(path), path.stat().st_size
-    if found not in ("torch zip", "pickle", "torchscript", "safetensors"):
+    if found not in FORMATS:
         return f"it is {found}"
     if entry.size_bytes is not None and size != entry.size_bytes:
         return f"it has {size} bytes, the published file {entry.size_bytes}"
@@ -132,19 +116,25 @@ def fetch(name: str, folder) -> Path:
     name: short name or file name.  An interrupted download resumes.  Raises CheckpointError without a network, with
     what to do by hand, and for a file whose size or hash is not the published one.
     """
-    entry, folder = find_entry(name), Path(folder)
-    target = folder / entry.file
+    entry = next((entry for entry in REGISTRY.values() if name in (entry.name, entry.file)), None)
+    if entry is None:
+        raise CheckpointError(f"no published weights called {name!r}; there are {', '.join(REGISTRY)}")
+    target = Path(folder) / entry.file
     if target.exists():
         if fault := fault_of(target, entry):
             raise CheckpointError(f"{target} is not the published {entry.file}: {fault}. Move it away and fetch again.")
         return target
+    from huggingface_hub import hf_hub_download
+
     log.warning("fetching %s (%s), %s", entry.file, entry.what, LICENCE)
-    incoming, is_offline = folder / ".incoming", not _is_reachable()
+    incoming, is_offline = target.parent / ".incoming", not _is_reachable()
     problems = [f"{_endpoint()} cannot be reached"] if is_offline else []
     for repository, subfolder in MIRRORS:
         try:
-            arrived = _download(repository, f"{subfolder}/{entry.file}", incoming, is_offline)
-        except _network_errors() as error:
+            options = {"local_files_only": True} if is_offline else {}  # then it gives up at once
+            file = f"{subfolder}/{entry.file}"
+            arrived = Path(hf_hub_download(repository, file, local_dir=incoming, endpoint=_endpoint(), **options))
+        except Exception as error:  # which one depends on the http library that this huggingface_hub uses
             project.raise_if_full(error, target)
             if is_offline:
                 break
@@ -178,19 +168,3 @@ def _is_reachable(timeout_s=10):
     except OSError:
         return False
     return True
-
-
-def _download(repository, filename, incoming, is_offline):
-    """Fetch one file through huggingface_hub, which shows a bar and keeps what is incomplete for the next try."""
-    from huggingface_hub import hf_hub_download
-
-    options = {"local_files_only": True} if is_offline else {}  # then it gives up at once
-    return Path(hf_hub_download(repository, filename, local_dir=incoming, endpoint=_endpoint(), **options))
-
-
-def _network_errors():
-    """What a failing download raises: depends on the http library that this huggingface_hub uses."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    httpx = sys.modules.get("httpx")
-    return (OSError, HfHubHTTPError, *([httpx.HTTPError] if httpx else []))

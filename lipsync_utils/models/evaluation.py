@@ -4,11 +4,9 @@ Source: Chung and Zisserman, "Out of time: automated lip sync in the wild", ACCV
 published weights (syncnet_v2); the embeddings are not normalised.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
-from .blocks import channels, check_width
+from .networks import channels, check_width
 
 
 class EvaluationSyncNet(nn.Module):

@@ -3,14 +3,11 @@
 Source: Zhang et al., "S3FD: Single Shot Scale-invariant Face Detector", ICCV 2017; VGG-16 below, six detection heads.
 """
 
-from __future__ import annotations
-
+import cv2
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-from ..faces import iou
 
 VGG = ((1, 3, 64, 2), (2, 64, 128, 2), (3, 128, 256, 3), (4, 256, 512, 3), (5, 512, 512, 3))  # stage, in, out, layers
 HEADS = {"conv3_3_norm": 256, "conv4_3_norm": 512, "conv5_3_norm": 512, "fc7": 1024, "conv6_2": 512, "conv7_2": 256}
@@ -107,8 +104,5 @@ def suppress_overlaps(rows, max_iou: float = 0.3) -> np.ndarray:
 
     Sides count inclusive pixels (+1), as in the reference.
     """
-    boxes, order, kept = rows[:, :4] + (0, 0, 1, 1), rows[:, 4].argsort()[::-1], []
-    while len(order):
-        kept.append(order[0])
-        order = order[1:][iou(boxes[order[0]], boxes[order[1:]]) <= max_iou]
-    return np.array(kept, dtype=int)
+    boxes = np.column_stack([rows[:, :2], rows[:, 2:4] - rows[:, :2] + 1])
+    return np.array(cv2.dnn.NMSBoxes(boxes.tolist(), rows[:, 4].tolist(), 0.0, max_iou), int)

@@ -49,7 +49,7 @@ def generator_batch(items: dict, device="cpu") -> GeneratorBatch:
     items = {k: v.to(device, non_blocking=True) for k, v in items.items()}
     truth = to_float(items["faces"])
     masked = truth.clone()
-    models.lower_half(masked).zero_()
+    models.networks.lower_half(masked).zero_()
     return GeneratorBatch(torch.cat([masked, to_float(items["wrong"])], 1), items["mels"], items["sync_mel"], truth)
 
 

@@ -59,7 +59,6 @@ def open_network(kind: str, source, width: float):
     source: "scratch", or as for checkpoints.locate. Raises CheckpointError for weights that are missing, damaged or of
     another width.
     """
-    width = models.check_width(width)
     if source != "scratch":
         return checkpoints.load(checkpoints.locate(source, kind), kind, width=width)
     network = checkpoints.KINDS[kind](width)

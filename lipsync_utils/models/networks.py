@@ -1,0 +1,308 @@
+"""The generator, the expert, the discriminator and the reader of mouths, their building blocks, and the width rule.
+
+Source: Prajwal, Mukhopadhyay, Namboodiri, Jawahar, "A Lip Sync Expert Is All You Need for Speech to Lip Generation
+In the Wild", ACM MM 2020; the expert after Chung and Zisserman, "Out of time: automated lip sync in the wild", ACCV
+workshops 2016. Layer sizes and names of the parts (`conv_block.0`) follow the published checkpoints, so that these load
+by name.
+"""
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..errors import SettingError
+
+WIDEST = 512  # channels of the deepest layers at width 1.0
+
+
+def check_width(width: float) -> float:
+    """Round a width to the nearest 1/512, so that a checkpoint tells it.  Raises SettingError outside (0, 4]."""
+    if not 0 < width <= 4:
+        raise SettingError(f"width must be in (0, 4], got {width}: 1.0 is the published size, 0.25 the sample's")
+    return max(1, round(WIDEST * width)) / WIDEST
+
+
+def channels(count: int, width: float) -> int:
+    """Scale a published channel count by the width; at least one channel is left."""
+    return max(1, round(count * width))
+
+
+class Conv(nn.Module):
+    """Convolution, batch norm, (+ input), ReLU: the addition comes before the ReLU."""
+
+    def __init__(self, n_in, n_out, kernel=3, stride=1, padding=1, residual=False):
+        super().__init__()
+        self.conv_block = nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding), nn.BatchNorm2d(n_out))
+        self.residual = residual
+
+    def forward(self, x):
+        """(B, n_in, H, W) -> (B, n_out, H', W')."""
+        y = self.conv_block(x)
+        return torch.relu(y + x if self.residual else y)
+
+
+class Up(nn.Module):
+    """Transposed convolution, batch norm, ReLU; stride 2 doubles the size, stride 1 makes 3x3 of 1x1."""
+
+    def __init__(self, n_in, n_out, stride=2):
+        super().__init__()
+        padding = stride - 1
+        conv = nn.ConvTranspose2d(n_in, n_out, 3, stride, padding, output_padding=padding)
+        self.conv_block = nn.Sequential(conv, nn.BatchNorm2d(n_out))
+
+    def forward(self, x):
+        """(B, n_in, H, W) -> (B, n_out, H', W')."""
+        return torch.relu(self.conv_block(x))
+
+
+class Plain(nn.Module):
+    """Convolution and leaky ReLU (slope 0.01), no norm: the discriminator's block."""
+
+    def __init__(self, n_in, n_out, kernel=3, stride=1, padding=1):
+        super().__init__()
+        self.conv_block = nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding))
+
+    def forward(self, x):
+        """(B, n_in, H, W) -> (B, n_out, H', W')."""
+        return nn.functional.leaky_relu(self.conv_block(x), 0.01)
+
+
+def residuals(n, repeats):
+    """Make `repeats` residual 3x3 blocks that keep n channels."""
+    return [Conv(n, n, residual=True) for _ in range(repeats)]
+
+
+def audio_encoder(width, last_repeats):
+    """Make the mel tower: (B, 1, 80, 16) -> (B, 512 * width, 1, 1).  last_repeats: residual blocks at 256 channels."""
+    c32, c64, c128, c256, c512 = (channels(c, width) for c in (32, 64, 128, 256, 512))
+    return nn.Sequential(
+        Conv(1, c32),
+        *residuals(c32, 2),
+        Conv(c32, c64, stride=(3, 1)),
+        *residuals(c64, 2),
+        Conv(c64, c128, stride=3),
+        *residuals(c128, 2),
+        Conv(c128, c256, stride=(3, 2)),
+        *residuals(c256, last_repeats),
+        Conv(c256, c512, padding=0),
+        Conv(c512, c512, kernel=1, padding=0),
+    )
+
+
+def merge_time(x):
+    """Put the time axis of (B, C, T, H, W) into the batch, time first: (T * B, C, H, W)."""
+    return x.permute(2, 0, 1, 3, 4).flatten(0, 1)
+
+
+def split_time(x, batch):
+    """Undo merge_time: (T * B, C, H, W) -> (B, C, T, H, W)."""
+    return x.unflatten(0, (-1, batch)).permute(1, 2, 0, 3, 4)
+
+
+def lower_half(faces):
+    """Keep the rows from the middle down, where the mouth is; works on any (..., H, W)."""
+    return faces[..., faces.shape[-2] // 2 :, :]
+
+
+def stack_lower_halves(faces):
+    """Make the expert's picture input of five faces.
+
+    faces: (B, 3, 5, 96, 96) BGR in [0, 1].  Returns (B, 15, 48, 96): frame 0 BGR, frame 1 BGR, ...
+    """
+    return lower_half(faces).transpose(1, 2).flatten(1, 2)
+
+
+@contextmanager
+def exact(*tensors):
+    """Leave autocast and give the tensors in float32, or float64 where they are."""
+    with torch.autocast(tensors[0].device.type, enabled=False):
+        yield [t if t.dtype == torch.float64 else t.float() for t in tensors]
+
+
+def bce(probability, target):
+    """Mean binary cross entropy; a probability that is NaN gives NaN instead of torch's error, to be handled."""
+    return probability.mean() if probability.isnan().any() else F.binary_cross_entropy(probability, target)
+
+
+def bare(network):
+    """The course's network inside DistributedDataParallel, DataParallel and torch.compile; None stays None."""
+    while hasattr(network, "module") or hasattr(network, "_orig_mod"):
+        network = getattr(network, "_orig_mod", None) or network.module
+    return network
+
+
+def freeze(network):
+    """Make a network a judge only: eval mode (fixed batch-norm statistics) and no gradients for its own weights."""
+    return network.eval().requires_grad_(False)
+
+
+class Wav2Lip(nn.Module):
+    """The generator: a masked face, a reference face and 0.2 s of mel give a face whose lower half says what is heard.
+
+    width: channel factor, 1.0 is the published size (36.3 M parameters), 0.25 the sample's (2.3 M).
+    """
+
+    def __init__(self, width: float = 1.0):
+        super().__init__()
+        self.width = width = check_width(width)
+        c16, c32, c64, c128, c256, c384, c512 = (channels(c, width) for c in (16, 32, 64, 128, 256, 384, 512))
+
+        def down(n_in, n_out, repeats):
+            return nn.Sequential(Conv(n_in, n_out, stride=2), *residuals(n_out, repeats))
+
+        def up(n_in, n_skip, n_out, repeats=2, stride=2):
+            return nn.Sequential(Up(n_in + n_skip, n_out, stride), *residuals(n_out, repeats))
+
+        self.face_encoder_blocks = nn.ModuleList(
+            [
+                nn.Sequential(Conv(6, c16, kernel=7, padding=3)),  # 96
+                down(c16, c32, 2),  # 48
+                down(c32, c64, 3),  # 24
+                down(c64, c128, 2),  # 12
+                down(c128, c256, 2),  # 6
+                down(c256, c512, 1),  # 3
+                nn.Sequential(Conv(c512, c512, padding=0), Conv(c512, c512, kernel=1, padding=0)),  # 1
+            ]
+        )
+        self.audio_encoder = audio_encoder(width, last_repeats=1)
+        self.face_decoder_blocks = nn.ModuleList(
+            [
+                nn.Sequential(Conv(c512, c512, kernel=1, padding=0)),  # 1
+                up(c512, c512, c512, repeats=1, stride=1),  # 3
+                up(c512, c512, c512),  # 6
+                up(c512, c256, c384),  # 12
+                up(c384, c128, c256),  # 24
+                up(c256, c64, c128),  # 48
+                up(c128, c32, c64),  # 96
+            ]
+        )
+        self.output_block = nn.Sequential(Conv(c64 + c16, c32), nn.Conv2d(c32, 3, kernel_size=1), nn.Sigmoid())
+
+    def forward(self, mel, faces):
+        """Draw faces.
+
+        One frame per item: mel (B, 1, 80, 16) in [-4, 4], faces (B, 6, 96, 96) in [0, 1], BGR: channels 0-2 with
+        rows 48.. zeroed, 3-5 the reference frame; returns (B, 3, 96, 96) in [0, 1].
+        A window of frames per item: mel (B, T, 1, 80, 16), faces (B, 6, T, 96, 96); returns (B, 3, T, 96, 96).
+        """
+        batch, is_window = faces.shape[0], faces.dim() == 5
+        if is_window:
+            mel, faces = mel.transpose(0, 1).flatten(0, 1), merge_time(faces)
+        skips = []
+        for block in self.face_encoder_blocks:
+            faces = block(faces)
+            skips.append(faces)
+        x = self.audio_encoder(mel)
+        for block in self.face_decoder_blocks:
+            x = torch.cat([block(x), skips.pop()], dim=1)
+        x = self.output_block(x)
+        return split_time(x, batch) if is_window else x
+
+
+class SyncNet(nn.Module):
+    """The expert: two towers, for sound and for faces, that meet in a space where cosine means "in sync".
+
+    width: channel factor, 1.0 is the published size (16.4 M parameters).
+    """
+
+    def __init__(self, width: float = 1.0):
+        super().__init__()
+        self.width = width = check_width(width)
+        c32, c64, c128, c256, c512 = (channels(c, width) for c in (32, 64, 128, 256, 512))
+        self.face_encoder = nn.Sequential(
+            Conv(15, c32, kernel=7, padding=3),  # 48 x 96
+            Conv(c32, c64, kernel=5, stride=(1, 2)),
+            *residuals(c64, 2),  # 46 x 47
+            Conv(c64, c128, stride=2),
+            *residuals(c128, 3),  # 23 x 24
+            Conv(c128, c256, stride=2),
+            *residuals(c256, 2),  # 12 x 12
+            Conv(c256, c512, stride=2),
+            *residuals(c512, 2),  # 6 x 6
+            Conv(c512, c512, stride=2),
+            Conv(c512, c512, padding=0),
+            Conv(c512, c512, kernel=1, padding=0),  # 3, 1, 1
+        )
+        self.audio_encoder = audio_encoder(width, last_repeats=2)
+
+    def embed_audio(self, mel):
+        """Embed (B, 1, 80, 16) mel in [-4, 4] as unit vectors (B, 512 * width), all entries >= 0."""
+        return F.normalize(self.audio_encoder(mel).flatten(1), dim=1)
+
+    def embed_face(self, faces):
+        """Embed (B, 15, 48, 96) lower halves of five BGR frames in [0, 1] as unit vectors (B, 512 * width)."""
+        return F.normalize(self.face_encoder(faces).flatten(1), dim=1)
+
+    def forward(self, mel, faces):
+        """Return (audio, face) unit vectors; a ReLU ends both towers, so their cosine lies in [0, 1].
+
+        mel: (B, 1, 80, 16).  faces: (B, 15, 48, 96), see stack_lower_halves.
+        """
+        return self.embed_audio(mel), self.embed_face(faces)
+
+
+class VisualQualityDiscriminator(nn.Module):
+    """Is this lower face a photograph or was it drawn? A plain stack of convolutions, without norm or dropout.
+
+    width: channel factor, 1.0 is the published size (14.1 M parameters).
+    """
+
+    def __init__(self, width: float = 1.0):
+        super().__init__()
+        self.width = width = check_width(width)
+        c32, c64, c128, c256, c512 = (channels(c, width) for c in (32, 64, 128, 256, 512))
+
+        def pair(n_in, n_out, kernel, stride):
+            pad = kernel // 2
+            return nn.Sequential(Plain(n_in, n_out, kernel, stride, pad), Plain(n_out, n_out, kernel, 1, pad))
+
+        self.face_encoder_blocks = nn.ModuleList(
+            [
+                nn.Sequential(Plain(3, c32, 7, padding=3)),  # 48 x 96
+                pair(c32, c64, 5, (1, 2)),  # 48 x 48
+                pair(c64, c128, 5, 2),  # 24
+                pair(c128, c256, 5, 2),  # 12
+                pair(c256, c512, 3, 2),  # 6
+                pair(c512, c512, 3, 2),  # 3
+                nn.Sequential(Plain(c512, c512, 3, padding=0), Plain(c512, c512, 1, padding=0)),  # 1
+            ]
+        )
+        self.binary_pred = nn.Sequential(nn.Conv2d(c512, 1, kernel_size=1), nn.Sigmoid())
+
+    def forward(self, faces):
+        """Say how real each face looks.
+
+        faces: (B, 3, T, 96, 96) or (B, 3, 96, 96), BGR in [0, 1]; rows 48.. are cut out here.
+        Returns (T * B, 1) in [0, 1], time first: 1 means real.
+        """
+        x = lower_half(merge_time(faces) if faces.dim() == 5 else faces)
+        for block in self.face_encoder_blocks:
+            x = block(x)
+        return self.binary_pred(x).flatten(1)
+
+    def perceptual_loss(self, faces):
+        """Return the generator's share: binary cross entropy of "these faces are real", mean over B * T, float32."""
+        with exact(self(faces)) as (real,):
+            return bce(real, torch.ones_like(real))
+
+
+class MouthReader(nn.Module):
+    """How far is this mouth open? Measures rendered faces, where landmarks fail; 95 k parameters, lower half only."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            Conv(3, 12, kernel=5, stride=2, padding=2),  # 24 x 48
+            Conv(12, 24, stride=2),
+            Conv(24, 24, residual=True),  # 12 x 24
+            Conv(24, 48, stride=2),
+            Conv(48, 48, residual=True),  # 6 x 12
+            Conv(48, 48, stride=2),  # 3 x 6
+        )
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(48 * 18, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def forward(self, faces):
+        """Read (B, 3, 96, 96) BGR in [0, 1]: the gap between the lips over the distance between the pupils, (B,)."""
+        return self.head(self.encoder(lower_half(faces))).flatten()
