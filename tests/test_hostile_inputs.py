@@ -166,6 +166,12 @@ def test_sources(link, place):
     assert {name: found[name].reason for name in wanted} == wanted
     assert found["itself"].reason is None and found["zero"].reason == Reason.UNREADABLE and found["one"].reason is None
     assert all(row.note for row in found.values() if row.reason)
+    notes = {name: found[video_id].note for name, video_id in zip(SOURCES, quoted)}
+    assert "0 bytes" in notes["empty.mp4"] and "folder" in notes["folder.mp4"]
+    assert str(place.root) not in notes["cut.mp4"]
+    raw = sorted(place.raw.glob("*.mp4"))
+    assert [path.stem for path in raw] == sorted(name for name, row in found.items() if row.file)
+    assert all(path.read_bytes()[4:8] == b"ftyp" for path in raw), "other containers become mp4"
     assert outside(place) == before, "inputs are never changed, and nothing is written beside the data set"
 
 
