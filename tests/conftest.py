@@ -20,8 +20,17 @@ LONG = (
     "test_notebooks_alone.py",
     "test_inference_rendered.py",
     "test_speaker.py",
+    "test_talkshow_faces.py",
     "test_app_browser.py",
     "test_training.py",
+    "test_evaluation_stage.py",
+    "test_evaluation.py",
+    "test_nothing_lost.py",
+    "test_nothing_lost_faces.py",
+    "test_training_recipe.py",
+    "test_training_processes.py",
+    "test_inference.py",
+    "test_course.py",
 )
 
 

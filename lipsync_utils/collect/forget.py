@@ -36,7 +36,7 @@ class Forgotten:
         lines = [f"{self.video_id}: {len(self.removed)} files and folders removed; rows removed: {self.rows}"]
         lines += [f"delete or retrain, it saw the video: {path}" for path in self.saw_it]
         lines += [f"look at it yourself: {path}" for path in self.yours]
-        return "\n".join([*lines, "and at whatever you copied or ran outside the project's folder"])
+        return "\n".join([*lines, "look also at what you copied or ran outside the project's folder"])
 
 
 def forget(data: DataSet, video_id: str) -> Forgotten:
