@@ -155,7 +155,7 @@ class InferenceConfig:
     keep_sound: bool = False  # the article's "overlay the two audio samples": the video's own sound underneath
     kept_sound_db: float = -9.0  # how loud that is
     picture_fps: float = 25.0  # frame rate of a result made from a picture
-    alignment: Literal["auto", Alignment] = "auto"  # of sound and frames; auto: as the network was trained
+    alignment: Alignment = "inference"  # of sound and frames, as the network was trained: checkpoints.metadata tells
     min_face_px: int = 40  # a smaller face cannot be redrawn well enough
     #: Of the words "AI-generated".
     label: Literal["bottom-left", "bottom-right", "top-left", "top-right", "none"] = "bottom-left"

@@ -19,7 +19,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lipsync_utils import checkpoints, models
+from lipsync_utils import checkpoints, models, training
 from lipsync_utils.checkpoints import registry
 from lipsync_utils.errors import CheckpointError, SettingError
 
@@ -274,7 +274,7 @@ def test_a_kill_during_a_save_leaves_the_old_checkpoint_good(tmp_path, net):
     path = checkpoints.save(tmp_path / "a.pt", net, step=1)
     code = f"""
         import itertools, sys
-        from lipsync_utils import checkpoints, models
+        from lipsync_utils import checkpoints, models, training
         net = models.Wav2Lip({WIDTH})
         print("ready", flush=True)
         for step in itertools.count(2):
@@ -311,6 +311,17 @@ def test_export_refuses_what_float16_cannot_hold(tmp_path, net):
 def test_embedded_weights_are_found_by_name_or_what_there_is_is_said():
     with pytest.raises(CheckpointError, match="nobody.*there are"):
         checkpoints.embedded("nobody")
+
+
+def test_a_relative_path_of_weights_counts_from_the_projects_folder(tmp_path, monkeypatch):
+    made = checkpoints.export(tmp_path / "home/outputs/mine.safetensors", models.SyncNet(1 / 32))
+    monkeypatch.setenv("LIPSYNC_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert checkpoints.locate("outputs/mine.safetensors", "expert") == made
+    assert same(training.open_network("expert", "outputs/mine.safetensors", 1 / 32), checkpoints.load(made, "expert"))
+    assert checkpoints.locate("embedded", "expert") == checkpoints.embedded("expert")
+    with pytest.raises(CheckpointError, match=r"no weights 'other\.pt': there is no .*home.other\.pt.*wav2lip_gan"):
+        checkpoints.locate("other.pt", "expert")
 
 
 def test_metadata_tells_all_but_the_weights(tmp_path):

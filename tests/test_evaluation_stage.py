@@ -299,7 +299,7 @@ def test_training_with_early_windows_is_still_used_with_the_generators_own(faces
     for trap in (study.SAFE, study.TRAPS["early_mels"]):
         made.append(study.fine_tune(faces_of, trap, quick, 1, tmp_path / f"{len(made)}.safetensors"))
     safe, early = (checkpoints.load(path, "generator") for path in made)
-    assert early.mel_alignment == safe.mel_alignment == "inference"
+    assert {checkpoints.metadata(path).mel_alignment for path in made} == {"inference"}
     assert not all(torch.equal(a, b) for a, b in zip(safe.state_dict().values(), early.state_dict().values()))
 
 

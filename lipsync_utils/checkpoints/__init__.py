@@ -65,6 +65,8 @@ def load(path, kind: str, *, width: float | None = None):
             f"{Path(path).name} holds a network of width {checkpoint.width:g}, wanted {width:g}: choose the weights or "
             "the preset that fit"
         )
+    if bad := [key for key, tensor in checkpoint.weights.items() if not torch.isfinite(tensor).all()]:
+        raise CheckpointError(f"{path}: {bad[0]} holds values that are not numbers; its training had diverged")
     network = _build(kind, checkpoint.width)
     network.load_state_dict(checkpoint.weights)
     return network.eval()
@@ -202,12 +204,10 @@ def locate(source, kind: str) -> Path:
 
 
 def _weights_of(payload, path):
-    """Find the state dict in a payload: names without wrapper prefixes, all values finite."""
+    """Find the state dict in a payload: names without wrapper prefixes."""
     weights = payload.get("state_dict", payload)
     if not isinstance(weights, dict) or not weights or not all(torch.is_tensor(t) for t in weights.values()):
         raise CheckpointError(f"{path.name} holds no weights: expected a state dict, or one under 'state_dict'")
-    if bad := [key for key, tensor in weights.items() if not torch.isfinite(tensor).all()]:
-        raise CheckpointError(f"{path.name}: {bad[0]} holds values that are not numbers; its training had diverged")
     return {key.replace("module.", "").replace("_orig_mod.", ""): tensor for key, tensor in weights.items()}
 
 

@@ -203,7 +203,8 @@ def draw(case: Case, folder: Path) -> Iterator[np.ndarray]:
         with atomic_file(speech) as temporary:
             wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // FPS, np.int16))
     generator = network(case.weights, "generator")
-    job = inference.prepare(case.clip.path, {track: speech}, generator=generator, cache_dir=cache, settings=PLAIN)
+    how = replace(PLAIN, alignment=checkpoints.metadata(case.weights).mel_alignment)
+    job = inference.prepare(case.clip.path, {track: speech}, generator=generator, cache_dir=cache, settings=how)
     return job.frames()
 
 

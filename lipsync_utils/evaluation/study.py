@@ -146,7 +146,7 @@ def fine_tune(
     """
     start = start or base_weights(preset(settings.preset))
     spoiled, first = trap.spoil(clips), checkpoints.load(start, "generator")
-    alignment = trap.alignment or first.mel_alignment
+    own = checkpoints.metadata(start).mel_alignment
     how = override(
         preset(settings.preset).generator,
         start=str(start),
@@ -161,13 +161,13 @@ def fine_tune(
         keep=1,
         **{"sync_weight": settings.sync_weight, **dict(trap.changed)},
     )
-    windows = WindowsConfig(alignment=alignment, max_drift_s=ANY_DRIFT_S, val_windows=8, seed=seed)
+    windows = WindowsConfig(alignment=trap.alignment or own, max_drift_s=ANY_DRIFT_S, val_windows=8, seed=seed)
     unused = replace(spoiled[-1], split="val")  # the loop wants to evaluate; the study measures on other clips
     done = train(how, [*spoiled, unused], output.with_suffix(""), windows=windows, live=False, check=False)
     if done.stopped:
         raise KeyboardInterrupt
     tuned = checkpoints.load(done.weights, "generator")
-    return checkpoints.export(output, tuned, mel_alignment=first.mel_alignment, seed=seed, steps=done.step)
+    return checkpoints.export(output, tuned, mel_alignment=own, seed=seed, steps=done.step)
 
 
 # ---- who is tuned on, and who is measured

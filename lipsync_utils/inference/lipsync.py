@@ -222,8 +222,6 @@ def prepare(
     settings, clock, plan = settings or InferenceConfig(), Stopwatch(), plan_frames
     if settings.paste == "reference":
         settings, plan = exact.as_published(settings), exact.plan_exactly
-    if settings.alignment == "auto":  # as the network was trained
-        settings = replace(settings, alignment=getattr(generator, "mel_alignment", "inference"))
     static_frame = settings.static_frame if settings.static else None
     source = Source(media, settings.picture_fps, static_frame, partial(exact.shaped, settings=settings))
     clock.lap("decode")

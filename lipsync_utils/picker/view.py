@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anywidget
@@ -14,6 +15,7 @@ import numpy as np
 import traitlets
 
 from .. import checkpoints
+from ..config import InferenceConfig
 from ..errors import LipsyncError
 from ..inference import jpeg
 from ..project import safe_name
@@ -257,16 +259,18 @@ class FacePicker(anywidget.AnyWidget):
         super().close()
 
 
-def load_generator():
-    """The network of the app: the file that LIPSYNC_GENERATOR names, else the embedded one."""
-    path = os.environ.get("LIPSYNC_GENERATOR")
-    return checkpoints.load(Path(path) if path else checkpoints.embedded("generator"), "generator")
+def generator_file() -> Path:
+    """The weights of the app: the file that LIPSYNC_GENERATOR names, else the embedded ones."""
+    return checkpoints.locate(os.environ.get("LIPSYNC_GENERATOR") or "embedded", "generator")
 
 
 class App(FacePicker):
     """A page of its own: limits from the environment, and files that are deleted when the kernel ends."""
 
-    def __init__(self, generator=load_generator, limits: Limits | None = None):
-        super().__init__(generator=generator, limits=limits or Limits.from_environment(), fine_print=FINE_PRINT)
+    def __init__(self, limits: Limits | None = None):
+        weights, limits = generator_file(), limits or Limits.from_environment()
+        settings = InferenceConfig(alignment=checkpoints.metadata(weights).mel_alignment)
+        load = partial(checkpoints.load, weights, "generator")
+        super().__init__(generator=load, settings=settings, limits=limits, fine_print=FINE_PRINT)
         self.add_class("lipsync-app")
         atexit.register(self.session.close)

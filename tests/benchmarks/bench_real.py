@@ -120,8 +120,7 @@ def drawn_row(name: str, generator, expert, judge) -> dict:
     boxes = np.rint(find_faces(clip, None, home() / "outputs" / "cache").track_boxes(0)).astype(int)
     faces = np.stack([face_input(f.image_bgr, boxes[f.index]) for f in frames(clip)])
     mel = audio.melspectrogram(audio.load_wav(clip))
-    alignment = getattr(generator, "mel_alignment", "inference")
-    windows = np.stack([audio.mel_window(mel, audio.frame_window_start(i, alignment)) for i in range(len(faces))])
+    windows = np.stack([audio.mel_window(mel, audio.frame_window_start(i, "inference")) for i in range(len(faces))])
     shown = torch.from_numpy(faces.transpose(0, 3, 1, 2) / np.float32(255))
     masked, reference = shown.clone(), shown.roll(len(faces) // 2, 0)
     masked[:, :, 48:] = 0
