@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from lipsync_utils import collect, media
+from lipsync_utils.collect import archive
 from lipsync_utils.collect.fetch import Downloader
 from lipsync_utils.config import CollectConfig, TalkshowConfig
+from lipsync_utils.errors import MediaError
 from lipsync_utils.project import data_set
 from lipsync_utils.records import Reason, Source, Video, read_rows, rows
 
@@ -163,6 +165,16 @@ def test_a_broken_download_goes_on_where_it_was(data, site):
     second = collected(data, FAST, workers=1)[0]
     assert second.sha256 == hashlib.sha256((site.folder / "broken.mp4").read_bytes()).hexdigest()
     assert ("GET", "/broken.mp4", f"bytes={arrived}-") in site.asked
+
+
+def test_a_broken_archive_goes_on_where_it_was(tmp_path, site):
+    content = bytes(range(256)) * 999
+    (site.folder / "broken.zip").write_bytes(content)
+    with pytest.raises(MediaError, match="broke off"):
+        archive.download(f"{site.address}/broken.zip", tmp_path)
+    archive.download(f"{site.address}/broken.zip", tmp_path)
+    assert (tmp_path / "broken.zip").read_bytes() == content
+    assert ("GET", "/broken.zip", f"bytes={len(content) // 2}-") in site.asked
 
 
 def test_what_a_site_may_answer_instead(data, site):
