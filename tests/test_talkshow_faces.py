@@ -10,7 +10,7 @@ from tools import measure_proportions
 from tools.cast_search import Looker
 
 from lipsync_utils import media, talkshow
-from lipsync_utils.talkshow.mouth import FaceState
+from lipsync_utils.talkshow.puppet import FaceState
 from lipsync_utils.talkshow.stage import Shot
 
 UNSEEN = {

@@ -1,12 +1,14 @@
 """The drawing plane of a head and the few numeric helpers that everything drawn here shares.
 
 Head coordinates: one unit is about 75 mm, x to the right and y down in the picture, the eye line is y = 0, the mouth
-is near y = 0.86 and the chin near y = 1.53. Colours are linear light while a head is baked, 0..1.
+is near y = 0.86 and the chin near y = 1.53. Colours are linear light while a head is baked, 0..1, and come first:
+(3, h, w), so that a plane (h, w) scales them as it is.
 """
+
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy import clip, exp
 
 f32 = np.float32
 CENTRE_Y = 0.05  # the outline of a head is polar around (0, CENTRE_Y)
@@ -18,13 +20,18 @@ GAMMA = 2.2
 
 def clamp(x):
     """Limit to 0..1."""
-    return clip(x, 0, 1)
+    return np.clip(x, 0, 1)
 
 
-def smoothstep(start, end, x):
+def rise(start, end, x):
     """Rise smoothly from 0 at `start` to 1 at `end` (falls where end < start)."""
     t = clamp((x - start) / (end - start))
     return t * t * (3 - 2 * t)
+
+
+def fall(start, end, x):
+    """Fall smoothly from 1 at `start` to 0 at `end`."""
+    return 1 - rise(start, end, x)
 
 
 def bell(x, y, cx, cy, sx, sy, turn=0.0):
@@ -33,36 +40,41 @@ def bell(x, y, cx, cy, sx, sy, turn=0.0):
     if turn:
         c, s = np.cos(turn), np.sin(turn)
         dx, dy = c * dx + s * dy, -s * dx + c * dy
-    return exp(-0.5 * ((dx / sx) ** 2 + (dy / sy) ** 2))
+    return np.exp(-0.5 * ((dx / sx) ** 2 + (dy / sy) ** 2))
 
 
 def ridge(distance, width):
     """Return a 1-D Gaussian of height 1; width is its standard deviation."""
-    return exp(-0.5 * (distance / width) ** 2)
+    return np.exp(-0.5 * (distance / width) ** 2)
 
 
 def hump(distance, width):
     """Return exp(-(distance / width)^2)."""
-    return exp(-((distance / width) ** 2))
+    return np.exp(-((distance / width) ** 2))
 
 
-def mix(under, colour, coverage):
-    """Lay a colour over another one. coverage: (h, w)."""
-    return under * (1 - coverage[..., None]) + colour * coverage[..., None]
+def mix(under, over, share):
+    """Lay something over something else. share: 0..1, how much of `over` is seen."""
+    return under * (1 - share) + over * share
+
+
+def rgb(*values):
+    """A colour that planes can be multiplied with: float32 (3, 1, 1)."""
+    return f32(values)[:, None, None]
 
 
 def linear(colour):
-    """Turn an 8-bit display colour (r, g, b) into linear light, float32."""
-    return np.power(np.asarray(colour, f32) / 255.0, GAMMA).astype(f32)
+    """Turn an 8-bit display colour (r, g, b) into linear light, float32 (3, 1, 1)."""
+    return (rgb(*colour) / 255) ** GAMMA
 
 
 def display(light):
     """Turn linear light into display values 0..1, float32."""
-    return np.power(clamp(light), 1 / GAMMA).astype(f32)
+    return (clamp(light) ** (1 / GAMMA)).astype(f32)
 
 
 def blur(image, sigma_px):
-    """Gaussian blur."""
+    """Gaussian blur of (h, w) or (h, w, channels)."""
     return cv2.GaussianBlur(np.ascontiguousarray(image, f32), (0, 0), sigma_px)
 
 
@@ -74,31 +86,43 @@ def to_uint8(image):
 def noise(rng, shape, sizes_px, weights):
     """Return a sum of smooth random fields of the given sizes, float32 of `shape`."""
     out = np.zeros(shape, f32)
-    for size, weight in zip(sizes_px, weights, strict=True):
+    for size, weight in zip(sizes_px, weights):
         size = max(1.0, size * NOISE_SCALE)
         coarse = rng.standard_normal([max(2, int(n / size) + 2) for n in shape]).astype(f32)
         out += weight * cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
     return out
 
 
-def streaks(rng, shape, across_px, along_px, strength):
+def streaks(rng, shape, across_px, along_px):
     """Return noise drawn out vertically, as hair of a beard or creases of lips."""
     field = rng.standard_normal(shape).astype(f32)
-    return cv2.GaussianBlur(field, (0, 0), sigmaX=across_px, sigmaY=along_px * NOISE_SCALE) * f32(strength)
+    return cv2.GaussianBlur(field, (0, 0), sigmaX=across_px, sigmaY=along_px * NOISE_SCALE)
 
 
-class Canvas:
-    """Coordinates of every pixel of a plane: x, y and ax = |x|, float32 (h, w); pixel: its size in head units."""
+def centres(n, px_per_unit, start):
+    """Return where the centres of n pixels lie, float32 (n,) head units from `start`."""
+    return (np.arange(n, dtype=f32) + 0.5) / f32(px_per_unit) + f32(start)
 
-    def __init__(self, x, y, px_per_unit):
-        self.x, self.y = np.meshgrid(x, y)
-        self.ax, self.shape, self.px_per_unit, self.pixel = abs(self.x), self.x.shape, px_per_unit, 1.0 / px_per_unit
+
+class Canvas(NamedTuple):
+    """Coordinates of every pixel of a plane: x, y and ax = |x|, float32 (h, w); u: pixels per head unit."""
+
+    x: np.ndarray
+    y: np.ndarray
+    ax: np.ndarray
+    u: float
+
+    @classmethod
+    def of(cls, x, y, u):
+        """Return the plane with these columns and rows."""
+        x, y = np.meshgrid(x, y)
+        return cls(x, y, abs(x), u)
 
     @classmethod
     def of_head(cls):
         """Return the plane that a baked head covers."""
         w, h = round((RIGHT - LEFT) * BAKE_PX), round((BOTTOM - TOP) * BAKE_PX)
-        return cls(*centres(w, h, BAKE_PX, BAKE_PX), BAKE_PX)
+        return cls.of(centres(w, BAKE_PX, LEFT), centres(h, BAKE_PX, TOP), BAKE_PX)
 
     def bells(self, start, *rows):
         """Add Gaussians (height, |x|, y, width, height and turn of `bell`) to `start`, one after the other."""
@@ -108,10 +132,4 @@ class Canvas:
 
     def edge(self, inside, softness_px=1.5):
         """Turn a signed distance in head units (positive inside) into coverage 0..1."""
-        return clamp(inside / (softness_px * self.pixel) + 0.5)
-
-
-def centres(w, h, kx, ky, left=LEFT, top=TOP):
-    """Return x of w columns and y of h rows of pixels (their centres), float32. kx, ky: pixels per unit."""
-    pixels = ((np.arange(n, dtype=f32) + f32(0.5)) / f32(k) + f32(a) for n, k, a in ((w, kx, left), (h, ky, top)))
-    return tuple(pixels)
+        return clamp(inside / (softness_px * (1.0 / self.u)) + 0.5)

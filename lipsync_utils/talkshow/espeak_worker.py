@@ -4,8 +4,8 @@ espeak-ng keeps state between lines, so that the same text twice in one process 
 in the same order in a fresh process are. It is also GPL, and stays a separate program this way. This file is run by
 path and imports nothing of the package.
 
-stdin: JSON list of {"text", "voice", "rate", "pitch", "range"}. stdout: one line of JSON {"rate_hz", "lines":
-[{"n_samples", "phonemes": [[start_s, ipa], ...]}]}, then the samples of all lines, int16 little-endian.
+stdin: JSON list of {"text", "name" (of the voice), "rate", "pitch", "range"}. stdout: one line of JSON {"rate_hz",
+"lines": [{"n_samples", "phonemes": [[start_s, ipa], ...]}]}, then the samples of all lines, int16 little-endian.
 """
 
 import ctypes
@@ -49,8 +49,8 @@ def main():
     for line in json.load(sys.stdin):
         start, text = len(pcm), line["text"].encode() + b"\0"
         lines.append({"phonemes": []})
-        if lib.espeak_SetVoiceByName(line["voice"].encode()):
-            raise RuntimeError(f"espeak-ng has no voice {line['voice']!r}")
+        if lib.espeak_SetVoiceByName(line["name"].encode()):
+            raise RuntimeError(f"espeak-ng has no voice {line['name']!r}")
         for name, number in PARAMETERS.items():
             lib.espeak_SetParameter(number, line[name], 0)
         status = lib.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, CHARACTERS, 0, UTF8, None, None)

@@ -6,57 +6,38 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 from numpy import clip, exp, hypot, maximum, pi, sin, where
+from numpy import float32 as f32
 from scipy.interpolate import CubicSpline
 
-from .actor import NOSE_TIP_Y
-from .canvas import (
-    CENTRE_Y,
-    Canvas,
-    bell,
-    blur,
-    clamp,
-    display,
-    f32,
-    hump,
-    linear,
-    mix,
-    noise,
-    ridge,
-    smoothstep,
-    streaks,
-)
-from .costume import grow_hair, put_on_glasses, put_on_hair
+from .canvas import CENTRE_Y, Canvas, blur, clamp, display, fall, hump, linear, mix, noise, rgb, ridge, rise, streaks
+from .costume import put_on_glasses, put_on_hair
 
 FILL = (0.75, -0.10, 0.60)  # where the second light comes from
 STEEPEST = 2.2  # slopes are limited to this
 
 
 @lru_cache(maxsize=12)
-def bake(actor) -> SimpleNamespace:
+def bake(actor):
     """Paint an actor's head; takes about 0.3 s, remembered.
 
-    Returns actor, layers `head`, `back_hair` and `glasses` (each None or straight display colour (h, w, 3) and coverage
-    (h, w), float32 0..1), and relief (h, w), which drives what turns of the head show.
+    Returns layers head, back hair and glasses, each None or straight display RGBA, float32 (h, w, 4) 0..1; and relief
+    (h, w), which drives what turns of the head show.
     """
     rng, canvas = np.random.default_rng(actor.seed), Canvas.of_head()
     form = _form(actor, canvas, rng)
     albedo, relief, gloss = _paint(actor, canvas, form, rng)
     light = _shade(form.height + relief, albedo, canvas, gloss, actor.key_light)
-    light *= (1 - 0.30 * smoothstep(0.90, 1.0, form.rho))[..., None]
-    face = clamp((0.992 - form.rho) * form.radius / (1.6 * canvas.pixel) + 0.5)
+    light *= 1 - 0.30 * rise(0.90, 1.0, form.rho)
+    face = canvas.edge((0.992 - form.rho) * form.radius, 1.6)
     ear_light, ears = _ears(actor, canvas)
     light, coverage = mix(ear_light, light, face), maximum(face, ears)
-    hair = grow_hair(actor, canvas, form, rng)
-    light, coverage = put_on_hair(actor, canvas, hair, light, coverage)
+    light, coverage, back = put_on_hair(actor, canvas, form, rng, light, coverage)
     glasses = None
     if actor.glasses:
-        *glasses, shadow = put_on_glasses(actor, canvas)
-        light *= (1 - 0.30 * shadow * (coverage > 0))[..., None]
-    head = _bleed(display(light), coverage, canvas), coverage.astype(f32)
-    back = hair and (_bleed(display(hair.back), hair.behind, canvas), hair.behind)
-    around = where(canvas.y < 0.3, 0.25, 0.1)
-    relief = blur(form.smooth * face + (1 - face) * around, 0.06 * canvas.px_per_unit)
-    return SimpleNamespace(actor=actor, head=head, back_hair=back, glasses=glasses, relief=relief)
+        glasses, shadow = put_on_glasses(actor, canvas)
+        light *= 1 - 0.30 * shadow * (coverage > 0)
+    relief = blur(mix(where(canvas.y < 0.3, 0.25, 0.1), form.smooth, face), 0.06 * canvas.u)
+    return _bleed(light, coverage, canvas), back and _bleed(*back, canvas), glasses, relief
 
 
 def outline(actor):
@@ -79,10 +60,10 @@ def outline(actor):
     x, y = np.transpose(points)
     x, y = x * actor.face_w, y - CENTRE_Y
     angle, radius = np.arctan2(y, x), hypot(x, y)
-    angle = np.r_[angle, (2 * pi - angle[1:-1]) % (2 * pi) - pi]
+    angle = np.r_[angle, (2 * pi - angle[1:-1]) % (2 * pi) - pi]  # the other half
     order = np.argsort(angle)
-    order, radius = np.r_[order, order[0]], np.r_[radius, radius[1:-1]]
-    spline = CubicSpline(np.r_[angle[order[:-1]], angle[order[0]] + 2 * pi], radius[order], bc_type="periodic")
+    angle, radius = angle[order], np.r_[radius, radius[1:-1]][order]
+    spline = CubicSpline(np.r_[angle, angle[0] + 2 * pi], np.r_[radius, radius[0]], bc_type="periodic")
     return lambda x, y: spline(np.arctan2(y - CENTRE_Y, x)).astype(f32)
 
 
@@ -93,33 +74,28 @@ def _form(actor, canvas, rng):
     height: relief towards the camera; smooth: without fine detail; lips: their coverage; line, top: y of the closed
     mouth and of the upper lip's edge.
     """
-    x, y, ax, u, mw = canvas.x, canvas.y, canvas.ax, canvas.px_per_unit, actor.mouth_w
-    radius = outline(actor)(x, y)
+    x, y, ax, u = canvas
+    radius, line, t = outline(actor)(x, y), actor.lip_line(x), clamp(ax / actor.mouth_w)
     rho = hypot(x, y - CENTRE_Y) / radius
-    z = 0.98 * np.power(clip(1 - clamp(rho) ** 2.5, 1e-4, 1), 0.52)
-    z += _upper_face(actor, canvas)
-    t = clamp(ax / mw)
-    line = actor.mouth_y + actor.smile * np.cos(t * pi) + 0.006 * hump(x, 0.05)
     bow = 1.0 - 0.22 * actor.bow * hump(x, 0.05) + 0.12 * hump(ax - 0.09, 0.06)
-    top = (line - actor.lip_up * np.sqrt(clamp(1 - t**2.2)) * bow * (1 - 0.35 * t)).astype(f32)
-    bottom = (line + actor.lip_lo * clamp(1 - t**2.4) ** 0.8).astype(f32)
-    line = line.astype(f32)
-    lips = (ax < mw) & (y >= top) & (y <= bottom)
+    top = line - actor.lip_up * np.sqrt(clamp(1 - t**2.2)) * bow * (1 - 0.35 * t)
+    bottom = line + actor.lip_lo * clamp(1 - t**2.4) ** 0.8
+    z = 0.98 * clip(1 - clamp(rho) ** 2.5, 1e-4, 1) ** 0.52
+    z += _upper_face(actor, canvas)
     z += _mouth(actor, canvas, line, top, bottom)
     z += _folds(actor, canvas) + _wrinkles(actor, canvas)
     smooth = blur(z, 0.02 * u)
     z *= 1 + 0.015 * sin(x * 1.3 + actor.seed)  # nobody is a mirror image
     z += noise(rng, z.shape, [26, 3.0], [0.0010, 0.00045])
-    lips = blur(lips.astype(f32), 0.008 * u)
-    height = z.astype(f32)
-    return SimpleNamespace(radius=radius, rho=rho, height=height, smooth=smooth, lips=lips, line=line, top=top)
+    lips = blur((ax < actor.mouth_w) & (y >= top) & (y <= bottom), 0.008 * u)
+    return SimpleNamespace(radius=radius, rho=rho, height=z, smooth=smooth, lips=lips, line=line, top=top)
 
 
 def _upper_face(actor, canvas):
     """Nose, eye sockets and cheeks."""
-    y, tip, w, e, f = canvas.y, NOSE_TIP_Y + actor.nose_len, actor.nose_w, actor.eye_dx, actor.face_w
+    y, tip, w, e, f = canvas.y, actor.nose_tip_y, actor.nose_w, actor.eye_dx, actor.face_w
     t, wing = clamp((y + 0.12) / (tip + 0.12)), 0.165 * w
-    ends = smoothstep(-0.30, -0.02, y) * (1 - smoothstep(tip + 0.02, tip + 0.145, y))
+    ends = rise(-0.30, -0.02, y) * fall(tip + 0.02, tip + 0.145, y)
     nose = canvas.bells(
         (0.05 + 0.24 * t**1.35) * actor.nose_h * ridge(canvas.ax, (0.085 + 0.045 * t**2) * w) * ends,
         (0.06 * actor.nose_h, 0, tip, 0.10 * w, 0.085),
@@ -139,185 +115,171 @@ def _upper_face(actor, canvas):
 
 def _mouth(actor, canvas, line, top, bottom):
     """Muzzle, philtrum and the two lips."""
-    y, ax, my, mw = canvas.y, canvas.ax, actor.mouth_y, actor.mouth_w
-    z = canvas.bells(
-        0,
-        (0.115, 0, my - 0.02, 0.34, 0.22),
-        (-0.022, 0, my - 0.16, 0.03, 0.07),
-        (0.012, 0.05, my - 0.15, 0.022, 0.07),
-    )
+    (_, y, ax, u), my, mw = canvas, actor.mouth_y, actor.mouth_w
+    z = canvas.bells(0, (0.115, 0, my - 0.02, 0.34, 0.22), (-0.022, 0, my - 0.16, 0.03, 0.07))
+    z = canvas.bells(z, (0.012, 0.05, my - 0.15, 0.022, 0.07))
 
     def rounded(off, thickness):
         return clamp(sin(pi * clamp(off / maximum(thickness, 1e-3)))) ** 0.8
 
-    fade = clamp(1 - (ax / mw) ** 2) ** 0.6 * (ax < mw)
+    full = clamp(1 - (ax / mw) ** 2) ** 0.6 * (ax < mw)
     upper, lower = 0.055 * rounded(line - y, line - top), 0.085 * rounded(y - line, bottom - line)
-    z += blur(where(y <= line, upper * (y >= top), lower * (y <= bottom)) * fade, 0.010 * canvas.px_per_unit)
-    z -= 0.05 * ridge(y - line, 0.013) * (1 - smoothstep(mw * 0.9, mw * 1.08, ax))
+    z += blur(where(y <= line, upper * (y >= top), lower * (y <= bottom)) * full, 0.010 * u)
+    z -= 0.05 * ridge(y - line, 0.013) * fall(mw * 0.9, mw * 1.08, ax)
     return canvas.bells(z, (-0.03, mw + 0.03, my + 0.01, 0.04, 0.05))
 
 
 def _folds(actor, canvas):
     """Chin, the dent under the lip, the folds from the nose to the corners of the mouth."""
-    y, my, age, tip = canvas.y, actor.mouth_y, actor.age, NOSE_TIP_Y + actor.nose_len
+    y, my, age, tip = canvas.y, actor.mouth_y, actor.age, actor.nose_tip_y
     z = canvas.bells(
         0,
         (0.095, 0, my + 0.67 * (1.53 + actor.chin - my), 0.19 * actor.chin_w, 0.12),
         (-0.055, 0, my + 0.08 + actor.lip_lo, 0.22, 0.055),
     )
-    t = clamp((y - tip) / (my + 0.10 - tip))
-    end = 1 - smoothstep(my - 0.05, my + 0.14, y)
+    t, end = clamp((y - tip) / (my + 0.10 - tip)), fall(my - 0.05, my + 0.14, y)
     off = canvas.ax - (0.255 * actor.nose_w + 0.21 * t + 0.05 * sin(t * pi))
-    z -= (0.010 + 0.028 * age) * ridge(off, 0.022) * smoothstep(tip - 0.02, tip + 0.08, y) * end
-    return z + (0.012 + 0.02 * age) * ridge(off - 0.06, 0.06) * smoothstep(tip - 0.05, tip + 0.1, y) * end
+    z -= (0.010 + 0.028 * age) * ridge(off, 0.022) * rise(tip - 0.02, tip + 0.08, y) * end
+    return z + (0.012 + 0.02 * age) * ridge(off - 0.06, 0.06) * rise(tip - 0.05, tip + 0.1, y) * end
 
 
 def _wrinkles(actor, canvas):
-    x, y, ax, e, age = canvas.x, canvas.y, canvas.ax, actor.eye_dx, actor.age
-    bag = ridge(y - 0.165 + 0.25 * (ax - e) ** 2, 0.024) * (1 - smoothstep(0.14, 0.22, abs(ax - e)))
+    (x, y, ax, _), e, age = canvas, actor.eye_dx, actor.age
+    bag = ridge(y - 0.165 + 0.25 * (ax - e) ** 2, 0.024) * fall(0.14, 0.22, abs(ax - e))
     z = -(0.006 + 0.018 * age) * bag
     for k, level in enumerate((-0.48, -0.58, -0.68) if age > 0.3 else ()):
         wave = 0.02 * sin(x * 7 + k * 2 + actor.seed)
-        z = z - 0.010 * age * ridge(y - level - wave, 0.009) * (1 - smoothstep(0.35, 0.6, ax))
+        z = z - 0.010 * age * ridge(y - level - wave, 0.009) * fall(0.35, 0.6, ax)
         crow = ridge(y - (k - 1) * 0.07 * (ax - 0.5) / 0.2, 0.008)
-        z = z - 0.008 * age * crow * smoothstep(e + 0.22, e + 0.26, ax) * (1 - smoothstep(e + 0.30, e + 0.38, ax))
+        z = z - 0.008 * age * crow * rise(e + 0.22, e + 0.26, ax) * fall(e + 0.30, e + 0.38, ax)
     return z
 
 
 def _paint(actor, canvas, form, rng):
-    """Return albedo (h, w, 3) linear, relief (h, w) to add to the height, gloss (h, w): strength of the highlight."""
-    y, ax, tip, w, shape = canvas.y, canvas.ax, NOSE_TIP_Y + actor.nose_len, actor.nose_w, canvas.shape
-    albedo, relief = _skin(actor, canvas, rng, tip), np.zeros(shape, f32)
+    """Return albedo (3, h, w) linear, relief (h, w) to add to the height, gloss (h, w): strength of the highlight."""
+    (_, y, ax, _), tip, w, mw, relief = canvas, actor.nose_tip_y, actor.nose_w, actor.mouth_w, 0
+    albedo, shape = _skin(actor, canvas, rng), y.shape
     if actor.freckles:
         spots = canvas.bells(0, (1, 0.38, 0.33, 0.34, 0.20), (0.5, 0, 0.3, 0.2, 0.3), (0.3, 0, -0.5, 0.5, 0.2))
-        spots = smoothstep(0.9, 1.9, noise(rng, shape, [4.5], [1.0])) * clamp(spots)
-        albedo *= 1 - actor.freckles * spots[..., None] * np.array([0.25, 0.42, 0.55], f32)
+        spots = rise(0.9, 1.9, noise(rng, shape, [4.5], [1.0])) * clamp(spots)
+        albedo *= 1 - actor.freckles * spots * rgb(0.25, 0.42, 0.55)
     if actor.beard or actor.moustache or actor.stubble:
-        area = _beard(actor, canvas, form, tip)
-        patches, hairs = noise(rng, shape, [1.6, 3.2], [0.5, 0.35]), streaks(rng, shape, 0.8, 4.5, 2.0)
-        colour = linear(actor.beard_col) * (1 + 0.5 * clip(hairs, -1, 1))[..., None]
+        area = _beard(actor, canvas, form)
+        patches, hairs = noise(rng, shape, [1.6, 3.2], [0.5, 0.35]), 2.0 * streaks(rng, shape, 0.8, 4.5)
+        colour = linear(actor.beard_col) * (1 + 0.5 * clip(hairs, -1, 1))
         albedo = mix(albedo, colour, clamp(area * (1 + 0.3 * patches + 0.55 * hairs)))
-        relief = (0.02 * area * (1 + 0.5 * hairs)).astype(f32)
+        relief = 0.02 * area * (1 + 0.5 * hairs)
     varied = 1 + noise(rng, shape, [5, 14], [0.03, 0.05])
-    lips = linear(actor.lip_col) * (varied * (1 + 0.10 * streaks(rng, shape, 1.0, 8, 1.6)))[..., None]
-    albedo = mix(albedo, lips * where(y < form.line, 0.82, 1.05)[..., None], form.lips * 0.92)
-    mw = actor.mouth_w
-    line = ridge(y - form.line, 0.011) * (1 - smoothstep(mw * 0.97, mw * 1.08, ax))
-    albedo = albedo * (1 - 0.75 * line)[..., None]
-    nostril = bell(ax, y, 0.083 * w, tip + 0.108, 0.044 * w, 0.020, -0.25)
-    albedo *= (1 - 0.88 * clamp(nostril * 1.5))[..., None]
+    lips = linear(actor.lip_col) * (varied * (1 + 0.10 * (1.6 * streaks(rng, shape, 1.0, 8))))
+    albedo = mix(albedo, lips * where(y < form.line, 0.82, 1.05), form.lips * 0.92)
+    line = ridge(y - form.line, 0.011) * fall(mw * 0.97, mw * 1.08, ax)
+    albedo = albedo * (1 - 0.75 * line)
+    albedo *= 1 - 0.88 * clamp(canvas.bells(0, (1, 0.083 * w, tip + 0.108, 0.044 * w, 0.020, -0.25)) * 1.5)  # nostrils
     brows = _brows(actor, canvas, rng)
     albedo = mix(albedo, linear(actor.brow_col), brows)
     gloss = canvas.bells(1 + 1.3 * form.lips, (0.8, 0, tip - 0.02, 0.08, 0.10), (0.25, 0, -0.5, 0.4, 0.25))
     gloss *= 1 - 0.9 * brows
-    gloss *= 1 - 0.7 * actor.beard * smoothstep(0.7, 0.9, y) * (1 - form.lips)
-    return albedo.astype(f32), relief, (0.085 * gloss).astype(f32)
+    gloss *= 1 - 0.7 * actor.beard * rise(0.7, 0.9, y) * (1 - form.lips)
+    return albedo.astype(f32), relief, 0.085 * gloss
 
 
-def _skin(actor, canvas, rng, tip):
-    mottle = noise(rng, canvas.shape, [60, 22, 9], [0.03, 0.03, 0.02])
-    albedo = linear(actor.skin) * (1 + mottle)[..., None]
-    red = canvas.bells(0, (0.22, 0.58, 0.45, 0.20, 0.17), (0.22, 0, tip, 0.13, 0.12))
+def _skin(actor, canvas, rng):
+    mottle = noise(rng, canvas.x.shape, [60, 22, 9], [0.03, 0.03, 0.02])
+    red = canvas.bells(0, (0.22, 0.58, 0.45, 0.20, 0.17), (0.22, 0, actor.nose_tip_y, 0.13, 0.12))
     chin = (0.10, 0, actor.mouth_y + 0.36, 0.2, 0.12)
     red = actor.blush * (red + canvas.bells(0, chin, (0.08, actor.eye_dx, 0.17, 0.2, 0.08))) + 0.02 * mottle
-    albedo *= np.stack([1 + 0.25 * red, 1 - 0.75 * red, 1 - 0.70 * red], -1)
-    lid = canvas.bells(1, (-0.22, actor.eye_dx, -0.06, 0.21, 0.075))
-    return albedo * (lid[..., None] * np.array([1, 0.96, 0.97], f32))
+    albedo = linear(actor.skin) * (1 + mottle) * (1 + rgb(0.25, -0.75, -0.70) * red)
+    return albedo * (canvas.bells(1, (-0.22, actor.eye_dx, -0.06, 0.21, 0.075)) * rgb(1, 0.96, 0.97))
 
 
-def _beard(actor, canvas, form, tip):
+def _beard(actor, canvas, form):
     """Where hair grows and how densely, 0..1."""
-    y, ax, my = canvas.y, canvas.ax, actor.mouth_y
-    cheek_line, inside = 0.22 + 0.60 * exp(-((ax / 0.62) ** 4)), form.rho < 1.1
-    mouth = hypot(canvas.x / (actor.mouth_w * 1.12), (y - my - 0.01) / 0.155)
-    beard = smoothstep(cheek_line - 0.05, cheek_line + 0.13, y) * inside * smoothstep(0.95, 1.25, mouth)
+    (x, y, ax, _), my, tip, inside = canvas, actor.mouth_y, actor.nose_tip_y, form.rho < 1.1
+    cheek_line = 0.22 + 0.60 * exp(-((ax / 0.62) ** 4))
+    mouth = hypot(x / (actor.mouth_w * 1.12), (y - my - 0.01) / 0.155)
+    beard = rise(cheek_line - 0.05, cheek_line + 0.13, y) * inside * rise(0.95, 1.25, mouth)
     moustache = canvas.bells(0, (1.6, 0.16, 0.5 * (my - actor.lip_up + tip + 0.14), 0.17, 0.05))
     moustache = clamp(moustache) * (y < form.top - 0.004)
-    shadow = smoothstep(cheek_line - 0.1, cheek_line + 0.13, y) * inside * (1 - form.lips)
-    shadow *= smoothstep(0.0, 0.06, y - tip - 0.1)
+    shadow = rise(cheek_line - 0.1, cheek_line + 0.13, y) * inside * (1 - form.lips)
+    shadow *= rise(0.0, 0.06, y - tip - 0.1)
     grown = clamp(maximum(beard * actor.beard, moustache * actor.moustache))
     return maximum(grown, 0.4 * actor.stubble * shadow)
 
 
 def _brows(actor, canvas, rng):
     """Coverage of the eyebrows: a soft shape of short strokes."""
-    x, y = canvas.x, canvas.y
-    along = (canvas.ax - actor.eye_dx) / 0.27  # -1 at the inner end, 1 at the outer
+    x, y, ax, u = canvas
+    along = (ax - actor.eye_dx) / 0.27  # -1 at the inner end, 1 at the outer
     middle = actor.brow_y - actor.brow_arch * (1 - where(along < 0.25, 0.45, 1.0) * (along - 0.25) ** 2) + 0.02
     thick = actor.brow_th * clip(1 - 0.55 * clip(along, -1, 1.2), 0.3, 1.25)
-    area = exp(-(abs((y - middle) / thick) ** 3)) * smoothstep(-1.08, -0.85, along)
-    area *= 1 - smoothstep(0.75, 1.12, along)
-    pattern = noise(rng, (256, 1024), [2.2, 5], [0.6, 0.4])
-    u = ((x + y * 0.55 * np.sign(x)) * 190 + 512).astype(f32)
-    strokes = cv2.remap(pattern, u, (y * 60 + 128).astype(f32), cv2.INTER_LINEAR)
-    return blur(clamp(area * (0.88 + 0.30 * strokes)), 0.006 * canvas.px_per_unit)
+    area = exp(-(abs((y - middle) / thick) ** 3)) * rise(-1.08, -0.85, along)
+    area *= fall(0.75, 1.12, along)
+    pattern, across = noise(rng, (256, 1024), [2.2, 5], [0.6, 0.4]), (x + y * 0.55 * np.sign(x)) * 190 + 512
+    strokes = cv2.remap(pattern, across, y * 60 + 128, cv2.INTER_LINEAR)
+    return blur(clamp(area * (0.88 + 0.30 * strokes)), 0.006 * u)
 
 
 def _ears(actor, canvas):
-    x, y = canvas.ax - 0.985 * actor.face_w, canvas.y - 0.12
-    c, s = np.cos(0.18), sin(0.18)
+    """Light and coverage of the ears."""
+    x, y, c, s = canvas.ax - 0.985 * actor.face_w, canvas.y - 0.12, np.cos(0.18), sin(0.18)
     x, y = c * x + s * y, -s * x + c * y
     rho, inner = hypot(x / 0.135, y / 0.30), hypot((x + 0.02) / 0.07, (y + 0.01) / 0.17)
-    height = 0.16 * hump(rho - 0.80, 0.16) + 0.05 * hump(inner - 0.8, 0.2) + 0.1 * bell(x, y, -0.02, 0.24, 0.06, 0.06)
-    height = blur(height, 0.008 * canvas.px_per_unit)
-    albedo = np.broadcast_to(linear(actor.skin) * np.array([1.02, 0.86, 0.83], f32), (*canvas.shape, 3))
-    coverage = clamp((1 - rho) * 0.14 / (1.6 * canvas.pixel) + 0.5)
-    return _shade(height, albedo, canvas, 0.05, actor.key_light) * f32(0.85), coverage
+    lobe = exp(-0.5 * (((x + 0.02) / 0.06) ** 2 + ((y - 0.24) / 0.06) ** 2))
+    height = 0.16 * hump(rho - 0.80, 0.16) + 0.05 * hump(inner - 0.8, 0.2) + 0.1 * lobe
+    albedo, height = linear(actor.skin) * rgb(1.02, 0.86, 0.83), blur(height, 0.008 * canvas.u)
+    return _shade(height, albedo, canvas, 0.05, actor.key_light) * 0.85, canvas.edge((1 - rho) * 0.14, 1.6)
 
 
 def _unit(vector):
-    vector = np.array(vector, f32)
-    return vector / np.linalg.norm(vector)
+    return f32(vector) / np.linalg.norm(f32(vector))
 
 
 def _shade(height, albedo, canvas, gloss, key):
     """Light a surface by a key light, a cool fill and the sky, with cast shadows and ambient occlusion.
 
-    height: (h, w) head units; albedo: (h, w, 3) linear; gloss: strength of the highlight, number or (h, w).
-    Returns (h, w, 3) float32 linear light. Red wraps further round the form than blue: cheap subsurface scattering.
+    height: (h, w) head units; albedo: (3, h, w) linear; gloss: strength of the highlight, number or (h, w).
+    Returns (3, h, w) float32 linear light. Red wraps further round the form than blue: cheap subsurface scattering.
     """
-    gy, gx = np.gradient(height, f32(canvas.pixel))
+    gy, gx = np.gradient(height, f32(1 / canvas.u))
     limit = np.minimum(1, STEEPEST / maximum(hypot(gx, gy), 1e-3))
     gx, gy = gx * limit, gy * limit
     n = 1 / np.sqrt(1 + gx * gx + gy * gy)
     normal = -gx * n, -gy * n, n
 
     def facing(direction):
-        return sum(n * d for n, d in zip(normal, _unit(direction), strict=True))
+        return sum(n * d for n, d in zip(normal, _unit(direction)))
 
     def lambert(direction, wrap):
         return clamp((facing(direction) + wrap) / (1 + wrap))
 
-    lit, u = 1 - 0.75 * _cast_shadow(height, canvas, key), canvas.px_per_unit
+    lit, sky, u = 1 - 0.75 * _cast_shadow(height, canvas, key), clamp(0.5 - 0.5 * normal[1]), canvas.u
     near, far = lambert(key, 0.25) * lit, lambert(key, 0.50) * lit
-    wrapped = np.stack([near * 0.4 + far * 0.6, near * 0.75 + far * 0.25, near * 0.9 + far * 0.1], -1)
-    light = wrapped * np.array([0.98, 0.94, 0.88], f32) * f32(0.80)
-    light += (lambert(FILL, 0.3) * 0.22)[..., None] * np.array([0.85, 0.93, 1.05], f32)
-    sky = clamp(0.5 - 0.5 * normal[1])
-    light += (0.14 + 0.16 * sky)[..., None] * np.array([0.95, 0.98, 1.05], f32)
+    light = np.stack([near * 0.4 + far * 0.6, near * 0.75 + far * 0.25, near * 0.9 + far * 0.1])
+    light = light * rgb(0.98, 0.94, 0.88) * 0.80
+    light += lambert(FILL, 0.3) * 0.22 * rgb(0.85, 0.93, 1.05)
+    light += (0.14 + 0.16 * sky) * rgb(0.95, 0.98, 1.05)
     hollow = clamp(blur(height, 0.05 * u) - height) + 0.6 * clamp(blur(height, 0.13 * u) - height)
     free = exp(-5.0 * hollow)
-    light *= np.stack([free**0.75, free, free], -1)
-    half = clamp(facing(_unit(key) + np.array([0, 0, 1], f32)))
-    highlight = (half**22 + 0.6 * half**70) * gloss * free * lit
-    return (albedo * light + highlight[..., None]).astype(f32)
+    light *= np.stack([free**0.75, free, free])
+    half = clamp(facing(_unit(key) + f32([0, 0, 1])))
+    return (albedo * light + (half**22 + 0.6 * half**70) * gloss * free * lit).astype(f32)
 
 
 def _cast_shadow(height, canvas, key):
     """Where something nearer to the light stands in its way, 0..1: the nose on the cheek, the brow on the lid."""
-    x, y, z = key
-    flat, soft = float(hypot(x, y)), 0.015 * canvas.px_per_unit
-    form, hidden = blur(height, soft), np.zeros_like(height)
-    for step in np.linspace(0.06, 1, 12) * (0.5 * canvas.px_per_unit):
+    (x, y, z), u, hidden = key, canvas.u, 0
+    flat, form = float(hypot(x, y)), blur(height, 0.015 * u)
+    for step in np.linspace(0.06, 1, 12) * (0.5 * u):
         move = f32([[1, 0, -step * x / flat], [0, 1, -step * y / flat]])
         other = cv2.warpAffine(form, move, form.shape[::-1], borderMode=cv2.BORDER_REPLICATE)
-        hidden = maximum(hidden, other - form - step * canvas.pixel * z / flat)
-    return blur(smoothstep(0.0, 0.08, hidden), soft)
+        hidden = maximum(hidden, other - form - step * (1.0 / u) * z / flat)
+    return blur(rise(0.0, 0.08, hidden), 0.015 * u)
 
 
-def _bleed(colour, coverage, canvas):
-    """Spread colours outwards, so that nothing dark creeps in at edges when the layer is resampled."""
-    weight = where(coverage > 0.97, 1, 1e-4).astype(f32)
-    sigma = 0.05 * canvas.px_per_unit
+def _bleed(light, coverage, canvas):
+    """Return display RGBA; colours spread outwards, so that nothing dark creeps in at edges when it is resampled."""
+    colour, sigma = np.dstack(display(light)), 0.05 * canvas.u
+    weight = where(coverage > 0.97, f32(1), f32(1e-4))
     spread = blur(colour * weight[..., None], sigma) / blur(weight, sigma)[..., None]
-    return mix(spread, colour, smoothstep(0.85, 0.99, coverage)).astype(f32)
+    colour = mix(spread, colour, rise(0.85, 0.99, coverage)[..., None])
+    return np.dstack([colour, coverage]).astype(f32)

@@ -1,13 +1,22 @@
-"""Animate a baked head: eyes painted into its texture, then pose, brows and mouth in one resampling."""
+"""What a face does in one frame, and the animation of a baked head: eyes painted into its texture, then pose, brows and
+mouth in one resampling.
 
+The mouth is a warp of the texture with a cut along the lip line, and what is seen in the gap: above the cut the texture
+moves up with the upper lip, below it moves down with the lower lip and, further down, with the chin. Coordinates are
+head units.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 from numpy import clip, cos, exp, hypot, maximum, sin
 
-from .canvas import BAKE_PX, BOTTOM, LEFT, RIGHT, TOP, clamp, f32, hump, mix, ridge, smoothstep, to_uint8
-from .mouth import INNER, REGION, FaceState, paint_gap, warp_mouth, with_habit
+from .actor import Actor
+from .canvas import BAKE_PX, BOTTOM, LEFT, RIGHT, TOP, centres, clamp, f32, hump, mix, rgb, ridge, rise, to_uint8
+from .head import bake
 
 MARGIN = 0.22  # room round the baked head for motion, head units
 COARSE = 4  # the pose is smooth: it is computed on every fourth pixel and enlarged
@@ -16,101 +25,138 @@ NECK_Y = 1.0  # the head rolls about (0, NECK_Y)
 PITCH_Y = 0.6  # and nods about this height
 STILL_DEPTH = 0.35  # what has this relief stays in place when the head turns
 BROW_LIFT = 0.05  # how far fully raised brows move, head units
+JAW_DROP = 0.33  # how far a fully open jaw moves the chin, head units
 BLINK_STEPS, GAZE_STEPS = 8, 20  # eyes are remembered per step
 IRIS_R, PUPIL_R, GLINT_R = 0.083, 0.034, 0.0155
 
 
+@dataclass(frozen=True)
+class FaceState:
+    """Pose and expression. Angles in radians: |yaw| <= 0.6, -0.2 <= pitch <= 0.35 (down), |roll| <= 0.26 look right.
+
+    jaw, rounding, teeth, tongue, press, blink: 0..1; width: -1 (narrow) .. 1 (wide); brow: -1..1; gaze: -1..1.
+    """
+
+    jaw: float = 0.0
+    width: float = 0.0
+    rounding: float = 0.0
+    teeth: float = 0.0
+    tongue: float = 0.0
+    press: float = 0.0
+    blink: float = 0.0
+    gaze_x: float = 0.0
+    gaze_y: float = 0.0
+    brow: float = 0.0
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+
+    @property
+    def upper_lift(self) -> float:
+        """How far the upper lip rises in the middle, head units."""
+        return 0.055 * self.jaw * (1 - 0.3 * self.rounding) + 0.030 * self.teeth + 0.01 * self.rounding
+
+    @property
+    def chin_drop(self) -> float:
+        """How far the chin moves down, head units."""
+        return JAW_DROP * self.jaw
+
+    @property
+    def lower_drop(self) -> float:
+        """How far the lower lip moves down in the middle, head units."""
+        return 0.92 * self.chin_drop + 0.022 * self.teeth * (1 - self.press)
+
+
+def with_habit(actor: Actor, state: FaceState) -> FaceState:
+    """Return what an actor with a habit of the mouth makes of a state; `habit_side` acts on the lips' shape itself."""
+    speaking = min(1.0, 2.5 * state.jaw)
+    rounding = state.rounding + actor.habit_round * (0.5 * state.rounding + 0.45 * speaking)
+    teeth = state.teeth + actor.habit_teeth * (0.3 * state.teeth + 0.6 * speaking)
+    return replace(state, rounding=min(1.0, rounding), teeth=min(1.0, teeth))
+
+
+def mouth_opening(actor: Actor, state: FaceState) -> float:
+    """Return the gap between the lips in the middle, as a fraction of the distance between the pupils."""
+    state = with_habit(actor, state)
+    return (state.upper_lift + state.lower_drop) / (2 * actor.eye_dx)
+
+
 class Puppet:
-    """A head at a given size; `render` draws one frame of it.
+    """An actor's head at a given size; `render` draws one frame of it.
 
     px_per_unit: size in the shot. left, top: where the drawn picture's corner lies relative to the middle between the
     eyes, head units. size: (width, height) of what `render` returns.
     """
 
-    def __init__(self, baked, px_per_unit: float):
-        self.actor, self.px_per_unit = baked.actor, px_per_unit
+    left, top = LEFT - MARGIN, TOP - MARGIN
+
+    def __init__(self, actor: Actor, px_per_unit: float):
+        self.actor, self.px_per_unit = actor, px_per_unit
         scale = min(px_per_unit * SUPERSAMPLE, BAKE_PX)
         w, h = round((RIGHT - LEFT) * scale), round((BOTTOM - TOP) * scale)
         self.kx, self.ky = f32(w / (RIGHT - LEFT)), f32(h / (BOTTOM - TOP))
-
-        def shrunk(layer):
-            return layer and [_sized(part, w, h) for part in layer]
-
-        texture, glasses, back = np.dstack(shrunk(baked.head)), shrunk(baked.glasses), shrunk(baked.back_hair)
-        self._relief = _sized(baked.relief, w, h)
-        self._patches = [self._find_eye(side, texture, glasses) for side in (-1, 1)]
-        if glasses:
-            texture[..., :3] = mix(texture[..., :3], *glasses)
-            texture[..., 3] = maximum(texture[..., 3], glasses[1])
-        self._texture, self._back, self._eyes = to_uint8(texture), back and to_uint8(np.dstack(back)), {}
-        self.left, self.top = LEFT - MARGIN, TOP - MARGIN
+        texture, back, glasses, self._relief = (
+            layer if layer is None else cv2.resize(layer, (w, h), interpolation=cv2.INTER_AREA) for layer in bake(actor)
+        )
+        self._eyes = [self._find_eye(side, texture, glasses) for side in (-1, 1)]
+        if glasses is not None:
+            alpha = maximum(texture[..., 3:], glasses[..., 3:])
+            texture = np.dstack([mix(texture[..., :3], glasses[..., :3], glasses[..., 3:]), alpha])
+        self._texture, self._back = to_uint8(texture), None if back is None else to_uint8(back)
         w = int((RIGHT - LEFT + 2 * MARGIN) * px_per_unit) // COARSE
         h = int((BOTTOM - TOP + 2 * MARGIN) * px_per_unit) // COARSE
-        self.size = (w * COARSE, h * COARSE)
-        x = ((np.arange(w, dtype=f32) + f32(0.5)) * COARSE) / f32(px_per_unit) + f32(self.left)
-        y = ((np.arange(h, dtype=f32) + f32(0.5)) * COARSE) / f32(px_per_unit) + f32(self.top)
-        self._x, self._y = np.meshgrid(x, y)
-        self._depth = _remap(self._relief, *self._in_texture(self._x, self._y)) - f32(STILL_DEPTH)
+        self.size, k = (w * COARSE, h * COARSE), px_per_unit / COARSE
+        self._x, self._y = np.meshgrid(centres(w, k, self.left), centres(h, k, self.top))
+        self._depth = _remap(self._relief, *self._in_texture(self._x, self._y)) - STILL_DEPTH
 
     def _in_texture(self, x, y):
-        return (x - f32(LEFT)) * self.kx - f32(0.5), (y - f32(TOP)) * self.ky - f32(0.5)
+        return (x - LEFT) * self.kx - 0.5, (y - TOP) * self.ky - 0.5
 
     def _find_eye(self, side, texture, glasses):
-        """The part of the texture with an eye: where, x (outward positive) and y round the pupil, skin, glasses."""
-        cx = side * self.actor.eye_dx
+        """Rows and columns of the texture with an eye, and the function that paints it."""
+        cx, (h, w, _) = side * self.actor.eye_dx, texture.shape
         columns = slice(int((cx - 0.32 - LEFT) * self.kx), int((cx + 0.32 - LEFT) * self.kx))
-        rows = slice(int((-0.24 - TOP) * self.ky), int((0.24 - TOP) * self.ky))
-        x = (np.arange(columns.start, columns.stop, dtype=f32) + f32(0.5)) / self.kx + f32(LEFT)
-        y = (np.arange(rows.start, rows.stop, dtype=f32) + f32(0.5)) / self.ky + f32(TOP)
-        x, y = np.meshgrid((x - f32(cx)) * f32(side), y)
-        at = rows, columns
-        glasses = glasses and [layer[at] for layer in glasses]
-        skin, soft = texture[at].copy(), 1.1 / float(self.kx)
-        return SimpleNamespace(side=side, at=at, x=x, y=y, skin=skin, glasses=glasses, soft=soft)
+        at = slice(int((-0.24 - TOP) * self.ky), int((0.24 - TOP) * self.ky)), columns
+        x, y = np.meshgrid((centres(w, self.kx, LEFT) - f32(cx)) * side, centres(h, self.ky, TOP))
+        skin, frame = (None if layer is None else np.moveaxis(layer[at], -1, 0) for layer in (texture, glasses))
+        eye = SimpleNamespace(side=side, x=x[at], y=y[at], skin=skin, frame=frame, soft=1.1 / float(self.kx))
+        return at, cache(partial(_paint_eye, self.actor, eye))
 
     def render(self, state: FaceState):
         """Return (head, back hair or None), each uint8 RGBA of `size`, straight alpha."""
         state = with_habit(self.actor, state)
-        look = round(state.blink * BLINK_STEPS), round(state.gaze_x * GAZE_STEPS), round(state.gaze_y * GAZE_STEPS)
-        for patch in self._patches:
-            key = patch.side, look
-            if key not in self._eyes:
-                self._eyes[key] = _paint_eye(self.actor, patch, *look)
-            self._texture[patch.at] = self._eyes[key]
+        for at, paint in self._eyes:
+            steps = round(state.blink * BLINK_STEPS), round(state.gaze_x * GAZE_STEPS), round(state.gaze_y * GAZE_STEPS)
+            self._texture[at] = paint(*steps)
         x, y = self._pose(state)
-        outer, inner = self._window(REGION), self._window(INNER)
-        warp = warp_mouth(self.actor, state, x[outer], y[outer])
-        x[outer], y[outer] = warp.x, warp.y
+        mouth = self._window()
+        x[mouth], y[mouth], *gap = warp_mouth(self.actor, state, x[mouth], y[mouth])
         head = self._sample(self._texture, x, y)
         if state.upper_lift + state.lower_drop > 0.004:
-            cut = tuple(slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
-            parts = (part[cut] for part in (warp.x, warp.below, warp.top, warp.bottom))
-            colour, coverage = paint_gap(self.actor, state, *parts, 1.2 / self.px_per_unit)
-            under, coverage = head[inner], coverage[..., None]
-            under[..., :3] = clip(under[..., :3] * (1 - coverage) + colour * (coverage * 255), 0, 255)
+            k = self.px_per_unit
+            inner = np.s_[int(0.37 * k) : -int(0.48 * k), int(0.45 * k) : -int(0.45 * k)]  # where the gap can be
+            parts = (part[inner] for part in (x[mouth], *gap))
+            colour, coverage = paint_gap(self.actor, state, *parts, 1.2 / k)
+            under = np.moveaxis(head[mouth][inner], -1, 0)[:3]
+            under[:] = clip(under * (1 - coverage) + colour * (coverage * 255), 0, 255)
         if self._back is None:
             return head, None
-        x, y = self._rolled(state, self._x + f32(0.25 * state.yaw), self._y + f32(0.2 * state.pitch))
+        x, y = _rolled(state, self._x + 0.25 * state.yaw, self._y + 0.2 * state.pitch)
         return head, self._sample(self._back, self._enlarge(x), self._enlarge(y))
-
-    def _rolled(self, state, x, y):
-        c, s, dy = float(cos(state.roll)), float(sin(state.roll)), y - f32(NECK_Y)
-        return c * x + s * dy, -s * x + c * dy + f32(NECK_Y)
 
     def _pose(self, state):
         """Return where in the head each pixel looks: roll about the neck, turns, raised brows."""
-        x, y = self._rolled(state, self._x, self._y)
+        x, y = _rolled(state, self._x, self._y)
         if state.yaw or state.pitch:
             x, y = self._turned(state, x, y)
-        if state.brow:
-            a = self.actor
-            off = ((abs(x) - a.eye_dx) / 0.30) ** 2 + ((y - a.brow_y + a.brow_arch * 0.6) / 0.15) ** 2
-            y = y + float(BROW_LIFT * state.brow) * exp(-0.5 * off)
+        a = self.actor
+        off = ((abs(x) - a.eye_dx) / 0.30) ** 2 + ((y - a.brow_y + a.brow_arch * 0.6) / 0.15) ** 2
+        y = y + BROW_LIFT * state.brow * exp(-0.5 * off)
         return self._enlarge(x), self._enlarge(y)
 
     def _turned(self, state, x, y):
         """Undo yaw, then pitch: what a turn hides lies in the folds that `_unfold` skips."""
-        x1, y1, depth = self._x[0], self._y[:, 0], self._depth
+        x1, y1, depth, step = self._x[0], self._y[:, 0], self._depth, f32(COARSE / self.px_per_unit)
         c, s = cos(state.yaw), sin(state.yaw)
         across = np.stack([_unfold(c * x1 + s * row, x1, s) for row in depth])
         column = clip((across - x1[0]) / (x1[1] - x1[0]), 0, len(x1) - 1).astype(int)
@@ -118,7 +164,7 @@ class Puppet:
         c, s = cos(state.pitch), sin(state.pitch)
         turned = PITCH_Y + c * (y1[:, None] - PITCH_Y) + s * behind
         down = np.stack([_unfold(line, y1, s) for line in turned.T], axis=1).astype(f32)
-        step, columns = f32(COARSE / self.px_per_unit), np.broadcast_to(np.arange(len(x1), dtype=f32), down.shape)
+        columns = np.broadcast_to(np.arange(len(x1), dtype=f32), down.shape)
         across = _remap(across.astype(f32), columns, (down - y1[0]) / step)
         at = (x - x1[0]) / step, (y - y1[0]) / step
         return _remap(across, *at), _remap(down, *at)
@@ -126,29 +172,34 @@ class Puppet:
     def _enlarge(self, field):
         return cv2.resize(field, self.size, interpolation=cv2.INTER_LINEAR)
 
-    def _window(self, bounds):
-        """Rows and columns of a rectangle (left, right, above, below) round the mouth's middle."""
-        left, right, above, below = bounds
-        my, k = self.actor.mouth_y, self.px_per_unit
-        rows = slice(max(0, int((my + above - self.top) * k)), int((my + below - self.top) * k))
-        return rows, slice(max(0, int((left - self.left) * k)), int((right - self.left) * k))
+    def _window(self):
+        """Rows and columns of what the mouth moves: 1.1 to both sides, from 0.62 above its middle to 1.1 below."""
+        x, y, k = -self.left, self.actor.mouth_y - self.top, self.px_per_unit
+        rows = slice(int((y - 0.62) * k), int((y + 1.10) * k))
+        return rows, slice(int((x - 1.1) * k), int((x + 1.1) * k))
 
     def _sample(self, texture, x, y):
         return _remap(texture, *cv2.convertMaps(*self._in_texture(x, y), cv2.CV_16SC2))
 
-    def locate(self, x: float, y: float, state: FaceState) -> tuple[float, float]:
-        """Return where a point of the head is drawn, in head units round the middle between the eyes.
+    def locate(self, points: list[tuple], state: FaceState) -> np.ndarray:
+        """Return where points (x, y) of the head are drawn, (n, 2) head units round the middle between the eyes.
 
         The inverse of the pose; the mouth's own movement is not in it.
         """
-        h, w = self._relief.shape
-        row, column = int((y - TOP) * self.ky), int((x - LEFT) * self.kx)
-        depth = float(self._relief[min(max(row, 0), h - 1), min(max(column, 0), w - 1)]) - STILL_DEPTH
+        (h, w), (x, y) = self._relief.shape, np.transpose(points)
+        row, column = clip(f32(y - TOP) * self.ky, 0, h - 1), clip(f32(x - LEFT) * self.kx, 0, w - 1)
+        depth = self._relief[row.astype(int), column.astype(int)].astype(float) - STILL_DEPTH
         c, s = cos(state.yaw), sin(state.yaw)
         x, depth = c * x + s * depth, c * depth - s * x
         y = PITCH_Y + cos(state.pitch) * (y - PITCH_Y) + sin(state.pitch) * depth - NECK_Y
         c, s = cos(state.roll), sin(state.roll)
-        return float(c * x - s * y), float(s * x + c * y + NECK_Y)
+        return np.stack([c * x - s * y, s * x + c * y + NECK_Y], 1)
+
+
+def _rolled(state, x, y):
+    """Undo the roll about the neck."""
+    c, s, dy = float(cos(state.roll)), float(sin(state.roll)), y - NECK_Y
+    return c * x + s * dy, -s * x + c * dy + NECK_Y
 
 
 def _remap(image, u, v):
@@ -162,47 +213,101 @@ def _unfold(seen, at, turn):
     return np.interp(at, maximum.accumulate(seen), at)
 
 
-def _sized(image, width, height):
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(f32)
-
-
-def _paint_eye(actor, patch, blink, gaze_x, gaze_y):
-    """Return the patch with the eye in it, uint8 (h, w, 4). Lids are curves over t = -1 inner .. 1 outer corner."""
-    y, soft, t, height = patch.y, patch.soft, patch.x / actor.eye_w, actor.eye_h
-    at, tilt, open_, blink = abs(t), -actor.eye_tilt * t, abs(t) < 1, min(blink / BLINK_STEPS, 1.0)
-    upper_open = -0.9765 * height * clamp(1 - abs((t + 0.10) / 1.1) ** 2.2) ** 0.75 * open_ + tilt
-    lower = 0.72 * height * clamp(1 - abs((t - 0.12) / 1.12) ** 2.3) ** 0.9 * open_ + tilt
-    upper = upper_open * (1 - blink) + (lower - 0.004) * blink
+def _paint_eye(actor, eye, blink, gaze_x, gaze_y):
+    """Return the texture with the eye in it, uint8 (h, w, 4). Lids are curves over t = -1 inner .. 1 outer corner."""
+    y, soft, t, height = eye.y, eye.soft, eye.x / actor.eye_w, actor.eye_h
+    at, tilt, blink = abs(t), -actor.eye_tilt * t, min(blink / BLINK_STEPS, 1.0)
+    upper_open = -0.9765 * height * clamp(1 - abs((t + 0.10) / 1.1) ** 2.2) ** 0.75 * (at < 1) + tilt
+    lower = 0.72 * height * clamp(1 - abs((t - 0.12) / 1.12) ** 2.3) ** 0.9 * (at < 1) + tilt
+    upper = mix(upper_open, lower - 0.004, blink)
 
     closed = clamp((y - upper_open) / 0.02) * clamp((lower - y) / 0.02 + 0.5) * blink
-    crease = ridge(y - (upper_open - 0.048 + 0.012 * t**2), 0.010) * smoothstep(1.12, 0.8, at)
-    shadow = exp(-clamp(upper - y) / 0.03) * (y < upper) * smoothstep(1.1, 0.9, at)
+    crease = ridge(y - (upper_open - 0.048 + 0.012 * t**2), 0.010) * rise(1.12, 0.8, at)
+    shadow = exp(-clamp(upper - y) / 0.03) * (y < upper) * rise(1.1, 0.9, at)
     dark = (1 - 0.12 * closed) * (1 - 0.42 * crease * (1 - 0.6 * blink)) * (1 - 0.18 * shadow)
-    ball = _eyeball(actor, patch, upper, t, gaze_x / GAZE_STEPS, gaze_y / GAZE_STEPS)
     visible = clamp((y - upper) / soft + 0.5) * clamp((lower - y) / soft + 0.5)
     visible *= clamp((1 - at) * actor.eye_w / soft + 0.2)
-    rgb = mix(patch.skin[..., :3] * dark[..., None], ball, visible)
     lash = ridge(y - upper + 0.004, 0.0125 + 0.004 * clamp(t))
-    lash *= smoothstep(1.16, 0.97, at - 0.10 * (t > 0))
-    lower_lash = ridge(y - lower - 0.003, 0.009) * smoothstep(1.05, 0.9, at)
-    rgb = clamp(rgb * ((1 - 0.86 * lash) * (1 - 0.38 * lower_lash))[..., None])
-    if patch.glasses:
-        rgb = mix(rgb, *patch.glasses)
-    return to_uint8(np.dstack([rgb, patch.skin[..., 3]]))
+    lash *= rise(1.16, 0.97, at - 0.10 * (t > 0))
+    lower_lash = ridge(y - lower - 0.003, 0.009) * rise(1.05, 0.9, at)
+    ball = _eyeball(actor, eye, upper, t, gaze_x / GAZE_STEPS, gaze_y / GAZE_STEPS)
+    colour = clamp(mix(eye.skin[:3] * dark, ball, visible) * ((1 - 0.86 * lash) * (1 - 0.38 * lower_lash)))
+    if eye.frame is not None:
+        colour = mix(colour, eye.frame[:3], eye.frame[3])
+    return to_uint8(np.dstack([*colour, eye.skin[3]]))
 
 
-def _eyeball(actor, patch, upper, t, gaze_x, gaze_y):
+def _eyeball(actor, eye, upper, t, gaze_x, gaze_y):
     """White, iris, pupil, catch-light, corner; lit from above by what the lid lets through."""
-    soft, at = patch.soft, abs(t)[..., None]
-    dx, dy = patch.x - gaze_x * 0.09 * patch.side, patch.y - (gaze_y * 0.05 - 0.004)
+    soft, at = eye.soft, abs(t)
+    dx, dy = eye.x - gaze_x * 0.09 * eye.side, eye.y - (gaze_y * 0.05 - 0.004)
     r, angle = hypot(dx, dy), np.arctan2(dy, dx)
-    ball = np.array([0.80, 0.785, 0.775], f32) * (1 - 0.30 * at**2) * np.array([1, 0.97, 0.96], f32) ** (at * 2)
+    ball = rgb(0.80, 0.785, 0.775) * (1 - 0.30 * at**2) * rgb(1, 0.97, 0.96) ** (at * 2)
     fibres = 1 + 0.16 * sin(angle * 23 + 2 * sin(angle * 7)) * clamp(r / IRIS_R)
-    shade = fibres * (0.75 + 0.5 * clip(dy / IRIS_R, -1, 1)) * (1 - 0.75 * smoothstep(0.72, 1.0, r / IRIS_R))
-    iris = np.array(actor.iris, f32) / 255 * shade[..., None]
-    ball = mix(ball, iris, clamp((IRIS_R - r) / (1.4 * soft) + 0.5))
+    shade = fibres * (0.75 + 0.5 * clip(dy / IRIS_R, -1, 1)) * (1 - 0.75 * rise(0.72, 1.0, r / IRIS_R))
+    ball = mix(ball, rgb(*actor.iris) / 255 * shade, clamp((IRIS_R - r) / (1.4 * soft) + 0.5))
     ball = mix(ball, 0.03, clamp((PUPIL_R - r) / soft + 0.5))
-    ball = ball * (1 - 0.50 * exp(-clamp(patch.y - upper) / 0.028))[..., None]
-    glint = clamp((GLINT_R - hypot(dx * patch.side + 0.026, dy + 0.026)) / soft + 0.5)
-    ball = mix(ball, 0.97, glint)
-    return mix(ball, np.array([0.72, 0.45, 0.42], f32), hump(t + 0.93, 0.09) * 0.7)
+    ball = ball * (1 - 0.50 * exp(-clamp(eye.y - upper) / 0.028))
+    ball = mix(ball, 0.97, clamp((GLINT_R - hypot(dx * eye.side + 0.026, dy + 0.026)) / soft + 0.5))
+    return mix(ball, rgb(0.72, 0.45, 0.42), hump(t + 0.93, 0.09) * 0.7)
+
+
+def warp_mouth(actor: Actor, state: FaceState, x, y):
+    """Move lips and chin. x, y: float32 head coordinates of the region's pixels.
+
+    Returns x, y: where each pixel looks; y below the resting lip line; the top and the bottom of the gap.
+    """
+    mw, my, rounding = actor.mouth_w, actor.mouth_y, state.rounding
+    stretch = 1 + 0.20 * state.width - 0.34 * rounding
+    near = exp(-0.5 * ((x / 0.46) ** 2 + ((y - my - 0.03) / 0.24) ** 2))
+    x = x * (1 + (1 / stretch - 1) * near)
+    line, t = actor.lip_line(x), np.linspace(0, 1, 512)
+    profile = (clamp(1 - t**2.1) ** (0.75 - 0.2 * rounding)).astype(f32)
+    open_ = profile[(clamp(abs(x) / (mw * 0.94)) * 511).astype(np.int32)]
+    open_ = open_ * (1 + 0.55 * actor.habit_side * clip(x / (0.6 * mw), -1, 1))
+    lift, drop, below = state.upper_lift * open_, state.lower_drop * open_, y - line
+    # skin under the lower lip moves as the lip at first, as the chin further down
+    depth, sideways, across = clip(below - drop, 0, 9), (x / 0.72) ** 2, (x / (mw * 1.1)) ** 2
+    chin = state.chin_drop * exp(-sideways * sideways)
+    share = 0.5 * rise(0.0, 0.50 - 0.10 * state.jaw, depth) + 0.5 * clamp(depth / 0.42)
+    down = y - (drop + (chin - drop) * share)
+    up = y + lift * exp(-clip(-below - lift, 0, 9) / 0.13)
+    off = np.where(below < 0.5 * (drop - lift), up, down) - line
+    thickness = 1 + 0.30 * rounding - 0.45 * state.press
+    at_lips = exp(-((off / 0.16) ** 2) - across * across)
+    return x, line + off * (1 + (1 / thickness - 1) * at_lips), below, -lift, drop
+
+
+def paint_gap(actor: Actor, state: FaceState, x, below, top, bottom, pixel: float):
+    """Paint the inside of the mouth.
+
+    x, below, top, bottom: of warp_mouth; pixel: size of a pixel, softened.
+    Returns display colour (3, h, w) and coverage (h, w), float32.
+    """
+    mw, jaw, teeth = actor.mouth_w, state.jaw, state.teeth
+    inside, over, gap = below - top, bottom - below, bottom - top
+    coverage = clamp(inside / pixel) * clamp(over / pixel) * clamp(gap / (1.5 * pixel))
+    deep = rise(0.3, 1.0, inside / maximum(gap, 1e-3))
+    colour = rgb(0.20, 0.065, 0.06) * (0.55 + 0.7 * deep * (1 - (x / mw) ** 2))
+
+    bulge = clamp(1 - (x / (0.62 * mw)) ** 2)
+    depth = below - (bottom - actor.tongue_h * (0.05 + 0.10 * jaw + 0.13 * state.tongue) * bulge)
+    light = 0.55 + 0.5 * clamp(depth / 0.12) - 0.18 * hump(x, 0.02)
+    shown = rise(-0.02, 0.02, depth) * (bulge > 0) * min(1, 0.35 + state.tongue + jaw * 0.5)
+    colour = mix(colour, rgb(0.66, 0.33, 0.31) * light, shown)
+
+    enamel, across = rgb(*actor.tooth_col) / 255, x / (0.66 * mw)  # lower teeth
+    height = (-0.02 + 0.055 * teeth + 0.02 * jaw) * actor.tooth_h
+    between = 1 - 0.18 * hump(((x + 0.019) / 0.038) % 1 - 0.5, 0.09)
+    shown = clamp((below - (bottom - height * clamp(1 - across**4))) / pixel) * (height > 0) * (abs(across) < 1)
+    colour = mix(colour, enamel * (0.72 * between * (1 - 0.5 * across**2)), shown)
+
+    across, between = x / (0.80 * mw), 1 - 0.16 * hump((x / 0.058 + 0.5) % 1 - 0.5, 0.07)  # upper teeth
+    height = actor.tooth_h * (0.022 + 0.085 * max(teeth, 0.55 * min(jaw * 2, 1) * (1 - 0.75 * state.rounding)))
+    edge = height * clamp(1 - across**4) * (1 - 0.05 * cos(x * (2 * np.pi / 0.058))) - state.upper_lift
+    light = 0.62 + 0.36 * clamp(inside / 0.06)
+    shown = clamp((edge - below) / pixel) * (abs(across) < 1)
+    colour = mix(colour, enamel * (between * (1 - 0.45 * across**2) * light), shown)
+
+    shadow = 0.50 * exp(-clamp(inside) / 0.022) + 0.15 * exp(-clamp(over) / 0.02)
+    return colour * (1 - shadow), coverage

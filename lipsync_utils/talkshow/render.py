@@ -14,7 +14,7 @@ from ..media import VideoWriter
 from ..project import write_json
 from ..records import write_csv
 from .actor import Actor
-from .mouth import mouth_opening
+from .puppet import mouth_opening
 from .script import Camera, Line, Scene, Script
 from .speech import Speech, is_pause, mouth_curves, play, segments, speak
 from .stage import Shot
@@ -76,10 +76,8 @@ class Film:
 
     def frames(self, every: int = 1) -> Iterator[tuple[np.ndarray, list[FaceTruth]]]:
         """Yield (image_bgr uint8 (h, w, 3), the truth about it) for every frame, or for every so many-th."""
-        script, fps, camera, heard = self.script, self.script.fps, self.script.camera, [None] * self.n_frames
-        for cue in self.cues:
-            for frame in range(round(cue.start_s * fps), round(cue.end_s * fps)):
-                heard[frame] = cue.actor.name
+        script, fps, camera = self.script, self.script.fps, self.script.camera
+        voices = [(round(cue.start_s * fps), round(cue.end_s * fps), cue.actor.name) for cue in self.cues]
         played = {}  # by name; who does not speak listens with a closed mouth
         for number, actor in enumerate(dict.fromkeys(p for scene, *_ in self.takes for p in scene.people)):
             own = [c for c in self.cues if c.actor.name == actor.name]
@@ -87,19 +85,19 @@ class Film:
             curves = mouth_curves(held, self.n_frames, fps)
             played[actor.name] = play(actor, curves, fps, script.seed * 31 + number, script.motion)
         shot_of = cache(lambda scene: Shot(scene, script.size, camera.grain))  # the camera comes back to a scene
-        colours = np.clip(np.float32(camera.gain[::-1]) * np.arange(256, dtype=np.float32)[:, None] + 0.5, 0, 255)
+        colours = np.float32(camera.gain[::-1]) * np.arange(256, dtype=np.float32)[None, :, None] + 0.5
+        colours = colours.clip(0, 255).astype(np.uint8)
         for scene, first, end in self.takes:
             shot = shot_of(scene)
             for frame in (f for f in range(first, end) if f % every == 0):
-                when, speaker = (frame, frame / fps, scene.kind), heard[frame]
+                when = frame, frame / fps, scene.kind
+                speaker = next((name for start, stop, name in voices if start <= frame < stop), None)
                 states = [played[member.actor.name][frame] for member in shot.members]
                 rows = [FaceTruth(*when, *[None] * 6, False, speaker)] if not states else []
                 for actor, state, box in zip(scene.people, states, shot.boxes(states)):
                     gap, name = round(mouth_opening(actor, state), 4), actor.name
                     rows.append(FaceTruth(*when, name, *box, gap, name == speaker, speaker))
-                image = cv2.LUT(
-                    np.ascontiguousarray(shot.render(states, frame)[..., ::-1]), colours[None].astype(np.uint8)
-                )
+                image = cv2.LUT(cv2.cvtColor(shot.render(states, frame), cv2.COLOR_RGB2BGR), colours)
                 yield cv2.GaussianBlur(image, (0, 0), camera.blur_px) if camera.blur_px else image, rows
 
 
@@ -166,21 +164,19 @@ def render_video(script: Script, folder: Path) -> Path:
 
 def _describe(shot: Film) -> dict:
     """Return what the JSON file says: the video, its shots, who says what when, and every phoneme."""
-    script, fps, spoken, phonemes = shot.script, shot.script.fps, [], []
+    script, fps, shots, spoken, phonemes = shot.script, shot.script.fps, [], [], []
 
-    def span(start_s, end_s, **more):
-        return {"start_s": round(start_s, 4), "end_s": round(end_s, 4), **more}
+    def add(to, start_s, end_s, **more):
+        to.append({"start_s": round(start_s, 4), "end_s": round(end_s, 4), **more})
 
-    for c in shot.cues:
-        name, language = c.actor.name, c.actor.voice.language
-        spoken.append(span(c.start_s, c.end_s, actor=name, language=language, text=c.speech.text))
-        for p in c.speech.phonemes:
+    for scene, first, end in shot.takes:
+        add(shots, first / fps, end / fps, kind=scene.kind, people=[p.name for p in scene.people])
+    for cue in shot.cues:
+        name, speech, start_s = cue.actor.name, cue.speech, cue.start_s
+        add(spoken, start_s, cue.end_s, actor=name, language=cue.actor.voice.language, text=speech.text)
+        for p in speech.phonemes:
             if not is_pause(p.symbol):
-                phonemes.append(span(c.start_s + p.start_s, c.start_s + p.end_s, actor=name, symbol=p.symbol))
-    shots = [
-        span(first / fps, end / fps, kind=scene.kind, people=[p.name for p in scene.people])
-        for scene, first, end in shot.takes
-    ]
+                add(phonemes, start_s + p.start_s, start_s + p.end_s, actor=name, symbol=p.symbol)
     return {
         "video_id": script.video_id,
         "title": script.title,

@@ -11,7 +11,7 @@ from ..errors import MediaError
 from ..media import extract_sound, write_picture
 from ..parallel import Failure, map_items
 from .actor import Actor, cast
-from .mouth import FaceState
+from .puppet import FaceState
 from .render import render_clip, render_video
 from .script import Scene, Script, course_scripts, held_out_scripts
 from .stage import Shot

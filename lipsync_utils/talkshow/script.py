@@ -53,11 +53,11 @@ class Scene:
     """
 
     kind: str
-    people: tuple[Actor, ...] = ()
-    lines: tuple[Line, ...] = ()
+    people: tuple = ()
+    lines: tuple = ()
     seed: int = 0
     face: float = 1.0
-    at: tuple[float, float] = (0.5, 0.42)
+    at: tuple = (0.5, 0.42)
     backdrop: str | None = None
     title: str = ""
     subtitle: str = ""
@@ -76,7 +76,7 @@ class Camera:
     """
 
     grain: float = 2.2
-    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gain: tuple = (1.0, 1.0, 1.0)
     blur_px: float = 0.0
     crf: int = 20
     volume_db: float = 0.0
@@ -88,9 +88,9 @@ class Script:
     """A video before it is spoken. seconds: its length, lines that do not fit are left out; None: what they take."""
 
     video_id: str
-    scenes: tuple[Scene, ...]
+    scenes: tuple
     seconds: float | None = None
-    size: tuple[int, int] = (640, 480)
+    size: tuple = (640, 480)
     fps: float = 25.0
     seed: int = 0
     motion: float = 1.0

@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter1d
 
 from ..errors import MediaError
 from .actor import Actor, Voice
-from .mouth import FaceState
+from .puppet import FaceState
 
 WORKER = Path(__file__).with_name("espeak_worker.py")
 LEVEL_DBFS = -20.0  # root mean square of a line where it is heard
@@ -96,8 +96,8 @@ def speak(lines: list[tuple[str, Voice]]) -> list[Speech]:
 
     Raises MediaError when espeak-ng cannot speak a line (unknown voice, nothing to say).
     """
-    wanted = [{"text": t, "voice": v.name, "rate": v.rate, "pitch": v.pitch, "range": v.range} for t, v in lines]
-    done = subprocess.run([sys.executable, str(WORKER)], input=json.dumps(wanted).encode(), capture_output=True)
+    wanted = json.dumps([{"text": text, **vars(voice)} for text, voice in lines])
+    done = subprocess.run([sys.executable, WORKER], input=wanted.encode(), capture_output=True)
     if done.returncode:
         words = done.stderr.decode(errors="replace")[-800:]
         raise MediaError(f"espeak-ng could not speak {len(lines)} lines; check voice names and texts\n{words}")

@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 
 from .actor import LONG_HAIR, Actor
-from .canvas import CENTRE_Y, blur, f32, smoothstep, to_uint8
+from .canvas import CENTRE_Y, blur, f32, fall, hump, mix, rgb, rise, to_uint8
 from .costume import paint_body
-from .head import bake, outline
-from .mouth import FaceState
-from .puppet import Puppet
+from .head import outline
+from .puppet import FaceState, Puppet
 from .script import Scene
 
 DESK = 0.84  # height of the desk's edge in a group shot, fraction of the picture
@@ -18,7 +17,7 @@ SEATS = (0.185, 0.40, 1.0), (0.815, 0.40, 1.0), (0.5, 0.43, 1.04)  # eyes and si
 GRAIN = 2.2  # standard deviation of the camera's noise, of 255
 N_GRAINS = 5
 TONES = ((0.16, 0.24, 0.42), (0.30, 0.20, 0.30), (0.14, 0.32, 0.34), (0.30, 0.26, 0.18), (0.24, 0.26, 0.30))
-LAMPS = np.array([(1.0, 0.72, 0.38), (0.45, 0.7, 1.0), (0.9, 0.45, 0.6)], f32)
+LAMPS = rgb(1.0, 0.72, 0.38), rgb(0.45, 0.7, 1.0), rgb(0.9, 0.45, 0.6)
 FOREHEAD_Y = -0.62  # top of a face box: half-way between brows and hairline
 
 
@@ -34,9 +33,9 @@ class Box(NamedTuple):
 class Member:
     """An actor in a picture of a size (width, height): pixels per head unit, and where the eyes' middle is."""
 
-    def __init__(self, actor: Actor, size: tuple[int, int], px_per_unit: float, cx: float, cy: float):
-        self.actor, self.size, self.px_per_unit, self.cx, self.cy = actor, size, px_per_unit, cx, cy
-        self.puppet = Puppet(bake(actor), px_per_unit)
+    def __init__(self, actor: Actor, size: tuple, px_per_unit: float, cx: float, cy: float):
+        self.actor, self.size, self.px_per_unit, self.eyes = actor, size, px_per_unit, (cx, cy)
+        self.puppet = Puppet(actor, px_per_unit)
         self.body, *self.body_at = paint_body(actor, px_per_unit, size, cx, cy)
         self.head_at = round(cx + self.puppet.left * px_per_unit), round(cy + self.puppet.top * px_per_unit)
         self.half_width = float(outline(actor)(1.0, CENTRE_Y + 0.1))
@@ -50,51 +49,47 @@ class Member:
                 lay_over(picture[: self.head_at[1] + len(back)], self.body, *self.body_at)
         lay_over(picture, head, *self.head_at)
 
-    def locate(self, points: list[tuple], state: FaceState) -> np.ndarray:
+    def locate(self, points: list, state: FaceState) -> np.ndarray:
         """Return the pixels (n, 2) where points of the head (x, y) are drawn; the mouth's movement is not in it."""
-        found = np.array([self.puppet.locate(x, y, state) for x, y in points])
-        return (self.cx, self.cy) + found * self.px_per_unit
+        return self.eyes + self.puppet.locate(points, state) * self.px_per_unit
 
     def face_box(self, state: FaceState) -> Box:
         """Return the box of the face as drawn, cut to the picture."""
         w, chin = self.half_width, 1.52 + self.actor.chin + state.chin_drop
         edge = [(-w, 0.1), (w, 0.1), (-0.75 * w, 0.9), (0.75 * w, 0.9), (0, FOREHEAD_Y), (0, chin)]
         points = self.locate(edge, state).clip(0, self.size)
-        return Box(*(round(float(v), 2) for v in (*points.min(0), *points.max(0))))
+        return Box(*np.r_[points.min(0), points.max(0)].round(2).tolist())
 
 
 class Shot:
     """A scene in a picture of a size (width, height): `render` draws a frame, `boxes` says where the faces are."""
 
-    def __init__(self, scene: Scene, size: tuple[int, int], grain: float = GRAIN):
-        (w, h), kind, seed = size, scene.kind, scene.seed
-        desk = DESK if kind in ("group", "empty") else None
-        left, top, right, bottom = int(0.05 * w), int(0.16 * h), int(0.42 * w), int(0.60 * h)  # the screen of an inset
+    def __init__(self, scene: Scene, size: tuple, grain: float = GRAIN):
+        (w, h), kind, seed, places = size, scene.kind, scene.seed, []
         if kind == "title":
             wall = paint_title(size, seed, scene.title, scene.subtitle)
         else:
-            wall = paint_backdrop(size, seed, "plain" if kind == "inset" else scene.backdrop, desk)
-        if kind == "group":
-            unit = min(0.104 * w, 0.145 * h)
-            places = [(unit * k, x * w, y * h) for x, y, k in SEATS]
-        elif kind == "inset":
-            unit = min(0.155 * (bottom - top), 0.17 * (right - left))
-            places = [(min(0.19 * h, 0.23 * w * 0.5), 0.74 * w, 0.42 * h)]
-            places.append((unit, (left + right) / 2, top + 0.42 * (bottom - top)))
-        else:
+            style = "plain" if kind == "inset" else scene.backdrop
+            wall = paint_backdrop(size, seed, style, DESK if kind in ("group", "empty") else None)
+        if kind == "single":
             places = [(0.192 * min(w, h) * scene.face, scene.at[0] * w, scene.at[1] * h)]
+        elif kind == "group":
+            places = [(min(0.104 * w, 0.145 * h) * k, x * w, y * h) for x, y, k in SEATS]
+        elif kind == "inset":
+            left, top, right, bottom = int(0.05 * w), int(0.16 * h), int(0.42 * w), int(0.60 * h)
+            wide, high = right - left, bottom - top
+            small = min(0.155 * high, 0.17 * wide), (left + right) / 2, top + 0.42 * high
+            places = [(min(0.19 * h, 0.23 * w * 0.5), 0.74 * w, 0.42 * h), small]
         self.members = [Member(actor, size, *place) for actor, place in zip(scene.people, places)]
         if kind == "inset":
             wall[top - 4 : bottom + 4, left - 4 : right + 4] = (16, 16, 20)
-            wall[top:bottom, left:right] = paint_backdrop((right - left, bottom - top), seed + 1, "skyline")
-            screen, small = np.zeros((h, w, 1), np.uint8), self.members[1]
+            wall[top:bottom, left:right] = paint_backdrop((wide, high), seed + 1, "skyline")
+            screen, body, (x, y) = np.zeros((h, w, 1), np.uint8), self.members[1].body, self.members[1].body_at
             screen[top:bottom, left:right] = 1
-            x, y = small.body_at
-            small.body *= screen[y:, x : x + small.body.shape[1]]
-        self._base, self._desk_y = wall.copy(), int(desk * h) if desk else h
+            body *= screen[y:, x : x + body.shape[1]]
+        self._base, self._front = wall, wall[int(DESK * h) :].copy() if kind == "group" else wall[h:]
         for member in self.members:
-            lay_over(self._base, member.body, *member.body_at)
-        self._front = wall[self._desk_y :]
+            lay_over(wall, member.body, *member.body_at)
         rng = np.random.default_rng((seed, 5))
         self._grain = [rng.normal(0, grain, (h, w, 3)).astype(np.int16) for _ in range(N_GRAINS)]
 
@@ -103,12 +98,12 @@ class Shot:
         picture = self._base.copy()
         for member, state in zip(self.members, states, strict=True):
             member.draw(picture, state)
-        picture[self._desk_y :] = self._front
+        picture[len(picture) - len(self._front) :] = self._front
         return cv2.add(picture, self._grain[frame % N_GRAINS], dtype=cv2.CV_8U)
 
     def boxes(self, states: list[FaceState]) -> list[Box]:
         """Return each member's face box."""
-        return [member.face_box(state) for member, state in zip(self.members, states, strict=True)]
+        return [member.face_box(state) for member, state in zip(self.members, states)]
 
 
 def lay_over(picture: np.ndarray, layer: np.ndarray, x: int, y: int) -> None:
@@ -117,95 +112,89 @@ def lay_over(picture: np.ndarray, layer: np.ndarray, x: int, y: int) -> None:
     under = picture[max(y, 0) :, max(x, 0) :][: len(layer), : layer.shape[1]]
     layer = layer[: len(under), : under.shape[1]]
     if layer.size:
-        alpha = layer[..., 3].astype(f32) * f32(1 / 255)
+        alpha = layer[..., 3] * f32(1 / 255)
         colour = np.ascontiguousarray(layer[..., :3])
         under[:] = cv2.blendLinear(colour, np.ascontiguousarray(under), alpha, 1 - alpha)
 
 
-def paint_backdrop(size: tuple[int, int], seed: int, style: str | None = None, desk: float | None = None) -> np.ndarray:
+def paint_backdrop(size: tuple, seed: int, style: str | None = None, desk: float | None = None) -> np.ndarray:
     """Return a wall, uint8 RGB (h, w, 3). size: (w, h); desk: y of a table's edge as a fraction of h, None: none."""
-    rng = np.random.default_rng((seed, 11))
-    w, h = size
+    rng, (w, h) = np.random.default_rng((seed, 11)), size
     y, x = np.mgrid[:h, :w].astype(f32)
     y, x = y / h, x / w
-    style = style or list(STYLES)[rng.integers(len(STYLES))]
-    wall = np.array(TONES[rng.integers(len(TONES))], f32)
-    wall = wall * ((1.15 - 0.7 * abs(y - 0.35)) * (1.1 - 0.5 * abs(x - 0.5)))[..., None]
-    wall = blur(np.clip(STYLES[style](wall, x, y, w / h, rng), 0, 1), 2.2 * max(h, w) / 640)
+    style, tone = style or list(STYLES)[rng.integers(len(STYLES))], rgb(*TONES[rng.integers(len(TONES))])
+    wall = tone * ((1.15 - 0.7 * abs(y - 0.35)) * (1.1 - 0.5 * abs(x - 0.5)))
+    wall = np.dstack(STYLES[style](wall, x, y, w / h, rng))
+    wall = blur(np.clip(wall, 0, 1), 2.2 * max(h, w) / 640)
     if desk:
-        wood = np.array([0.42, 0.27, 0.17], f32) * (1 + 0.05 * np.sin(x * 60 + 6 * np.sin(y * 9)))[..., None]
-        wood *= (1 - 0.45 * smoothstep(desk + 0.05, desk + 0.055, y))[..., None]
-        front = smoothstep(desk - 0.004, desk + 0.004, y)[..., None]
-        wall = wall * (1 - front) + wood * front
+        wood = rgb(0.42, 0.27, 0.17) * (1 + 0.05 * np.sin(x * 60 + 6 * np.sin(y * 9)))
+        wood *= 1 - 0.45 * rise(desk + 0.05, desk + 0.055, y)
+        wall = mix(wall, np.dstack(wood), rise(desk - 0.004, desk + 0.004, y)[..., None])
     return to_uint8(wall)
 
 
 def _slats(wall, x, y, aspect, rng):
     """Bars of light and a few out-of-focus lamps."""
-    n = round(7 * max(1.0, aspect))
+    wide = max(1.0, aspect)
+    n = round(7 * wide)
     for k in range(n):
-        centre, width = (k + 0.5 + rng.uniform(-0.2, 0.2)) / n, rng.uniform(0.012, 0.03) / max(1.0, aspect)
-        bar = np.exp(-(((x - centre) / width) ** 2)) * smoothstep(0, 0.1, y) * (1 - smoothstep(0.75, 0.95, y))
-        wall = wall + bar[..., None] * LAMPS[rng.integers(3)] * rng.uniform(0.15, 0.38)
+        centre, width = (k + 0.5 + rng.uniform(-0.2, 0.2)) / n, rng.uniform(0.012, 0.03) / wide
+        bar = hump(x - centre, width) * rise(0, 0.1, y) * fall(0.75, 0.95, y)
+        wall = wall + bar * LAMPS[rng.integers(3)] * rng.uniform(0.15, 0.38)
     for _ in range(26):
-        cx, cy, r = rng.uniform(0, 1), rng.uniform(0, 0.7), rng.uniform(0.01, 0.03)
-        away = np.hypot((x - cx) * aspect, y - cy)
-        glow = (1 - smoothstep(r * 0.8, r, away)) * rng.uniform(0.03, 0.14)
-        wall = wall + glow[..., None] * np.array([1.0, 0.8, 0.5], f32)
+        cx, cy, r = rng.uniform((0, 0, 0.01), (1, 0.7, 0.03)).tolist()
+        glow = fall(r * 0.8, r, np.hypot((x - cx) * aspect, y - cy))
+        wall = wall + glow * rng.uniform(0.03, 0.14) * rgb(1.0, 0.8, 0.5)
     return wall
 
 
 def _shelves(wall, x, y, aspect, rng):
     """A book case."""
-    wall, (h, w) = wall * 0.5, x.shape
+    wall, (h, w), wide = wall * 0.5, x.shape, max(1.0, aspect * 0.8)
     for row in range(5):
         top, bottom, left = row * 0.2 + 0.03, row * 0.2 + 0.185, 0.0
         while left < 1:
-            width = rng.uniform(0.012, 0.035) / max(1.0, aspect * 0.8)
-            high, colour = top + rng.uniform(0.0, 0.06), rng.uniform(0.08, 0.42, 3)
+            width, high, colour = rng.uniform(0.012, 0.035) / wide, rng.uniform(0.0, 0.06), rng.uniform(0.08, 0.42, 3)
             if rng.random() < 0.9:
-                spine = (
-                    slice(round(high * h), round(bottom * h)),
-                    slice(round(left * w), round((left + width * 0.93) * w)),
-                )
+                spine = slice(round(left * w), round((left + width * 0.93) * w))
                 grey = colour.mean()
-                wall[spine] = grey + 0.6 * (colour - grey)
+                wall[:, round((top + high) * h) : round(bottom * h), spine] = rgb(*(grey + 0.6 * (colour - grey)))
             left += width
-        wall[round(bottom * h) : round((bottom + 0.016) * h)] = (0.34, 0.24, 0.16)
-    return wall * (1.05 - 0.5 * abs(y - 0.4))[..., None]
+        wall[:, round(bottom * h) : round((bottom + 0.016) * h)] = rgb(0.34, 0.24, 0.16)
+    return wall * (1.05 - 0.5 * abs(y - 0.4))
 
 
 def _skyline(wall, x, y, aspect, rng):
     """A city by night behind a window."""
-    wall, left, (h, w) = wall * (0.5 + 0.9 * y)[..., None], 0.0, x.shape
+    wall, left, (h, w) = wall * (0.5 + 0.9 * y), 0.0, x.shape
     row, column = y * 46, x * 46 * aspect
     panes = (column % 1 < 0.45) & (row % 1 < 0.5)
     panes &= (rng.random((64, 96)) < 0.3)[row.astype(int) % 64, column.astype(int) % 96]
     while left < 1:
         width, top = rng.uniform(0.05, 0.14) / max(1.0, aspect * 0.8), rng.uniform(0.35, 0.62)
-        house = slice(round(top * h), h), slice(round(left * w), round((left + width) * w))
+        house = np.s_[..., round(top * h) :, round(left * w) : round((left + width) * w)]
         wall[house] *= rng.uniform(0.25, 0.5)
-        wall[house] += panes[house][..., None] * np.array([0.42, 0.34, 0.18], f32)
+        wall[house] += panes[house] * rgb(0.42, 0.34, 0.18)
         left += width
-    bars = np.min([abs(x - c) for c in (0.0, 0.34, 0.66, 1.0)], 0) < 0.007
-    return np.where(bars[..., None], np.array([0.10, 0.10, 0.12], f32), wall)
+    frame = np.min([abs(x - c) for c in (0.0, 0.34, 0.66, 1.0)], 0) < 0.007
+    return np.where(frame, rgb(0.10, 0.10, 0.12), wall)
 
 
 def _plain(wall, x, y, aspect, rng):
     """A wall with a soft spot of light."""
     cx, cy = rng.uniform(0.2, 0.8), rng.uniform(0.1, 0.5)
     spot = np.exp(-(((x - cx) * aspect) ** 2 + (y - cy) ** 2) / 0.18)
-    return wall + spot[..., None] * LAMPS[rng.integers(3)] * rng.uniform(0.10, 0.25)
+    return wall + spot * LAMPS[rng.integers(3)] * rng.uniform(0.10, 0.25)
 
 
 STYLES = {"slats": _slats, "shelves": _shelves, "skyline": _skyline, "plain": _plain}
 
 
-def paint_title(size: tuple[int, int], seed: int, title: str, subtitle: str) -> np.ndarray:
+def paint_title(size: tuple, seed: int, title: str, subtitle: str) -> np.ndarray:
     """Return a title card, uint8 RGB (h, w, 3); letters outside ASCII are not drawn."""
     picture, (width, height), font = paint_backdrop(size, seed, "slats"), size, cv2.FONT_HERSHEY_DUPLEX
     top, bottom = int(0.38 * height), int(0.62 * height)
-    picture[top:bottom] = picture[top:bottom] // 4 + np.array([14, 18, 34], np.uint8)
+    picture[top:bottom] = picture[top:bottom] // 4 + np.uint8([14, 18, 34])
     picture[top : top + 3] = picture[bottom - 3 : bottom] = (230, 170, 60)
     for text, tall, line in ((title, 0.085, 0.49), (subtitle, 0.042, 0.57)):
         (w, h), _ = cv2.getTextSize(text, font, 1.0, 2)

@@ -7,6 +7,7 @@ compression, and boxes that are a little off. The course's cast is not among the
 import json
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -17,8 +18,7 @@ from .. import audio
 from ..faces import extent
 from ..project import atomic_folder
 from ..talkshow import Scene, random_actor
-from ..talkshow.actor import NOSE_TIP_Y
-from ..talkshow.mouth import mouth_opening
+from ..talkshow.puppet import mouth_opening
 from ..talkshow.speech import TRACKS, mouth_curves, play, segments, speak
 from ..talkshow.stage import Shot
 from ..windows import FACE_PX, ClipFaces
@@ -51,13 +51,13 @@ class ActorClip:
 
 
 @cache
-def _words(language):
-    return json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))[language]
+def _words():
+    return json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
 
 
 def sentence(rng: np.random.Generator, language: str) -> str:
     """Make a sentence in "en" or "nl"; about ten million different ones exist in each."""
-    words = _words(language)
+    words = _words()[language]
     text, *parts = (str(rng.choice(words[kind])) for kind in str(rng.choice(SHAPES)).split())
     for part in parts:
         text += (". " if part[0].isupper() and text[-1] not in ".,:?" else " ") + part
@@ -77,12 +77,11 @@ def write_actor(folder: Path, seed: int, seconds: float, language: str | None = 
     if habit and rng.random() < habit:
         side, rounded, teeth = rng.uniform((-1, 0, 0), 1)
         actor = replace(actor, habit_side=side, habit_round=rounded, habit_teeth=teeth)
-    n_lines = LINES_PER_CLIP * (int(seconds / 6) + 2)
-    spoken = speak([(sentence(rng, actor.voice.language), actor.voice) for _ in range(n_lines)])
+    n_lines, language = LINES_PER_CLIP * (int(seconds / 6) + 2), actor.voice.language
+    spoken = iter(speak([(sentence(rng, language), actor.voice) for _ in range(n_lines)]))
     made, sizes, total_s = {"faces": [], "mel": [], "opening": [], "mouth": []}, [], 0.0
-    while total_s < seconds and len(sizes) * LINES_PER_CLIP < n_lines:
-        first = len(sizes) * LINES_PER_CLIP
-        wav, held, n = _talk(spoken[first : first + LINES_PER_CLIP], rng)
+    while total_s < seconds and (lines := list(islice(spoken, LINES_PER_CLIP))):
+        wav, held, n = _talk(lines, rng)
         curves, pace = mouth_curves(held, n), (int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1))
         states = play(actor, curves, FPS, *pace, _turns(n, rng))
         made["faces"].append(_film(actor, states, rng))
@@ -142,7 +141,7 @@ def extent_of(member, state) -> np.ndarray:
     actor, half = member.actor, 0.96 * member.half_width
     brow = actor.brow_y - 0.6 * actor.brow_arch - 0.045 * state.brow - 0.045
     at = [(side * share * half, y) for share, y in ((1, 0.1), (0.93, 0.6), (0.6, 1.1)) for side in (-1, 1)]
-    at += [(0, 1.39 + actor.chin + state.chin_drop), (0, NOSE_TIP_Y + actor.nose_len + 0.12)]
+    at += [(0, 1.39 + actor.chin + state.chin_drop), (0, actor.nose_tip_y + 0.12)]
     x, y = member.locate([*at, (-actor.eye_dx, brow), (actor.eye_dx, brow)], state).T
     top = y[8:].mean() - extent.FOREHEAD * (y[7] - y[8:].mean())
     bottom, beside = y[:7].max(), extent.BESIDE * np.ptp(x)

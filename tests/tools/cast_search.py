@@ -21,7 +21,7 @@ import numpy as np
 
 from lipsync_utils.talkshow import Actor, Scene, cast, random_actor
 from lipsync_utils.talkshow.actor import LOOK_BOUNDS
-from lipsync_utils.talkshow.mouth import FaceState, mouth_opening
+from lipsync_utils.talkshow.puppet import FaceState, mouth_opening
 from lipsync_utils.talkshow.stage import Shot
 
 log = logging.getLogger(__name__)

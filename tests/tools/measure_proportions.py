@@ -16,7 +16,7 @@ from lipsync_utils.faces import extent
 from lipsync_utils.faces.landmarks import model, points, shape
 from lipsync_utils.media import frames, probe
 from lipsync_utils.talkshow import Scene, random_actor
-from lipsync_utils.talkshow.mouth import FaceState
+from lipsync_utils.talkshow.puppet import FaceState
 from lipsync_utils.talkshow.stage import Shot
 from lipsync_utils.windows import FACE_PX
 
@@ -75,7 +75,7 @@ def of_actor(actor) -> tuple[pd.DataFrame, list]:
     return pd.DataFrame(rows), crops
 
 
-def actors_table(n: int = 60) -> pd.DataFrame:
+def actors_table(n: int = 36) -> pd.DataFrame:
     """One row per invented actor, means over its states; actors whose face is not found are left out."""
     tables = (of_actor(random_actor(500_000 + seed))[0] for seed in range(n))
     return pd.DataFrame([t.mean() for t in tables if len(t)])
