@@ -13,7 +13,7 @@ import numpy as np
 f32 = np.float32
 CENTRE_Y = 0.05  # the outline of a head is polar around (0, CENTRE_Y)
 BAKE_PX = 150  # pixels per head unit of a baked head; noise is tuned to it
-LEFT, RIGHT, TOP, BOTTOM = -1.42, 1.42, -2.05, 1.95  # what a baked head covers, head units
+LEFT, TOP, WIDTH, HEIGHT = -1.42, -2.05, 2.84, 4.0  # what a baked head covers, head units
 NOISE_SCALE = BAKE_PX / 220  # noise sizes below were tuned at 220 px per unit
 GAMMA = 2.2
 
@@ -121,7 +121,7 @@ class Canvas(NamedTuple):
     @classmethod
     def of_head(cls):
         """Return the plane that a baked head covers."""
-        w, h = round((RIGHT - LEFT) * BAKE_PX), round((BOTTOM - TOP) * BAKE_PX)
+        w, h = round(WIDTH * BAKE_PX), round(HEIGHT * BAKE_PX)
         return cls.of(centres(w, BAKE_PX, LEFT), centres(h, BAKE_PX, TOP), BAKE_PX)
 
     def bells(self, start, *rows):

@@ -114,7 +114,7 @@ def put_on_glasses(actor, canvas):
     return np.dstack([*display(colour), frame]), shadow
 
 
-def paint_body(actor, px_per_unit: float, size: tuple[int, int], cx: float, cy: float):
+def paint_body(actor, px_per_unit, size, cx, cy):
     """Return (uint8 RGBA layer (h, w, 4) with straight alpha, x, y of its corner in the picture).
 
     px_per_unit, cx, cy: of the head, whose eyes' middle is at pixel (cx, cy); size: (width, height) of the picture.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy import clip, cos, exp, hypot, maximum, sin
 
 from .actor import Actor
-from .canvas import BAKE_PX, BOTTOM, LEFT, RIGHT, TOP, centres, clamp, f32, hump, mix, rgb, ridge, rise, to_uint8
+from .canvas import BAKE_PX, HEIGHT, LEFT, TOP, WIDTH, centres, clamp, f32, hump, mix, rgb, ridge, rise, to_uint8
 from .head import bake
 
 MARGIN = 0.22  # room round the baked head for motion, head units
@@ -93,8 +93,8 @@ class Puppet:
     def __init__(self, actor: Actor, px_per_unit: float):
         self.actor, self.px_per_unit = actor, px_per_unit
         scale = min(px_per_unit * SUPERSAMPLE, BAKE_PX)
-        w, h = round((RIGHT - LEFT) * scale), round((BOTTOM - TOP) * scale)
-        self.kx, self.ky = f32(w / (RIGHT - LEFT)), f32(h / (BOTTOM - TOP))
+        w, h = round(WIDTH * scale), round(HEIGHT * scale)
+        self.kx, self.ky = f32(w / WIDTH), f32(h / HEIGHT)
         texture, back, glasses, self._relief = (
             layer if layer is None else cv2.resize(layer, (w, h), interpolation=cv2.INTER_AREA) for layer in bake(actor)
         )
@@ -103,8 +103,7 @@ class Puppet:
             alpha = maximum(texture[..., 3:], glasses[..., 3:])
             texture = np.dstack([mix(texture[..., :3], glasses[..., :3], glasses[..., 3:]), alpha])
         self._texture, self._back = to_uint8(texture), None if back is None else to_uint8(back)
-        w = int((RIGHT - LEFT + 2 * MARGIN) * px_per_unit) // COARSE
-        h = int((BOTTOM - TOP + 2 * MARGIN) * px_per_unit) // COARSE
+        w, h = (int((side + 2 * MARGIN) * px_per_unit) // COARSE for side in (WIDTH, HEIGHT))
         self.size, k = (w * COARSE, h * COARSE), px_per_unit / COARSE
         self._x, self._y = np.meshgrid(centres(w, k, self.left), centres(h, k, self.top))
         self._depth = _remap(self._relief, *self._in_texture(self._x, self._y)) - STILL_DEPTH

@@ -69,7 +69,7 @@ class Film:
 
     script: Script
     cues: list[Cue]
-    takes: list[tuple[Scene, int, int]]
+    takes: list[tuple]
     n_frames: int
     wav: np.ndarray
     rate_hz: int
@@ -94,9 +94,9 @@ class Film:
                 speaker = next((name for start, stop, name in voices if start <= frame < stop), None)
                 states = [played[member.actor.name][frame] for member in shot.members]
                 rows = [FaceTruth(*when, *[None] * 6, False, speaker)] if not states else []
-                for actor, state, box in zip(scene.people, states, shot.boxes(states)):
-                    gap, name = round(mouth_opening(actor, state), 4), actor.name
-                    rows.append(FaceTruth(*when, name, *box, gap, name == speaker, speaker))
+                for member, state in zip(shot.members, states):
+                    name, gap = member.actor.name, round(mouth_opening(member.actor, state), 4)
+                    rows.append(FaceTruth(*when, name, *member.face_box(state), gap, name == speaker, speaker))
                 image = cv2.LUT(cv2.cvtColor(shot.render(states, frame), cv2.COLOR_RGB2BGR), colours)
                 yield cv2.GaussianBlur(image, (0, 0), camera.blur_px) if camera.blur_px else image, rows
 

@@ -33,14 +33,14 @@ class Box(NamedTuple):
 class Member:
     """An actor in a picture of a size (width, height): pixels per head unit, and where the eyes' middle is."""
 
-    def __init__(self, actor: Actor, size: tuple, px_per_unit: float, cx: float, cy: float):
+    def __init__(self, actor: Actor, size, px_per_unit, cx, cy):
         self.actor, self.size, self.px_per_unit, self.eyes = actor, size, px_per_unit, (cx, cy)
         self.puppet = Puppet(actor, px_per_unit)
         self.body, *self.body_at = paint_body(actor, px_per_unit, size, cx, cy)
         self.head_at = round(cx + self.puppet.left * px_per_unit), round(cy + self.puppet.top * px_per_unit)
         self.half_width = float(outline(actor)(1.0, CENTRE_Y + 0.1))
 
-    def draw(self, picture: np.ndarray, state: FaceState) -> None:
+    def draw(self, picture, state: FaceState):
         """Draw the head over a picture that already has the body, in place."""
         head, back = self.puppet.render(state)
         if back is not None:
@@ -62,7 +62,7 @@ class Member:
 
 
 class Shot:
-    """A scene in a picture of a size (width, height): `render` draws a frame, `boxes` says where the faces are."""
+    """A scene in a picture of a size (width, height): `render` draws a frame of its members."""
 
     def __init__(self, scene: Scene, size: tuple, grain: float = GRAIN):
         (w, h), kind, seed, places = size, scene.kind, scene.seed, []
@@ -101,12 +101,8 @@ class Shot:
         picture[len(picture) - len(self._front) :] = self._front
         return cv2.add(picture, self._grain[frame % N_GRAINS], dtype=cv2.CV_8U)
 
-    def boxes(self, states: list[FaceState]) -> list[Box]:
-        """Return each member's face box."""
-        return [member.face_box(state) for member, state in zip(self.members, states)]
 
-
-def lay_over(picture: np.ndarray, layer: np.ndarray, x: int, y: int) -> None:
+def lay_over(picture, layer, x, y):
     """Lay a uint8 RGBA layer with its corner at (x, y) over a uint8 RGB picture, in place."""
     layer = layer[max(-y, 0) :, max(-x, 0) :]
     under = picture[max(y, 0) :, max(x, 0) :][: len(layer), : layer.shape[1]]
@@ -117,8 +113,11 @@ def lay_over(picture: np.ndarray, layer: np.ndarray, x: int, y: int) -> None:
         under[:] = cv2.blendLinear(colour, np.ascontiguousarray(under), alpha, 1 - alpha)
 
 
-def paint_backdrop(size: tuple, seed: int, style: str | None = None, desk: float | None = None) -> np.ndarray:
-    """Return a wall, uint8 RGB (h, w, 3). size: (w, h); desk: y of a table's edge as a fraction of h, None: none."""
+def paint_backdrop(size, seed, style=None, desk=None):
+    """Return a wall, uint8 RGB (h, w, 3).
+
+    size: (w, h); style: of STYLES, None: any; desk: y of a table's edge as a fraction of h, None: none.
+    """
     rng, (w, h) = np.random.default_rng((seed, 11)), size
     y, x = np.mgrid[:h, :w].astype(f32)
     y, x = y / h, x / w
@@ -190,7 +189,7 @@ def _plain(wall, x, y, aspect, rng):
 STYLES = {"slats": _slats, "shelves": _shelves, "skyline": _skyline, "plain": _plain}
 
 
-def paint_title(size: tuple, seed: int, title: str, subtitle: str) -> np.ndarray:
+def paint_title(size, seed, title, subtitle):
     """Return a title card, uint8 RGB (h, w, 3); letters outside ASCII are not drawn."""
     picture, (width, height), font = paint_backdrop(size, seed, "slats"), size, cv2.FONT_HERSHEY_DUPLEX
     top, bottom = int(0.38 * height), int(0.62 * height)

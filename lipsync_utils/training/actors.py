@@ -79,20 +79,19 @@ def write_actor(folder: Path, seed: int, seconds: float, language: str | None = 
         actor = replace(actor, habit_side=side, habit_round=rounded, habit_teeth=teeth)
     n_lines, language = LINES_PER_CLIP * (int(seconds / 6) + 2), actor.voice.language
     spoken = iter(speak([(sentence(rng, language), actor.voice) for _ in range(n_lines)]))
-    made, sizes, total_s = {"faces": [], "mel": [], "opening": [], "mouth": []}, [], 0.0
+    made, total_s = [], 0.0
     while total_s < seconds and (lines := list(islice(spoken, LINES_PER_CLIP))):
         wav, held, n = _talk(lines, rng)
         curves, pace = mouth_curves(held, n), (int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1))
         states = play(actor, curves, FPS, *pace, _turns(n, rng))
-        made["faces"].append(_film(actor, states, rng))
-        made["mel"].append(audio.melspectrogram(wav))
-        made["opening"].append(np.array([mouth_opening(actor, state) for state in states], np.float32))
-        made["mouth"].append(np.stack([curves[track] for track in TRACKS], 1).astype(np.float32))
-        sizes.append([f"actor{seed}_{len(sizes):02d}", n, made["mel"][-1].shape[1]])
+        opening = np.float32([mouth_opening(actor, state) for state in states])
+        mouth = np.stack([curves[track] for track in TRACKS], 1).astype(np.float32)
+        made.append((_film(actor, states, rng), audio.melspectrogram(wav), opening, mouth))
         total_s += n / FPS
     with atomic_folder(target) as temporary:
-        for name, parts in made.items():
+        for name, parts in zip(("faces", "mel", "opening", "mouth"), zip(*made)):
             np.save(temporary / f"{name}.npy", np.concatenate(parts, axis=int(name == "mel")))
+        sizes = [(f"actor{seed}_{k:02d}", len(faces), mel.shape[1]) for k, (faces, mel, *_) in enumerate(made)]
         (temporary / "clips.json").write_text(json.dumps(sizes))
     return target
 
