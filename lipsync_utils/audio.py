@@ -9,17 +9,18 @@ Is All You Need" (2020), and measurements of its published code.
 
 from __future__ import annotations
 
-import subprocess
+import tempfile
 import warnings
 from functools import lru_cache
 from itertools import count, takewhile
+from pathlib import Path
 
 import numpy as np
 from scipy import fft
 from scipy.io import wavfile
 
 from .errors import MediaError, SettingError
-from .media.tools import ONLY_FILES, check_file, ffmpeg_program, file_url
+from .media.tools import ONLY_FILES, check_file, ffmpeg, file_url
 
 SAMPLE_RATE_HZ = 16_000
 FFT_SIZE = 800  # samples, also the length of the Hann window: 50 ms
@@ -37,7 +38,7 @@ MEL_LIMIT = 4.0  # digital silence is -4, full scale +4
 #: Where the generator's mel window of a frame starts, in frames before (-) or after that frame.
 ALIGNMENTS = {"reference": -1, "centred": -2, "inference": 0}
 
-_CHUNK = 1 << 20  # samples or bytes handled at once, so that an hour of sound costs little more than its result
+_CHUNK = 1 << 20  # samples handled at once, so that an hour of sound costs little more than its result
 
 
 def load_wav(path) -> np.ndarray:
@@ -63,35 +64,31 @@ def _read_plain_wav(path):
             rate, samples = wavfile.read(path, mmap=True)
     except (ValueError, OSError, EOFError, IndexError):  # 24 bit, broken header, compressed: ffmpeg knows better
         return None
-    if rate != SAMPLE_RATE_HZ or samples.dtype not in (np.uint8, np.int16, np.int32, np.float32, np.float64):
+    if rate != SAMPLE_RATE_HZ or samples.dtype.kind not in "uif":
         return None
-    offset, scale = {"u": (128.0, 128.0), "i": (0.0, float(2 ** (8 * samples.itemsize - 1))), "f": (0.0, 1.0)}[
-        samples.dtype.kind
-    ]
+    scale = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.itemsize - 1)
+    offset = scale if samples.dtype.kind == "u" else 0.0
     wav = np.empty(len(samples), np.float32)
-    for start in range(0, len(samples), _CHUNK):
-        part = (samples[start : start + _CHUNK].astype(np.float64) - offset) / scale
-        wav[start : start + _CHUNK] = part.mean(axis=1) if part.ndim == 2 else part
+    for start in range(0, len(wav), _CHUNK):
+        part = samples[start : start + _CHUNK].astype(np.float64).reshape(-1, *samples.shape[1:] or (1,))
+        wav[start : start + _CHUNK] = ((part - offset) / scale).mean(axis=1)
     return wav
 
 
 def _decode(path):
-    """Let ffmpeg decode, mix down and resample, on the picture's clock; the samples arrive through a pipe."""
-    command = [ffmpeg_program(), "-nostdin", "-v", "error", "-protocol_whitelist", ONLY_FILES, "-i", file_url(path)]
+    """Let ffmpeg decode, mix down and resample, on the picture's clock."""
     resample = f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0:rematrix_maxval=1.0"  # 1.0: average, not 3 dB more
-    command += ["-map", "0:a:0", "-ac", "1", "-af", resample, "-f", "f32le", "-"]
-    samples = bytearray()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while block := process.stdout.read(_CHUNK):
-            samples += block
-        words = process.stderr.read().decode(errors="replace").strip()
-    if "matches no streams" in words or (not samples and not process.returncode):
-        raise MediaError(f"{path.name} has no sound. Give a file with speech in it.")
-    if process.returncode:
-        raise MediaError(
-            f"cannot read the sound of {path.name}: export it again as wav or mp3. ffmpeg says: {words[-400:]}"
-        )
-    return np.frombuffer(samples, np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        raw, mono = Path(folder, "sound"), ["-map", "0:a:0", "-ac", "1", "-af", resample, "-f", "f32le"]
+        try:
+            ffmpeg(["-v", "error", "-protocol_whitelist", ONLY_FILES, "-i", file_url(path), *mono, file_url(raw)])
+        except MediaError as error:
+            if "matches no streams" not in str(error):
+                words = f"cannot read the sound of {path.name}: export it again as wav or mp3. ffmpeg says: "
+                raise MediaError(words + str(error)[-400:]) from error
+        if not raw.exists() or not (wav := np.fromfile(raw, np.float32)).size:
+            raise MediaError(f"{path.name} has no sound. Give a file with speech in it.")
+    return wav
 
 
 @lru_cache(maxsize=1)

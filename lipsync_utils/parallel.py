@@ -8,7 +8,6 @@ import contextlib
 import functools
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 
 from . import records
 from .config import settings_hash
-from .errors import DiskFullError, LipsyncError, ManifestError, SettingError
+from .errors import DiskFullError, LipsyncError, SettingError
 from .project import content_hash, lock, progress, remove_leftovers, write_json
 
 log = logging.getLogger(__name__)
@@ -55,30 +54,26 @@ class Done:
 
 def worker_count(workers: int | None = None) -> int:
     """The number of processes to use: as asked, else the cores that this process may run on."""
+    from dask.system import CPU_COUNT
+
     if workers is not None and workers < 1:
         raise SettingError(f"workers must be at least 1, got {workers}")
-    affinity = getattr(os, "sched_getaffinity", None)
-    return workers or (len(affinity(0)) if affinity else os.cpu_count() or 1)
+    return workers or CPU_COUNT
 
 
 def map_items(
-    work: Callable[[Any], Any],
-    items: Iterable[Any],
-    *,
-    scheduler: str = "processes",
-    workers: int | None = None,
-    desc: str = "",
-    unit: str = "item",
+    work: Callable, items: Iterable, *, scheduler: str = "processes", workers: int | None = None, desc="", unit="item"
 ) -> Iterator[tuple[Any, Any]]:
     """Yield (item, result) for every item, in the order of completion; result is a `Failure` where work raised.
 
     scheduler: "inline" (this process), "processes" (local Dask workers) or the address of a running Dask scheduler,
     "tcp://host:8786". A full disk is not an item's failure: DiskFullError is raised.
     """
-    items = list(items)
     if scheduler not in ("inline", "processes") and "://" not in scheduler:
         raise SettingError(f"scheduler {scheduler!r}: 'inline', 'processes' or an address such as 'tcp://host:8786'")
-    count = min(worker_count(workers), max(len(items), 1))
+    if not (items := list(items)):
+        return
+    count = min(worker_count(workers), len(items))
     inline = scheduler == "inline" or (scheduler == "processes" and count == 1)
     results = ((item, guarded(work, item)) for item in items) if inline else on_dask(work, items, scheduler, count)
     with contextlib.closing(results), progress(total=len(items), desc=desc, unit=unit) as bar:
@@ -89,7 +84,7 @@ def map_items(
             yield item, result
 
 
-def guarded(work: Callable[[Any], Any], item: Any) -> Any:
+def guarded(work: Callable, item: Any) -> Any:
     """work(item), or a Failure with the error's words; a DiskFullError is returned as it is."""
     try:
         return work(item)
@@ -102,7 +97,7 @@ def guarded(work: Callable[[Any], Any], item: Any) -> Any:
         return Failure(f"{type(error).__name__}: {error}", expected=False)
 
 
-def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: int) -> Iterator[tuple[Any, Any]]:
+def on_dask(work: Callable, items: list, scheduler: str, workers: int) -> Iterator[tuple[Any, Any]]:
     """The same on Dask workers."""
     import dask
     from distributed import Client, as_completed
@@ -122,11 +117,11 @@ def on_dask(work: Callable[[Any], Any], items: list, scheduler: str, workers: in
             raise SettingError(f"no Dask scheduler answers at {scheduler}: start `dask scheduler`") from error
         with client:
             futures = client.map(functools.partial(guarded, work), items, pure=False)
-            item_of = {future.key: item for future, item in zip(futures, items)}
+            item_of = dict(zip(futures, items))
             for future in as_completed(futures):
                 lost = future.exception()  # the worker died with this item again and again
                 words = f"worker lost: {type(lost).__name__}: {lost}"
-                yield item_of[future.key], Failure(words, expected=False) if lost else future.result()
+                yield item_of[future], Failure(words, expected=False) if lost else future.result()
 
 
 def run_stage(
@@ -149,51 +144,37 @@ def run_stage(
     error of this package is remembered, any other is tried again in the next run. how: scheduler, workers and unit, as
     for map_items. Only one process works in `journal` at a time. Killed and run again, it ends with the same rows.
     """
-    repeated = sorted(name for name, times in Counter(item.id for item in items).items() if times > 1)
-    if repeated:
+    if repeated := sorted(name for name, times in Counter(item.id for item in items).items() if times > 1):
         raise SettingError(f"{stage}: these ids appear more than once: {', '.join(repeated[:10])}")
-    rows, keys = {}, {}
+    keys, cells = {}, {}
     with lock(journal, what=f"stage {stage}"):
         remove_leftovers(output)
         remove_leftovers(journal)
-        for item in items:
-            try:
+        for item in items:  # what is not there or not readable is done, and then says what is wrong
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
                 contents = [content_hash(path) for path in item.inputs]
-            except OSError as error:
-                rows[item.id] = failed(item, Failure(f"{error.filename}: {error.strerror}", expected=False))
-                continue
-            keys[item.id] = settings_hash(stage, version, settings, item.arguments, contents)
-            known = read_entry(journal / f"{item.id}.json", keys[item.id], row_type, output)
-            if known is not None:
-                rows[item.id] = known
-        to_do = [item for item in items if item.id not in rows]
+                keys[item.id] = settings_hash(stage, version, settings, item.arguments, contents)
+                entry = json.loads((journal / f"{item.id}.json").read_text())
+                sizes = {output / name: size for name, size in entry["files"].items()}
+                if entry["key"] == keys[item.id] and all(size_of(file) == size for file, size in sizes.items()):
+                    cells[item.id] = entry["rows"]
+        to_do = [item for item in items if item.id not in cells]
         if len(to_do) < len(items):
             log.info("%s: %d of %d done before", stage, len(items) - len(to_do), len(items))
-        for item, result in map_items(work, to_do, desc=stage, **how) if to_do else ():
-            again = isinstance(result, Failure) and not result.expected
+        for item, result in map_items(work, to_do, desc=stage, **how):
+            keep = item.id in keys
             if isinstance(result, Failure):
                 log.warning("%s: %s left out: %s", stage, item.id, result.error)
-                result = Done(failed(item, result))
-            cells = records.to_cells(result.rows, row_type)
-            sizes = {f.relative_to(output).as_posix(): -1 if f.is_dir() else f.stat().st_size for f in result.files}
-            if not again:
-                write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": sizes, "rows": cells})
-            rows[item.id] = parse_rows(cells, row_type)
-    return [row for item in items for row in rows[item.id]]
+                keep, result = keep and result.expected, Done(failed(item, result))
+            cells[item.id] = records.to_cells(result.rows, row_type)
+            if keep:
+                sizes = {file.relative_to(output).as_posix(): size_of(file) for file in result.files}
+                write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": sizes, "rows": cells[item.id]})
+    # Through cells, as a manifest would give the rows back, so that a resumed run equals an undisturbed one.
+    lines = [line for item in items for line in cells[item.id]]
+    return records.rows(records.from_cells(lines, row_type, stage), row_type)
 
 
-def parse_rows(cells: list[list[str]], row_type: type) -> list:
-    """Rows from formatted cells: what a manifest would give back, so a resumed run equals an undisturbed one."""
-    return records.rows(records.from_cells(cells, row_type, "journal"), row_type)
-
-
-def read_entry(path: Path, key: str, row_type: type, output: Path) -> list | None:
-    """The rows of a journal entry with this key whose files are all there; else None."""
-    try:
-        entry = json.loads(path.read_text())
-        there = ((output / name, size) for name, size in entry["files"].items())
-        if entry["key"] == key and all(f.is_dir() if n < 0 else f.stat().st_size == n for f, n in there):
-            return parse_rows(entry["rows"], row_type)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ManifestError):
-        pass  # no such entry, or not one of ours: the item is done again
-    return None
+def size_of(path: Path) -> int:
+    """Bytes of a file; of a folder -1."""
+    return -1 if path.is_dir() else path.stat().st_size

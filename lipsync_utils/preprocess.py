@@ -19,9 +19,8 @@ import pandas as pd
 from . import media
 from .audio import load_wav, melspectrogram
 from .config import FacesConfig, PreprocessConfig, SpeakerConfig
-from .errors import MediaError
 from .faces import FaceBox, find_faces
-from .parallel import Done, Failure, Item, run_stage
+from .parallel import Done, Item, run_stage
 from .project import DataSet, atomic_folder, write_text
 from .records import Clip, FaceClip, Reason, SpeakerCheck, read_csv, write_csv
 from .speaker import SpeakerFace, tracks_of_speaker
@@ -52,7 +51,6 @@ def preprocess_clips(
     files = read_csv(data.path("clips.csv"), Clip).set_index("clip_id").file.dropna()
     checks = read_csv(data.path("speaker.csv"), SpeakerCheck)
     tracks = tracks_of_speaker(read_csv(data.path("speaker_faces.csv"), SpeakerFace), speaker)
-    made_with = {"faces": str(faces), "crops": str(replace(settings, val_share=0.0, seed=0))}
     rows = run_stage(
         "preprocess",
         [
@@ -67,52 +65,47 @@ def preprocess_clips(
         row_type=FaceClip,
         journal=data.journal("preprocess"),
         output=data.faces,
-        settings=made_with,
+        settings=[faces, replace(settings, val_share=0.0, seed=0)],
         version=VERSION,
-        failed=failed,
+        failed=lambda item, failure: [row_of(item, reason=failure.reason, note=failure.error[:300])],
         unit="clip",
         **how,
     )
     splits = split_by_video((row.video_id for row in rows if row.folder), settings.val_share, settings.seed)
-    rows = [replace(row, split=splits[row.video_id] if row.folder else None) for row in rows]
-    table = write_csv(data.path("faces.csv"), rows, FaceClip)
+    rows = [replace(row, split=splits[row.video_id]) if row.folder else row for row in rows]
     for split in ("train", "val"):
         lines = [f"{row.video_id}/{row.clip_id}\n" for row in rows if row.split == split]
         write_text(data.path("filelists", f"{split}.txt"), "".join(lines))
     if len(splits) == 1 and settings.val_share:
         log.warning(ONE_VIDEO, *splits)
-    return table
+    return write_csv(data.path("faces.csv"), rows, FaceClip)
+
+
+def row_of(item: Item, **known) -> FaceClip:
+    """The row of a clip; what is not known is None."""
+    ids = {"clip_id": item.id, "video_id": item.arguments["video_id"]}
+    return FaceClip(**dict.fromkeys(FaceClip.__annotations__) | ids | known)
 
 
 def preprocess_clip(item: Item, *, data: DataSet, settings: PreprocessConfig, faces: FacesConfig) -> Done:
     """One clip. item: inputs = (clip,), arguments: video_id, tracks (the speaker's, surest first)."""
-    clip, video_id, row = item.inputs[0], item.arguments["video_id"], empty_row(item)
-    if not media.probe(clip).has_sound:
-        return Done([replace(row, reason=Reason.NO_SOUND, note="a silent clip teaches nothing")])
+    clip, folder = item.inputs[0], data.faces / item.arguments["video_id"] / item.id
     table = find_faces(clip, faces, data.cache)
-    boxes = speaker_boxes(
-        [table.track_boxes(t) for t in item.arguments["tracks"] if t in table.track_ids], table.n_frames
-    )
+    tracks = [table.track_boxes(t) for t in item.arguments["tracks"] if t in table.track_ids]
+    boxes = speaker_boxes(tracks, table.n_frames)
     seen = boxes[~np.isnan(boxes[:, 0])]
-    sides = np.sqrt((seen[:, 2] - seen[:, 0]) * (seen[:, 3] - seen[:, 1]))
-    size = round(float(np.median(sides))) if len(seen) else None
-    row = replace(row, frames=len(boxes), faces=0, gaps=len(boxes) - len(seen), median_face_px=size)
+    size = round(float(np.median(np.sqrt(np.prod(seen[:, 2:] - seen[:, :2], axis=1))))) if len(seen) else None
+    row = row_of(item, frames=len(boxes), faces=0, gaps=len(boxes) - len(seen), median_face_px=size)
     reason, note = why_not(row, settings)
     if reason:
         return Done([replace(row, reason=reason, note=note)])
-    folder = data.faces / video_id / item.id
     with atomic_folder(folder) as temporary:
-        written = write_crops(clip, boxes, temporary, settings)
         media.extract_sound(clip, temporary / "audio.wav")
         mel = melspectrogram(load_wav(temporary / "audio.wav"))
         np.save(temporary / "mel.npy", mel)
+        written = write_crops(clip, boxes, temporary, settings)
     row = replace(row, folder=folder.relative_to(data.root).as_posix(), faces=written, mel_columns=mel.shape[1])
     return Done([row], [folder, folder / "audio.wav", folder / "mel.npy"])
-
-
-def empty_row(item: Item) -> FaceClip:
-    """The row of a clip of which nothing is known yet."""
-    return FaceClip(item.id, item.arguments["video_id"], *(None,) * 9)
 
 
 def speaker_boxes(tracks: list[np.ndarray], n_frames: int) -> np.ndarray:
@@ -136,15 +129,12 @@ def why_not(row: FaceClip, settings: PreprocessConfig) -> tuple[Reason | None, s
 
 def write_crops(clip: Path, boxes: np.ndarray, folder: Path, settings: PreprocessConfig) -> int:
     """Write <frame>.jpg for every frame with a box (n_frames, 4); returns how many."""
-    numbers = np.flatnonzero(~np.isnan(boxes[:, 0])).tolist()
-    for frame in media.frames(clip, only=numbers):
+    for frame in media.frames(clip, only=np.flatnonzero(~np.isnan(boxes[:, 0])).tolist()):
         crop = FaceBox(*boxes[frame.index].tolist()).crop(frame.image_bgr)
         if settings.crop_px:
             crop = cv2.resize(crop, (settings.crop_px, settings.crop_px), interpolation=cv2.INTER_AREA)
-        done, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality])
-        if not done:
-            raise MediaError(f"{clip}: the face in frame {frame.index} cannot be written as JPEG")
-        (folder / f"{frame.index}.jpg").write_bytes(jpeg.tobytes())
+        _, jpeg = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality])
+        jpeg.tofile(folder / f"{frame.index}.jpg")
     return len(list(folder.glob("*.jpg")))
 
 
@@ -158,11 +148,6 @@ def split_by_video(video_ids: Iterable[str], val_share: float, seed: int) -> dic
     if val_share > 0 and len(ranked) > 1:
         n_val = min(max(n_val, 1), len(ranked) - 1)
     return {video: "val" if place < n_val else "train" for place, video in enumerate(ranked)}
-
-
-def failed(item: Item, failure: Failure) -> list[FaceClip]:
-    """A clip that could not be preprocessed."""
-    return [replace(empty_row(item), reason=failure.reason, note=failure.error[:300])]
 
 
 def funnel(data: DataSet) -> pd.DataFrame:

@@ -7,7 +7,7 @@ energy of every millisecond is summed once, which gives the same answer some hun
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
@@ -18,8 +18,8 @@ import pandas as pd
 from .audio import SAMPLE_RATE_HZ, load_wav
 from .config import SplitConfig
 from .errors import MediaError
-from .media import MediaInfo, VideoReader, VideoWriter, constant_rate, picture_end_s, probe
-from .parallel import Done, Failure, Item, run_stage
+from .media import VideoReader, VideoWriter, constant_rate, picture_end_s, probe
+from .parallel import Done, Item, run_stage
 from .project import DataSet, content_hash
 from .records import Clip, Reason, Source, Video, read_rows, write_csv
 
@@ -53,38 +53,26 @@ class Span:
         return f"{video_id}_{round(self.start_s * 1000):07d}_{round(self.end_s * 1000):07d}"
 
 
-def energies(wav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per millisecond of 16 kHz sound: the sum of squared 16-bit samples (int64), and the largest magnitude (int32).
+def energies(wav: np.ndarray) -> np.ndarray:
+    """Per millisecond of 16 kHz sound: the sum of squared 16-bit samples, and the largest magnitude: int64 (2, n_ms).
 
     wav: float32 (n,) in [-1, 1]. Half a last millisecond counts as one, less does not, as with pydub.
     """
-    n_ms = round(len(wav) / PER_MS)
-    sums, peaks = np.zeros(n_ms, np.int64), np.zeros(n_ms, np.int32)
-    for first in range(0, n_ms, CHUNK_MS):
-        last = min(first + CHUNK_MS, n_ms)
-        block = np.asarray(wav[first * PER_MS : last * PER_MS], np.float32) * FULL_SCALE
-        samples = np.clip(np.rint(block), -FULL_SCALE, FULL_SCALE - 1).astype(np.int64)
-        samples = np.pad(samples, (0, (last - first) * PER_MS - len(samples))).reshape(-1, PER_MS)
-        sums[first:last] = (samples**2).sum(axis=1)
-        peaks[first:last] = np.abs(samples).max(axis=1)
-    return sums, peaks
-
-
-def window_rms(sums: np.ndarray, window_ms: int) -> np.ndarray:
-    """Root mean square of every window, in 16-bit steps (whole numbers, as pydub's): int64 (n_ms - window_ms + 1,)."""
-    total = np.concatenate([[0], np.cumsum(sums)])
-    return np.sqrt((total[window_ms:] - total[:-window_ms]) // (window_ms * PER_MS)).astype(np.int64)
-
-
-def dbfs(amplitude: float) -> float:
-    """Level of an amplitude in 16-bit steps; full scale is 0, nothing is -inf."""
-    return float(20 * np.log10(amplitude / FULL_SCALE)) if amplitude > 0 else -np.inf
+    found = np.zeros((2, round(len(wav) / PER_MS)), np.int64)
+    for first in range(0, found.shape[1], CHUNK_MS):
+        part = found[:, first : first + CHUNK_MS]
+        block = np.rint(np.asarray(wav[first * PER_MS :][: part.shape[1] * PER_MS], np.float32) * FULL_SCALE)
+        samples = np.zeros((part.shape[1], PER_MS), np.int64)
+        samples.flat[: len(block)] = np.clip(block, -FULL_SCALE, FULL_SCALE - 1)
+        part[:] = (samples**2).sum(axis=1), np.abs(samples).max(axis=1)
+    return found
 
 
 def loudness_dbfs(wav: np.ndarray) -> float:
     """How loud the loud moments are: the level that the peaks of one millisecond in 200 exceed; -inf for nothing."""
-    _, peaks = energies(wav)
-    return dbfs(float(np.quantile(peaks, 0.995))) if len(peaks) else -np.inf
+    peaks = energies(wav)[1]
+    loud = np.quantile(peaks, 0.995) if len(peaks) else 0
+    return float(20 * np.log10(loud / FULL_SCALE)) if loud else -np.inf
 
 
 def threshold_dbfs(wav: np.ndarray, settings: SplitConfig) -> float:
@@ -97,16 +85,15 @@ def find_parts(wav: np.ndarray, settings: SplitConfig) -> list[tuple[float, floa
 
     wav: float32 (n,), 16 kHz mono, in [-1, 1].  Sound shorter than min_silence_ms or without silence is one part.
     """
-    sums, _ = energies(wav)
-    n_ms, window = len(sums), settings.min_silence_ms
-    last = max(n_ms - window, 0)
-    starts = np.unique(np.append(np.arange(0, last, settings.seek_step_ms), last))
-    limit = 10 ** (threshold_dbfs(wav, settings) / 20) * FULL_SCALE
-    silent = starts[window_rms(sums, window)[starts] <= limit] if n_ms >= window else starts[:0]
+    total, window, step = np.append(0, energies(wav)[0].cumsum()), settings.min_silence_ms, settings.seek_step_ms
+    n_ms, limit = len(total) - 1, 10 ** (threshold_dbfs(wav, settings) / 20) * FULL_SCALE
+    starts = np.unique([*range(0, n_ms - window, step), n_ms - window]) if n_ms >= window else np.empty(0, int)
+    rms = np.sqrt((total[starts + window] - total[starts]) // (window * PER_MS)).astype(int)  # whole steps, as pydub's
+    silent = starts[rms <= limit]
     if not len(silent):
         return [(0.0, n_ms / 1000)] if n_ms else []
     # windows that overlap or touch are one silence; a part is what lies between two
-    gaps = np.flatnonzero((np.diff(silent) > window) & (np.diff(silent) != settings.seek_step_ms))
+    gaps = np.flatnonzero((np.diff(silent) > window) & (np.diff(silent) != step))
     begins = np.append(0, silent[[*gaps, -1]] + window)
     ends = np.append(silent[[0, *(gaps + 1)]], n_ms)
     return [(int(a) / 1000, int(b) / 1000) for a, b in zip(begins, ends) if b > a]
@@ -150,11 +137,9 @@ def plan_clips(
 
 def pieces(start_s: float, end_s: float, settings: SplitConfig) -> list[tuple[float, float]]:
     """A part as it is, or cut into pieces of piece_s and the remainder where it is longer than max_part_s."""
-    if end_s - start_s <= settings.max_part_s + 1e-9:
-        return [(start_s, end_s)]
-    n_cuts = int((end_s - start_s - 1e-9) / settings.piece_s)
-    marks = [start_s, *(round(start_s + k * settings.piece_s, 6) for k in range(1, n_cuts + 1)), end_s]
-    return list(zip(marks, marks[1:]))
+    whole = end_s - start_s <= settings.max_part_s + 1e-9
+    marks = [start_s] if whole else np.arange(start_s, end_s - 1e-9, settings.piece_s).round(6).tolist()
+    return list(pairwise([*marks, end_s]))
 
 
 def frames_of(first_s: float, last_s: float, duration_s: float, fps: float, is_end: bool) -> tuple[int, int]:
@@ -173,14 +158,16 @@ def cut_clips(
     the upright picture, or None.  Returns the files, and notes on what was damaged or missing.
     """
     files = [folder / f"{clip.clip_id(video_id)}.mp4" for clip in clips]
-    end, number, writers = max((clip.end_frame for clip in clips), default=0), -1, {}
+    end, fps, number, writers = max((clip.end_frame for clip in clips), default=0), settings.fps, -1, {}
     with VideoReader(video, crop, pixel_format="yuv420p") as reader, contextlib.ExitStack() as stack:
-        for number, frame in enumerate(constant_rate(reader.decoded(), settings.fps, end)):
+        for number, frame in enumerate(constant_rate(reader.decoded(), fps, end)):
             for clip, file in zip(clips, files):
                 if clip.first_frame == number:
-                    ends = (round(n * SAMPLE_RATE_HZ / settings.fps) for n in (clip.first_frame, clip.end_frame))
-                    sound, how = wav[slice(*ends)], {"fps": settings.fps, "crf": settings.crf, "repeatable": True}
-                    writers[clip] = stack.enter_context(VideoWriter(file, size=reader.size, sound=sound, **how))
+                    first, last = (round(n * SAMPLE_RATE_HZ / fps) for n in (number, clip.end_frame))
+                    made = VideoWriter(
+                        file, size=reader.size, fps=fps, sound=wav[first:last], crf=settings.crf, repeatable=True
+                    )
+                    writers[clip] = stack.enter_context(made)
             picture = reader.convert(frame) if writers else None
             for clip in list(writers):
                 writers[clip].write_frame(picture)
@@ -188,7 +175,7 @@ def cut_clips(
                     writers.pop(clip).close()
         if clips and number < 0:
             raise MediaError(f"{video}: not a single picture can be decoded")
-        repeated = end - round((reader.time_s + 1 / (reader.info.fps or settings.fps)) * settings.fps)
+        repeated = end - round((reader.time_s + 1 / (reader.info.fps or fps)) * fps)
         notes = [f"{reader.damaged} damaged pieces left out"] if reader.damaged else []
         return files, notes + ([f"last frame repeated {repeated} times"] if clips and repeated > 0 else [])
 
@@ -212,7 +199,9 @@ def split_videos(data: DataSet, settings: SplitConfig | None = None, **how) -> p
         output=data.clips,
         settings=settings,
         version=VERSION,
-        failed=partial(failed, root=data.root),
+        failed=lambda item, failure: (
+            left_out(item, 0.0, failure.reason, failure.error.replace(f"{data.root}{os.sep}", "")).rows
+        ),
         unit="video",
         **how,
     )
@@ -226,52 +215,38 @@ def is_too_quiet(wav: np.ndarray, settings: SplitConfig) -> bool:
 
 def split_one(item: Item, root: Path, settings: SplitConfig) -> Done:
     """Split one video of the data set in `root`; the work function of the stage."""
-    path = item.inputs[0]
+    path, fps = item.inputs[0], settings.fps
     info = probe(path)
-    moving = info.has_picture and not info.is_picture
-    whole = Span(0.0, round(picture_end_s(path), 4) if moving else info.duration_s)
-    if not moving:
-        return left_out(item, whole, Reason.NO_PICTURE, "sound without moving pictures")
+    if info.is_picture or not info.has_picture:
+        return left_out(item, info.duration_s, Reason.NO_PICTURE, "sound without moving pictures")
+    length_s = round(picture_end_s(path), 4)
     if not info.has_sound:
-        return left_out(item, whole, Reason.NO_SOUND, "a video without sound cannot teach a mouth to speak")
+        return left_out(item, length_s, Reason.NO_SOUND, "a video without sound cannot teach a mouth to speak")
     wav = load_wav(path)
     if is_too_quiet(wav, settings):
         levels = f"its loud moments have {loudness_dbfs(wav):.0f} dBFS and {threshold_dbfs(wav, settings):.0f} counts"
-        return left_out(item, whole, Reason.TOO_QUIET, f"{levels} as silence: use relative_to_loudness")
-    clips, rejected = plan_clips(find_parts(wav, settings), whole.end_s, settings)
+        return left_out(item, length_s, Reason.TOO_QUIET, f"{levels} as silence: use relative_to_loudness")
+    clips, rejected = plan_clips(find_parts(wav, settings), length_s, settings)
     files, notes = cut_clips(path, wav, clips, root / "clips" / item.id, item.id, settings, item.arguments["crop"])
-    note = "; ".join([*source_notes(info), *notes]) or None
-    rows = [clip_row(item.id, span) for span in rejected]
-    rows += [clip_row(item.id, clip, note, file, root, settings.fps) for clip, file in zip(clips, files)]
-    return Done(sorted(rows, key=lambda row: row.start_s), files)
-
-
-def left_out(item: Item, span: Span, reason: Reason, note: str) -> Done:
-    """One row for a video that gave no clip."""
-    return Done([clip_row(item.id, replace(span, reason=reason), note)])
-
-
-def clip_row(
-    video_id: str, span: Span, note: str | None = None, file: Path | None = None, root: Path = Path(), fps: float = 0
-) -> Clip:
-    """The row of a span; file: of a clip that was cut, in the data set in `root`."""
-    made = [None] * 5
-    if file:
-        cut_s, frames = (span.first_frame / fps, span.end_frame / fps), span.end_frame - span.first_frame
-        made = [*cut_s, file.relative_to(root).as_posix(), frames, content_hash(file)]
-    return Clip(span.clip_id(video_id), video_id, span.start_s, span.end_s, *made, span.reason, note)
-
-
-def source_notes(info: MediaInfo) -> list[str]:
-    """What the reader should know about the video that clips were cut from."""
-    notes = {
+    about = {
         f"tone-mapped from high dynamic range ({info.hdr})": info.hdr,
         f"turned {info.rotation_deg} degrees": info.rotation_deg,
         "from a variable frame rate": info.variable_rate,
     }
-    return [note for note, applies in notes.items() if applies]
+    note = "; ".join([*filter(about.get, about), *notes]) or None
+    rows = [row_of(item.id, span) for span in rejected]
+    for clip, file in zip(clips, files):
+        first, end = clip.first_frame, clip.end_frame
+        made = first / fps, end / fps, file.relative_to(root).as_posix(), end - first, content_hash(file)
+        rows.append(row_of(item.id, clip, note, made))
+    return Done(sorted(rows, key=lambda row: row.start_s), files)
 
 
-def failed(item: Item, failure: Failure, root: Path) -> list[Clip]:
-    """The row of a video that raised."""
-    return left_out(item, Span(0.0, 0.0), failure.reason, failure.error.replace(f"{root}{os.sep}", "")).rows
+def left_out(item: Item, length_s: float, reason: Reason, note: str) -> Done:
+    """One row for a video that gave no clip."""
+    return Done([row_of(item.id, Span(0.0, length_s, reason=reason), note)])
+
+
+def row_of(video_id: str, span: Span, note: str | None = None, made: tuple = (None,) * 5) -> Clip:
+    """The row of a span; made: what is known of a clip that was cut, from its start in the video to its hash."""
+    return Clip(span.clip_id(video_id), video_id, span.start_s, span.end_s, *made, span.reason, note)

@@ -18,7 +18,7 @@ import torch
 from . import audio, project
 from .config import WindowsConfig, settings_hash
 from .errors import DataError
-from .parallel import Failure, map_items
+from .parallel import Failure, guarded, map_items
 from .project import DataSet, atomic_file
 from .records import FaceClip, read_rows
 
@@ -54,22 +54,15 @@ def load_clips(data: DataSet, *, scheduler: str = "processes") -> list[ClipFaces
     rows = [row for row in read_rows(data.path("faces.csv"), FaceClip) if row.folder]
     if not rows:
         raise DataError(f"{data.path('faces.csv')} has no clip with faces: run notebook 04 and look at its reasons")
-    bad, clips = {}, []
     to_do = [(data, row) for row in rows if not packed_path(data, row).is_file()]
-    for (_, row), result in map_items(pack, to_do, scheduler=scheduler, desc="crops", unit="clip") if to_do else ():
-        if isinstance(result, Failure):
-            bad[row.clip_id] = result.error
-    for row in rows:
-        try:
-            clips += [] if row.clip_id in bad else [open_clip(data, row)]
-        except (OSError, ValueError, DataError) as error:
-            bad[row.clip_id] = str(error)
+    for _ in map_items(pack, to_do, scheduler=scheduler, desc="crops", unit="clip"):
+        pass  # what fails, fails below again
+    clips = {row.clip_id: guarded(open_clip, (data, row)) for row in rows}
+    bad = [f"{clip_id}: {made.error}" for clip_id, made in sorted(clips.items()) if isinstance(made, Failure)]
     if bad:
-        words = "; ".join(f"{clip}: {why}" for clip, why in sorted(bad.items())[:10])
-        raise DataError(
-            f"{len(bad)} of {len(rows)} clips cannot be used for training ({words}). Run notebook 04 again."
-        )
-    return clips
+        words = f"{len(bad)} of {len(rows)} clips cannot be used for training ({'; '.join(bad[:10])})"
+        raise DataError(f"{words}. Run notebook 04 again.")
+    return list(clips.values())
 
 
 def packed_path(data: DataSet, row: FaceClip) -> Path:
@@ -87,8 +80,7 @@ def crops_of(folder: Path) -> dict[int, Path]:
 
 def pack(item: tuple[DataSet, FaceClip]) -> None:
     """Write one clip's crops, 96x96, as one array; frames without a face stay black."""
-    data, row = item
-    folder, target = data.root / row.folder, packed_path(data, row)
+    folder, target, row = item[0].root / item[1].folder, packed_path(*item), item[1]
     crops = crops_of(folder)
     if not crops:
         raise DataError("no face crops" if folder.is_dir() else f"no folder {folder}")
@@ -97,7 +89,7 @@ def pack(item: tuple[DataSet, FaceClip]) -> None:
     faces = np.zeros((max(row.frames or 0, max(crops) + 1), FACE_PX, FACE_PX, 3), np.uint8)
     for frame, path in crops.items():
         crop = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-        if crop is None or not crop.size:
+        if crop is None:
             raise DataError(f"{path.name} is an empty or damaged picture")
         faces[frame] = cv2.resize(crop, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LINEAR)
     for old in target.parent.glob(f"{row.clip_id}-*.npy"):
@@ -106,12 +98,13 @@ def pack(item: tuple[DataSet, FaceClip]) -> None:
         np.save(temporary, faces)
 
 
-def open_clip(data: DataSet, row: FaceClip) -> ClipFaces:
-    """A packed clip with its sound; the faces are mapped into memory."""
-    folder, faces = data.root / row.folder, np.load(packed_path(data, row), mmap_mode="r")
-    present = np.zeros(len(faces), bool)
-    present[list(crops_of(folder))] = True
-    made = folder / "mel.npy"
+def open_clip(item: tuple[DataSet, FaceClip]) -> ClipFaces:
+    """A clip with its sound; the faces are mapped into memory."""
+    packed, folder, row = packed_path(*item), item[0].root / item[1].folder, item[1]
+    if not packed.is_file():
+        pack(item)
+    faces, made = np.load(packed, mmap_mode="r"), folder / "mel.npy"
+    present = np.isin(np.arange(len(faces)), list(crops_of(folder)))
     mel = np.load(made) if made.is_file() else audio.melspectrogram(audio.load_wav(folder / "audio.wav"))
     if mel.ndim != 2 or mel.shape[0] != audio.N_MELS:
         raise DataError(f"mel.npy has shape {mel.shape}, wanted (80, n)")
@@ -217,8 +210,8 @@ class Windows(torch.utils.data.Dataset):
 
     def __init__(self, index: WindowIndex, settings: WindowsConfig):
         self.index, self.settings = index, settings
-        bounds = np.searchsorted(index.items[:, 0], np.arange(len(index.clips) + 1))
-        self._frames = [index.items[a:b, 1] for a, b in zip(bounds, bounds[1:])]
+        clip, frames = index.items.T
+        self._frames = np.split(frames, np.searchsorted(clip, range(1, len(index.clips))))  # of each clip
 
     def __len__(self):
         return len(self.index)
@@ -226,16 +219,15 @@ class Windows(torch.utils.data.Dataset):
     def __getitem__(self, key):
         """key: index, or (index, epoch): another epoch draws another reference."""
         number, epoch = key if isinstance(key, tuple) else (key, 0)
-        clip_number, frame = (int(v) for v in self.index.items[number])
-        rng = np.random.default_rng((self.settings.seed, epoch, number))
-        clip, wrong = self.index.clips[clip_number], self._other(clip_number, frame, rng)
+        (clip_number, frame), settings = self.index.items[number].tolist(), self.settings
+        rng = np.random.default_rng((settings.seed, epoch, number))
+        clip, other = self.index.clips[clip_number], self._other(clip_number, frame, rng)
         label = rng.random() < 0.5
-        sync, starts = audio.training_window_starts(frame, clip.mel.shape[1], self.settings.alignment)
-        faces = (clip.faces[first : first + WINDOW].transpose(3, 0, 1, 2) for first in (frame, wrong))
-        right, wrong = (torch.from_numpy(np.array(window, order="C")) for window in faces)
+        sync, starts = audio.training_window_starts(frame, clip.mel.shape[1], settings.alignment)
+        right, wrong = (clip.faces[first : first + WINDOW].transpose(3, 0, 1, 2).copy() for first in (frame, other))
         return {
-            "faces": right,
-            "wrong": wrong,
+            "faces": torch.from_numpy(right),
+            "wrong": torch.from_numpy(wrong),
             "mels": torch.from_numpy(np.stack([audio.mel_window(clip.mel, s) for s in starts])[:, None]),
             "sync_mel": torch.from_numpy(audio.mel_window(clip.mel, sync)[None]),
             "label": torch.tensor(float(label)),

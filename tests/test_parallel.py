@@ -129,7 +129,7 @@ def test_doubled_ids_and_missing_inputs_are_named(texts):
 
     with pytest.raises(SettingError, match="twice"):
         run([Item("twice"), Item("twice")])
-    rows = run([Item("gone", (texts / "gone.txt",))])
+    rows = run([Item("gone", (texts / "gone.txt",), {"target": str(texts / "x"), "calls": str(texts / "calls")})])
     assert "gone.txt" in rows[0].note
 
 

@@ -85,18 +85,21 @@ def probe(path: Path) -> MediaInfo:
         if not (video or sound):
             raise MediaError(f"{path}: has neither picture nor sound; give a video, picture or sound file")
         if sound:
-            facts["audio_codec"], facts["audio_hz"] = sound.codec_context.name, sound.sample_rate or None
-            facts["audio_channels"] = sound.channels
+            facts |= {"audio_codec": sound.codec_context.name, "audio_channels": sound.channels}
+            facts |= {"audio_hz": sound.sample_rate or None}
         if video:
             try:
                 frame = next(container.decode(video))
             except (StopIteration, av.error.FFmpegError) as error:
                 raise MediaError(f"{path}: its picture cannot be decoded ({error}); export it as PNG or mp4") from error
             still = not sound and any(word in container.format.name for word in ("image2", "_pipe"))
-            turn, width = clockwise(frame), max(1, round(frame.width * float(video.sample_aspect_ratio or 1)))
-            facts["width_px"], facts["height_px"] = (frame.height, width) if turn % 180 else (width, frame.height)
-            facts["rotation_deg"], facts["hdr"] = turn, HDR_TRANSFERS.get(int(frame.color_trc))
-            facts["video_codec"], facts["pixel_format"] = video.codec_context.name, video.codec_context.pix_fmt
+            turn, size = (
+                clockwise(frame),
+                [max(1, round(frame.width * float(video.sample_aspect_ratio or 1))), frame.height],
+            )
+            facts["width_px"], facts["height_px"] = size[::-1] if turn % 180 else size
+            facts |= {"rotation_deg": turn, "hdr": HDR_TRANSFERS.get(int(frame.color_trc))}
+            facts |= {"video_codec": video.codec_context.name, "pixel_format": video.codec_context.pix_fmt}
         if video and not still:
             average, nominal = float(video.average_rate or 0), float(video.guessed_rate or 0)
             # A container that leaves the last frame's time out of its length has a little too high an average.
@@ -321,24 +324,21 @@ def constant_rate(decoded: Iterable[tuple[float, object]], fps: float, n_frames:
         yield after[1] if after and after[0] - wanted < abs(wanted - before[0]) else before[1]
 
 
-def linear_light(signal: np.ndarray, transfer: str) -> np.ndarray:
-    """Signal in [0, 1] -> light, 1.0 = white of the normal range. transfer: "pq" or "hlg"."""
-    if transfer == "pq":
-        m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
-        root = signal ** (1 / m2)
-        return 10000 * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1) / WHITE_NITS
-    a, b, c = 0.17883277, 0.28466892, 0.55991073
-    scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
-    luma = scene @ np.array([0.2627, 0.6780, 0.0593])
-    return scene * np.maximum(luma, 1e-9)[..., None] ** 0.2 * PEAK_NITS / WHITE_NITS
-
-
 def to_normal_range(rgb: np.ndarray, transfer: str) -> np.ndarray:
-    """BT.2020 signal (..., 3) in [0, 1] -> BT.709 signal in [0, 1].
+    """BT.2020 signal (..., 3) in [0, 1] -> BT.709 signal in [0, 1]. transfer: "pq" or "hlg".
 
     Light up to half of white stays as it is; brighter light bends towards white. Hues stay.
     """
-    light = np.maximum(linear_light(rgb, transfer) @ TO_BT709.T, 0)
+    if transfer == "pq":
+        m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
+        root = rgb ** (1 / m2)
+        light = 10000 * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1) / WHITE_NITS
+    else:
+        a, b, c = 0.17883277, 0.28466892, 0.55991073
+        scene = np.where(rgb <= 0.5, rgb**2 / 3, (np.exp((rgb - c) / a) + b) / 12)
+        luma = scene @ np.array([0.2627, 0.6780, 0.0593])
+        light = scene * np.maximum(luma, 1e-9)[..., None] ** 0.2 * PEAK_NITS / WHITE_NITS
+    light = np.maximum(light @ TO_BT709.T, 0)  # 1.0: white of the normal range
     brightest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
     bent = np.where(brightest <= KNEE, brightest, 1 - (1 - KNEE) * np.exp(-(brightest - KNEE) / (1 - KNEE)))
     light = np.clip(light * bent / brightest, 0, 1)

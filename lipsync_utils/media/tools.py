@@ -36,18 +36,19 @@ def ffmpeg(arguments: list[str]) -> str:
 def check_file(path: Path) -> Path:
     """The path if it is a readable file with something in it; else MediaError saying which of these it is not."""
     path = Path(path)
+    advice = {
+        IsADirectoryError: "this is a folder; give the media file itself",
+        FileNotFoundError: "no such file; check the path, or run the stage that makes it",
+        PermissionError: "no permission to read it; change its rights (chmod u+r)",
+    }
     try:
         if path.is_dir():
-            raise MediaError(f"{path}: this is a folder; give the media file itself")
+            raise IsADirectoryError
         with path.open("rb") as stream:
             if not stream.read(1):
                 raise MediaError(f"{path}: the file has 0 bytes; copy or download it again")
-    except FileNotFoundError:
-        raise MediaError(f"{path}: no such file; check the path, or run the stage that makes it") from None
-    except PermissionError:
-        raise MediaError(f"{path}: no permission to read it; change its rights (chmod u+r)") from None
     except OSError as error:
-        raise MediaError(f"{path}: cannot be read ({error.strerror})") from error
+        raise MediaError(f"{path}: {advice.get(type(error), f'cannot be read ({error.strerror})')}") from error
     return path
 
 

@@ -48,14 +48,11 @@ class VideoWriter:
         self.width, self.height = (side // 2 * 2 for side in self.size)
         if min(self.width, self.height) < 2 or self.fps <= 0:
             raise SettingError(f"a video needs at least 2x2 pixels and fps > 0, got {self.size}, {self.fps}")
-        self._open = contextlib.ExitStack()
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_file(self.path))
-            self._container = stack.enter_context(
-                av.open(file_url(temporary), "w", format="mp4", options={"movflags": "+faststart"})
-            )
+            url = file_url(stack.enter_context(atomic_file(self.path)))
+            self._container = stack.enter_context(av.open(url, "w", format="mp4", options={"movflags": "+faststart"}))
             self._container.metadata.update({k: str(v) for k, v in self.metadata.items()})
             options = {"crf": str(self.crf), "preset": "veryfast"}
             options |= {"x264-params": NO_LOOKAHEAD} if self.repeatable else {}
@@ -67,8 +64,8 @@ class VideoWriter:
                 self.sound = np.atleast_2d(np.asarray(self.sound, np.float32).T)  # (channels, n)
                 if len(self.sound) > 2:
                     raise SettingError(f"sound wants shape (n,) or (n, 2), got {self.sound.T.shape}")
-                layout = ("mono", "stereo")[len(self.sound) - 1]
-                self._audio = self._container.add_stream("aac", rate=self.sample_rate_hz, layout=layout)
+                self._layout = ("mono", "stereo")[len(self.sound) - 1]
+                self._audio = self._container.add_stream("aac", rate=self.sample_rate_hz, layout=self._layout)
                 self._audio.bit_rate = self.audio_bit_rate
             stack.push(self._finish)
             self._open = stack.pop_all()
@@ -113,11 +110,10 @@ class VideoWriter:
         until = round(self.n_frames * self.sample_rate_hz / self.fps) // block * block
         while self.sound is not None and self.n_heard < until:
             n = min(AAC_BLOCK, until - self.n_heard)
-            samples = np.clip(self.sound[:, self.n_heard : self.n_heard + n], -1, 1)
-            samples = np.pad(samples, ((0, 0), (0, n - samples.shape[1])))
-            frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples), format="fltp", layout=self._audio.layout.name
-            )
+            samples = np.zeros((len(self.sound), n), np.float32)
+            heard = self.sound[:, self.n_heard : self.n_heard + n].clip(-1, 1)
+            samples[:, : heard.shape[1]] = heard
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
             frame.sample_rate, frame.pts = self.sample_rate_hz, self.n_heard
             frame.time_base = Fraction(1, self.sample_rate_hz)
             self._container.mux(self._audio.encode(frame))
