@@ -85,7 +85,7 @@ def _decode(path):
         except MediaError as error:
             if "matches no streams" not in str(error):
                 words = f"cannot read the sound of {path.name}: export it again as wav or mp3. ffmpeg says: "
-                raise MediaError(words + str(error)[-400:]) from error
+                raise MediaError(words + str(error).partition("\n")[2][-400:]) from error
         if not raw.exists() or not (wav := np.fromfile(raw, np.float32)).size:
             raise MediaError(f"{path.name} has no sound. Give a file with speech in it.")
     return wav

@@ -1,10 +1,11 @@
 """Helpers of the tests of stages 03 and 04: a data set of clips cut from the rendered show."""
 
+import dataclasses
 import hashlib
 import shutil
 from pathlib import Path
 
-from lipsync_utils import media
+from lipsync_utils import media, talkshow
 from lipsync_utils.project import DataSet
 from lipsync_utils.records import Clip, write_csv
 
@@ -61,12 +62,10 @@ def join(first: Path, second: Path, output: Path) -> Path:
 
 
 def show_data(sample_show, root: Path) -> tuple[DataSet, list[Path]]:
-    """Six clips of two videos, one for each kind of verdict and one more, and a reference picture of the host.
+    """Six clips of three videos with their truth, a kind of verdict each and one more; a reference picture of the host.
 
     host_0, host_1: the host alone; other: a guest; card: a title card; half: host, then guest; three: a group.
     """
-    from lipsync_utils import talkshow
-
     shots = {
         name: (round(s["start_s"] * 25), round(s["end_s"] * 25))
         for s in sample_show.info("talk")["shots"]
@@ -88,22 +87,19 @@ def show_data(sample_show, root: Path) -> tuple[DataSet, list[Path]]:
     ]
     rows = []
     for video, name, source, first, last in spans:
-        file = cut(source, first, last, data.clips / video / f"{name}.mp4")
-        rows.append(
-            Clip(
-                name,
-                video,
-                first / 25,
-                last / 25,
-                first / 25,
-                last / 25,
-                file.relative_to(root).as_posix(),
-                last - first,
-                None,
-                None,
-                None,
-            )
-        )
+        file = cut(source, first, last, data.clips / video / f"{name}.mp4").relative_to(root).as_posix()
+        times = (first / 25, last / 25) * 2
+        rows.append(Clip(name, video, *times, file, last - first, None, None, None))
+    truths = {name: sample_show.rows(name) for name in ("talk", "group")}
+    joined = [*range(b - 15, b), *range(e, e + 15)]
+    truths["cuts"] = [
+        dataclasses.replace(row, frame=k, time_s=k / 25)
+        for k, frame in enumerate(joined)
+        for row in truths["talk"]
+        if row.frame == frame
+    ]
+    for video, truth in truths.items():
+        write_csv(data.raw / f"{video}.truth.csv", truth, talkshow.FaceTruth)
     write_csv(root / "clips.csv", rows, Clip)
     reference = talkshow.portrait(root / "references" / "host.png", talkshow.host(), seed=3)
     return data, [reference]

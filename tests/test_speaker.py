@@ -4,7 +4,7 @@ import pytest
 from face_data import show_data
 
 from lipsync_utils import collect, media, records, silence, speaker, talkshow
-from lipsync_utils.config import SpeakerConfig, TalkshowConfig
+from lipsync_utils.config import SpeakerConfig
 from lipsync_utils.errors import FaceError, SettingError
 from lipsync_utils.faces import find_in_frames
 from lipsync_utils.faces.detect import HogDetector
@@ -112,7 +112,8 @@ def test_article_rule_on_clips(filtered):
     data, references, _ = filtered
     result = speaker.filter_speaker(data, references, SpeakerConfig(rule="article"), scheduler="inline")
     kept = set(result.kept.clip_id)
-    assert {"host_0", "host_1", "card"} <= kept and "other" not in kept  # a clip without a face is kept
+    # A clip without a face is kept; in a group it depends on which face the detector is surest of.
+    assert kept - {"three"} == {"host_0", "host_1", "card"}
 
 
 def test_another_tolerance_looks_at_nothing_again(filtered, monkeypatch):
@@ -153,18 +154,17 @@ def test_contact_sheet_has_a_picture_and_a_label_per_clip(filtered):
     assert any("speaker_alone" in label for label in labels)
 
 
-@pytest.mark.slow
-def test_precision_and_recall_on_the_show(tmp_path):
-    data = DataSet("show", tmp_path)
-    collect.sample(data, show := TalkshowConfig(n_videos=2, seconds=20))
-    collect.collect_videos(data, show=show)
-    silence.split_videos(data)
-    reference = talkshow.portrait(tmp_path / "host.png", talkshow.host(), seed=3)
-    for settings in (SpeakerConfig(), SpeakerConfig(rule="article")):  # 0.5; the article's own 0.6
-        result = speaker.filter_speaker(data, [reference], settings)
-        found = speaker.score(data, result.kept.clip_id, talkshow.host().name, settings)
-        assert (found.precision, found.recall, found.wrong) == (1.0, 1.0, [])
-        assert 0 < len(result.kept) < len(result.checks)
+def test_precision_and_recall_against_the_truth_of_the_show(filtered):
+    data, _, result = filtered
+    host = talkshow.host().name
+    found = speaker.score(data, result.kept.clip_id, host)
+    assert (found.precision, found.recall, found.wrong) == (1.0, 1.0, [])
+    found = speaker.score(data, ["host_0", "other", "half"], host)
+    assert (found.precision, found.recall, found.wrong) == (1 / 3, 1 / 2, ["half", "host_1", "other"])
+    known = data.raw / "cuts.truth.csv"
+    known.rename(known.with_suffix(".away"))
+    assert speaker.score(data, [], host) is None, "no truth, as with real videos"
+    known.with_suffix(".away").rename(known)
 
 
 @pytest.mark.slow

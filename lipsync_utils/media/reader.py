@@ -91,7 +91,8 @@ def probe(path: Path) -> MediaInfo:
             try:
                 frame = next(container.decode(video))
             except (StopIteration, av.error.FFmpegError) as error:
-                raise MediaError(f"{path}: its picture cannot be decoded ({error}); export it as PNG or mp4") from error
+                words = getattr(error, "strerror", None) or "nothing in it"
+                raise MediaError(f"{path}: its picture cannot be decoded ({words}); export it as PNG or mp4") from error
             still = not sound and any(word in container.format.name for word in ("image2", "_pipe"))
             turn, size = (
                 clockwise(frame),
