@@ -66,10 +66,10 @@ class FaceChoice:
 
     def candidate(self, track_id: int) -> Person:
         """One of the people. Raises FaceError for a track that is not there."""
-        for person in self.people:
-            if person.track_id == track_id:
-                return person
-        raise FaceError(f"no person with track id {track_id}; there are {[p.track_id for p in self.people]}")
+        people = {person.track_id: person for person in self.people}
+        if track_id not in people:
+            raise FaceError(f"no person with track id {track_id}; there are {list(people)}")
+        return people[track_id]
 
     def pick(self, track_id: int, speech=None) -> None:
         """Choose somebody, or give somebody who is chosen another speech."""
@@ -85,30 +85,35 @@ class FaceChoice:
 
         Raises FaceError for other content, or where a chosen person is not found again.
         """
-        if content_hash(Path(media)) != self.media_sha256:
+        if content_hash(media) != self.media_sha256:
             raise FaceError(
                 f"the choice was made in {self.media_name!r}, and {Path(media).name!r} has other content: "
                 "choose again in this file, or give the file that the choice belongs to"
             )
-        return {self._found_again(table, t): speech for t, speech in self.speech.items()}
-
-    def _found_again(self, table: FaceTable, track_id: int) -> int:
-        person = self.candidate(track_id)
-        overlap = {t: box.iou(person.box) for t, box in table.at(person.frame).items()}
-        best = max(overlap, key=overlap.get, default=None)
-        if best is None or overlap[best] < SAME_PLACE:
-            raise FaceError(f"person {person.number} of the choice is not found again in frame {person.frame}")
-        return best
+        found = {}
+        for track_id, speech in self.speech.items():
+            person = self.candidate(track_id)
+            overlap = {track: box.iou(person.box) for track, box in table.at(person.frame).items()}
+            best = max(overlap, key=overlap.get, default=None)
+            if best is None or overlap[best] < SAME_PLACE:
+                raise FaceError(f"person {person.number} of the choice is not found again in frame {person.frame}")
+            found[best] = speech
+        return found
 
     def save(self, path) -> Path:
         """Write as JSON; speech beside or below the file is noted relative to it. Returns the path."""
-        path = Path(path)
+        folder = Path(path).parent.resolve()
         media = {"name": self.media_name, "sha256": self.media_sha256, "size": self.size}
         media |= {"n_frames": self.n_frames, "fps": self.fps}
-        chosen = [{"track_id": t, "speech": _relative(s, path.parent.resolve())} for t, s in self.speech.items()]
+        chosen = []
+        for track_id, speech in self.speech.items():
+            if speech:
+                speech = speech.resolve()
+                speech = speech.relative_to(folder).as_posix() if speech.is_relative_to(folder) else str(speech)
+            chosen.append({"track_id": track_id, "speech": speech})
         people = [asdict(person) for person in self.people]
         write_json(path, {"format": FORMAT, "media": media, "people": people, "chosen": chosen})
-        return path
+        return Path(path)
 
     @classmethod
     def load(cls, path) -> FaceChoice:
@@ -118,15 +123,14 @@ class FaceChoice:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r} is not {FORMAT}")
+            people = []
+            for person in data["people"]:
+                box, numbers = FaceBox(**person.pop("box")), {name: int(value) for name, value in person.items()}
+                people.append(Person(box=box, **numbers))
             media = data["media"]
-            people = [
-                Person(
-                    box=FaceBox(**p["box"]), **{n: int(p[n]) for n in ("number", "track_id", "frame", "frames_seen")}
-                )
-                for p in data["people"]
-            ]
-            size, fps = tuple(map(int, media["size"])), float(media["fps"])
-            made = cls(str(media["name"]), str(media["sha256"]), size, int(media["n_frames"]), fps, people)
+            width, height, n_frames = map(int, (*media["size"], media["n_frames"]))
+            facts = (width, height), n_frames, float(media["fps"]), people
+            made = cls(str(media["name"]), str(media["sha256"]), *facts)
             for row in data["chosen"]:
                 made.pick(int(row["track_id"]), row["speech"] and path.parent / row["speech"])
         except OSError as error:
@@ -134,10 +138,3 @@ class FaceChoice:
         except (ValueError, KeyError, TypeError, AttributeError, FaceError) as error:
             raise ManifestError(f"{path}: not a choice that FaceChoice.save wrote ({error})") from error
         return made
-
-
-def _relative(speech: Path | None, folder: Path) -> str | None:
-    if speech is not None:
-        speech = speech.resolve()
-        speech = speech.relative_to(folder).as_posix() if speech.is_relative_to(folder) else str(speech)
-    return speech

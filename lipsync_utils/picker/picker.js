@@ -1,5 +1,5 @@
-// The picker in the browser: draws what the kernel says in `view` and `image`, sends what the visitor does.
-const PIECE = 1 << 20; // an upload goes in pieces that fit the websocket; the next one when the last was taken
+// Draws what the kernel says in `view` and `image`, sends what the visitor does.
+const PIECE = 1 << 20; // of an upload; the next one goes when the last was taken
 const MEDIA = "image/*,video/*,.mkv,.heic", SOUND = "audio/*,video/*,.m4a,.flac,.ogg,.mkv";
 const blob = (parts, type) => URL.createObjectURL(new Blob(parts, { type })), forget = URL.revokeObjectURL;
 
@@ -17,16 +17,16 @@ function fill(parent, nodes) { // without touching what is in its place already
 }
 
 function render({ model, el }) {
-  let view = {}, sending = null, own = "", video = { number: 0 }, timer = null;
+  let view = {}, sending, own = "", video = { number: 0 }, timer;
   const made = {}, keep = (key, make) => (made[key] ||= make());
   const send = (action, message, data = []) => { own = ""; model.send({ do: action, ...message }, undefined, data); };
 
-  // An area that takes a file, by drop or by dialogue. track: whose speech; null: the picture or video.
+  // An area that takes a file, dropped or chosen. track: whose speech; null: the picture or video.
   function drop(track, accept) {
     const input = node("input", "file", [], { type: "file", accept }), title = node("b"), state = node("span");
     const root = node("label", "drop", [input, title, state]);
     // The input covers the area, so a browser gives it what is dropped there.
-    input.onchange = () => { if (input.files[0]) upload(input.files[0], track); input.value = ""; }; // may be chosen again
+    input.onchange = () => { if (input.files[0]) upload(input.files[0], track); input.value = ""; }; // choose it again
     return { root, show(name, words) {
       title.textContent = name;
       state.textContent = sending?.track === track ? `${sending.file.name}: ${Math.floor(100 * sending.offset / sending.file.size)} % sent` : words;
@@ -58,12 +58,12 @@ function render({ model, el }) {
   const picture = node("div", "picture", [faces, time]), fine = node("p", "fine");
   const panel = node("div", "panel");
   el.classList.add("lipsync");
-  el.ondragover = el.ondrop = (event) => { if (!event.target.accept || view.busy) event.preventDefault(); }; // would leave
+  el.ondragover = el.ondrop = (event) => { if (!event.target.accept || view.busy) event.preventDefault(); }; // leaves
   image.onload = () => faces.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight);
   slider.oninput = () => {
     clock.textContent = `${(slider.value / view.fps).toFixed(1)} s`;
     clearTimeout(timer);
-    timer = setTimeout(() => send("frame", { number: Number(slider.value) }), 150);
+    timer = setTimeout(() => send("frame", { number: +slider.value }), 150);
   };
 
   function face({ number, track, chosen, place }, people) {
@@ -71,8 +71,9 @@ function render({ model, el }) {
       onclick: () => send("press", { number }),
       onkeydown(event) {
         const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], all = [...faces.children].slice(1);
-        if (step) event.preventDefault();
-        if (step) all.at((all.indexOf(root) + step) % all.length).focus();
+        if (!step) return;
+        event.preventDefault();
+        all.at((all.indexOf(root) + step) % all.length).focus();
       } }));
     ["left", "top", "width", "height"].forEach((side, index) => { root.style[side] = 100 * place[index] + "%"; });
     root.ariaPressed = chosen;
@@ -85,8 +86,9 @@ function render({ model, el }) {
     const { people = [], name } = view;
     el.classList.toggle("empty", !name);
     fill(el, [...(view.upload ? [media.root] : []), ...(name ? [picture, panel] : [message]), fine]);
-    if (name) fill(panel, [hint, rows, buttons, ...(view.progress === null ? [] : [bar]), message, result]);
-    media.show(name ? "Another picture or video" : "Choose a picture or video", name || "or drop it here. " + view.limits);
+    bar.hidden = view.progress === null;
+    if (name) fill(panel, [hint, rows, buttons, bar, message, result]);
+    media.show((name ? "Another" : "Choose a") + " picture or video", name || "or drop it here. " + view.limits);
     fill(faces, [image, ...people.filter((one) => one.place).map((one) => face(one, people))]);
     fill(rows, people.filter((one) => one.chosen).map(({ track, number, says }) => keep("row" + track, () => drop(track, SOUND))
       .show(`Speech of person ${number}`, says ? "Says: " + says : "Choose a sound or a video with speech, or drop it here.")));
@@ -107,7 +109,7 @@ function render({ model, el }) {
     if (video.number) want();
   }
 
-  // The finished video comes from the kernel in pieces: the server drops what comes too fast.
+  // The video comes in pieces too: the server drops what comes too fast.
   const want = () => send("want", { number: video.number, offset: video.got });
   function part(answer, data) {
     if (answer.number !== video.number || answer.offset !== video.got) return;
@@ -135,6 +137,6 @@ function render({ model, el }) {
   model.on("change:image", paint);
   draw();
   paint();
-  return () => [image.src, video.url].map((one) => forget(one));
+  return () => [image.src, video.url].forEach(forget);
 }
 export default { render };

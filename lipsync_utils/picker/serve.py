@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import json
 import os
 from pathlib import Path
 
@@ -119,20 +120,15 @@ class Channel(ZMQChannelsWebsocketConnection):
             self.waiting.pop(self.session.unpack(parent).get("msg_id"), None)
         super().handle_outgoing_message(stream, outgoing_msg)
 
-    @property
-    def write_message(self):
+    def write_message(self, message, binary=False):
         """Send to the browser, while it reads."""
-
-        def write(message, binary=False):
-            size = len(message)
-            self.unread += size
-            if self.unread > UNREAD_BYTES:
-                return self.refuse("nobody reads")
-            sent = self.websocket_handler.write_message(message, binary)
-            sent.add_done_callback(lambda _: setattr(self, "unread", self.unread - size))
-            return sent
-
-        return write
+        size = len(message)
+        self.unread += size
+        if self.unread > UNREAD_BYTES:
+            return self.refuse("nobody reads")
+        sent = self.websocket_handler.write_message(message, binary)
+        sent.add_done_callback(lambda _: setattr(self, "unread", self.unread - size))
+        return sent
 
 
 class Kernels(AsyncMappingKernelManager):
@@ -161,22 +157,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", default=8866)
     parser.add_argument("--ip", default="127.0.0.1", help="0.0.0.0 lets the whole network in, without a login")
     parser.add_argument("--base-url", default="/", help="path under which a proxy shows the app")
-    parser.add_argument("--generator", help="weights of the network; default: the embedded ones")
-    parser.add_argument("--max-upload-mb", type=float, default=known.upload_mb)
-    parser.add_argument("--max-seconds", type=float, default=known.seconds)
+    parser.add_argument("--generator", type=os.path.abspath, help="weights of the network; default: the embedded ones")
+    parser.add_argument("--max-upload-mb", type=float, default=known.upload_mb, dest="upload_mb")
+    parser.add_argument("--max-seconds", type=float, default=known.seconds, dest="seconds")
     parser.add_argument("--parallel", type=int, default=known.parallel, help="videos made at the same time")
     parser.add_argument("--max-visits", type=int, default=12, help="pages open at the same time, a kernel each")
     parser.add_argument("--browser", action="store_true", help="open it in a browser")
     chosen = parser.parse_args(arguments)
-    os.environ.update(
-        LIPSYNC_FAST_RESULTS="1",
-        LIPSYNC_APP_UPLOAD_MB=str(chosen.max_upload_mb),
-        LIPSYNC_APP_SECONDS=str(chosen.max_seconds),
-        LIPSYNC_APP_PARALLEL=str(chosen.parallel),
-        LIPSYNC_APP_VISITS=str(chosen.max_visits),
-        LIPSYNC_GENERATOR=str(Path(chosen.generator).resolve()) if chosen.generator else "",
-        JUPYTER_PATH=os.pathsep.join(filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")])),
-    )
+    kernels = {name: getattr(chosen, name) for name in ("generator", "upload_mb", "seconds", "parallel")}
+    os.environ["LIPSYNC_APP"], os.environ["LIPSYNC_APP_VISITS"] = json.dumps(kernels), str(chosen.max_visits)
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")]))
     # The page says goodbye with a POST that Voila gives no token to; refused, kernel and files would stay. A kernel's
     # id in it is random, known to its own page only.
     server = Server.instance(tornado_settings={"websocket_max_message_size": MESSAGE_BYTES, "disable_check_xsrf": True})

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
@@ -47,15 +47,6 @@ class Limits:
     seconds: float = 120.0  # of video and of speech
     parallel: int = 2  # runs at the same time on this machine
     disk_mb: float = 500.0  # of all files of the visit together
-
-    @classmethod
-    def from_environment(cls) -> Limits:
-        """LIPSYNC_APP_UPLOAD_MB and so on, which serve.py sets."""
-        given = {f.name: os.environ.get(f"LIPSYNC_APP_{f.name.upper()}") for f in fields(cls)}
-        try:
-            return cls(**{name: float(value) for name, value in given.items() if value})
-        except ValueError as error:
-            raise SettingError(f"a LIPSYNC_APP_... variable is not a number: {error}") from error
 
     def check(self, path: Path, name: str, speech: bool) -> None:
         """Raise MediaError for a file that is too long, or that is not what it should be."""
@@ -102,6 +93,10 @@ class Session:
 
     # Files
 
+    def files(self) -> list[Path]:
+        """All files of the visit."""
+        return [file for file in self.folder.rglob("*") if file.is_file()]
+
     def new_file(self, name: str) -> Path:
         """A path in the visit's folder for an upload: never the name that the visitor's file has, only its suffix."""
         suffix = safe_name("x" + Path(name).suffix).removeprefix("x")[:8]
@@ -118,20 +113,17 @@ class Session:
             self.tidy()
             self.incoming = self.new_file(name)
             self.incoming.touch()
-        received = self.incoming.stat().st_size if self.incoming else -1
-        in_order = (
-            number == self.number and offset == received and type(total) is int and received + len(piece) <= total
-        )
-        used = sum(file.stat().st_size for file in self.folder.rglob("*") if file.is_file())
-        upload, disk = self.limits.upload_mb, self.limits.disk_mb
-        if not in_order or not 0 < total <= 1e6 * upload or used + total - received > 1e6 * disk:
+        got = self.incoming.stat().st_size if self.incoming else -1
+        in_order = number == self.number and offset == got and type(total) is int and got + len(piece) <= total
+        used_mb, limits = sum(file.stat().st_size for file in self.files()) / 1e6, self.limits
+        if not (in_order and 0 < total <= 1e6 * limits.upload_mb and used_mb + (total - got) / 1e6 <= limits.disk_mb):
             self.incoming = None
             self.tidy()
-            limits = f"at most {upload:g} MB are allowed, and {disk:g} MB for all files of a visit"
-            raise MediaError(f"{name} was not taken: {limits}")
+            words = f"at most {limits.upload_mb:g} MB are allowed, and {limits.disk_mb:g} MB for all files of a visit"
+            raise MediaError(f"{name} was not taken: {words}")
         with self.incoming.open("ab") as stream:
             stream.write(piece)
-        if received + len(piece) < total:
+        if got + len(piece) < total:
             return None
         path, self.incoming = self.incoming, None
         return path
@@ -140,9 +132,8 @@ class Session:
         """Delete the visit's files that nothing refers to any more: of refused, replaced and interrupted uploads."""
         kept = {self.media, self.incoming, self.result and self.result.output}
         kept.update(self.choice.speech.values() if self.choice else ())
-        for file in self.folder.rglob("*"):
-            if file.is_file() and file not in kept:
-                file.unlink()
+        for file in set(self.files()) - kept:
+            file.unlink()
 
     @contextlib.contextmanager
     def _taking(self, path: Path, name: str, speech: bool) -> Iterator[None]:
@@ -197,17 +188,15 @@ class Session:
             self.choose(track_id, path)
 
     def people(self, frame: int) -> list[dict]:
-        """Everybody for the browser; place: of the face in percent of the picture, None where it is not seen."""
-        width, height = self.choice.size
-        here, people = self.faces.at(frame), []
+        """Everybody for the browser; place: of the face in shares of the picture, None where it is not seen."""
+        (width, height), here, people = self.choice.size, self.faces.at(frame), []
         for person in self.choice.people:
             track, place = person.track_id, None
             if track in here:
                 box = here[track].inside(width, height)
                 place = [box.left / width, box.top / height, box.width / width, box.height / height]
-            speech = self.choice.speech.get(track)
+            speech, chosen = self.choice.speech.get(track), track in self.choice.speech
             says = self.names.get(speech, speech.name) if speech else ""
-            chosen = track in self.choice.speech
             people.append({"number": person.number, "track": track, "place": place, "chosen": chosen, "says": says})
         return people
 
@@ -222,16 +211,17 @@ class Session:
         lines = [f"Person {who} will speak; nobody else moves."]
         if silent := " and ".join(str(p["number"]) for p in chosen if not p["says"]):
             lines[0] += f" Now give speech for person {silent}."
+        fps = self.choice.fps
         for person in chosen:
             for doubt in self.doubts.get(person["track"], ()):
-                when = f", {doubt.first / self.choice.fps:.1f} to {(doubt.last + 1) / self.choice.fps:.1f} s"
-                when = when if self.choice.n_frames > 1 else ""
+                when = f", {doubt.first / fps:.1f} to {(doubt.last + 1) / fps:.1f} s" * (self.choice.n_frames > 1)
                 lines.append(f"Person {person['number']}{when}: the face is {doubt.reason}, the mouth stays as it is.")
         return "\n".join(lines[: MOST_DOUBTS + 1] + ["…"] * (len(lines) > MOST_DOUBTS + 1))
 
     # The video
 
-    def _ready(self) -> dict[int, Path]:
+    def _ready(self) -> dict:
+        """What prepare and lip_sync want. Raises SettingError where something is missing."""
         if self.choice is None:
             raise SettingError("there is no picture or video yet: give one first")
         if not self.choice.chosen:
@@ -240,7 +230,8 @@ class Session:
             raise SettingError("somebody who is chosen has nothing to say yet: give a sound file")
         if not isinstance(self.generator, torch.nn.Module):
             self.generator = self.generator()
-        return dict(self.choice.speech)
+        given = {"media": self.media, "speech": dict(self.choice.speech), "faces": self.faces}
+        return given | {"generator": self.generator, "settings": self.settings}
 
     def picture(self, frame: int) -> np.ndarray:
         """One frame of the medium: uint8 (h, w, 3) BGR."""
@@ -248,10 +239,8 @@ class Session:
 
     def preview(self, frame: int) -> np.ndarray:
         """The chosen mouths at their widest, in this frame if one of them is seen in it: uint8 (h, w, 3) BGR."""
-        speech = self._ready()
-        here = self.faces.at(frame).keys() & speech
-        job = prepare(self.media, speech, generator=self.generator, settings=self.settings, faces=self.faces)
-        return preview(job, frame if here else None)
+        job = prepare(**self._ready())
+        return preview(job, frame if self.faces.at(frame).keys() & self.choice.speech else None)
 
     def run(
         self,
@@ -260,7 +249,7 @@ class Session:
         output: Path | None = None,
     ) -> LipSyncResult:
         """Make the video; waits for its turn where others are at work. Raises Cancelled when cancel() was called."""
-        speech = self._ready()
+        given = self._ready()
         self.cancelled.clear()
         self.result = None
         self.tidy()
@@ -271,15 +260,8 @@ class Session:
             on_progress(done, total)
 
         with turn(int(self.limits.parallel), on_wait, self.cancelled):
-            self.result = lip_sync(
-                self.media,
-                speech,
-                output or self.folder / f"{uuid.uuid4().hex}.mp4",
-                generator=self.generator,
-                settings=self.settings,
-                faces=self.faces,
-                on_progress=step,
-            )
+            output = output or self.folder / f"{uuid.uuid4().hex}.mp4"
+            self.result = lip_sync(output=output, on_progress=step, **given)
         return self.result
 
     def cancel(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import os
 import threading
@@ -17,7 +18,7 @@ import traitlets
 from .. import checkpoints
 from ..config import InferenceConfig
 from ..errors import LipsyncError
-from ..inference import jpeg
+from ..inference import LipSyncResult, jpeg
 from ..project import safe_name
 from .choice import FaceChoice
 from .session import Cancelled, Limits, Session
@@ -31,6 +32,9 @@ FINE_PRINT = (
 )
 
 
+# Uploads and the result go in pieces. Tried with 90 MB in Voila and JupyterLab: ipywidgets' FileUpload sends a file as
+# one message, for which a server's limit must be raised (its memory grew by 360 MB; with the usual limit the socket
+# closes without a word), shows no progress and takes no drop; Video sends the whole result as one message as well.
 class FacePicker(anywidget.AnyWidget):
     """The picker as a widget, in a notebook and in the app.
 
@@ -52,24 +56,22 @@ class FacePicker(anywidget.AnyWidget):
         *,
         generator,
         choice: FaceChoice | str | Path | None = None,
-        settings=None,
+        settings: InferenceConfig | None = None,
         limits: Limits | None = None,
         cache_dir: Path | None = None,
         output=None,
         fine_print: str = "",
     ):
-        limits, more = limits or Limits(), {"settings": settings} if settings else {}
-        speech = Path(speech) if speech else None
-        self.session = Session(generator, limits=limits, cache_dir=cache_dir, speech=speech, **more)
+        speech, limits = Path(speech) if speech else None, limits or Limits()
+        self.session = Session(generator, settings or InferenceConfig(), limits, cache_dir=cache_dir, speech=speech)
         self.output, self.busy, self.frame, self.message, self.wrong = output, False, 0, "", False
-        self.progress, self.results = None, 0
+        self.progress, self.results, self._worker = None, 0, None
         self._fixed = {
             "upload": media is None,
             "fine_print": fine_print,
             "limits": f"At most {limits.upload_mb:g} MB and {limits.seconds:.0f} s.",
             "limit_bytes": int(1e6 * limits.upload_mb),
         }
-        self._worker: threading.Thread | None = None
         super().__init__()
         self.on_msg(self._take)
         self._show()
@@ -91,8 +93,8 @@ class FacePicker(anywidget.AnyWidget):
         return self.session.choice
 
     @property
-    def result(self):
-        """The LipSyncResult of the last run, or None."""
+    def result(self) -> LipSyncResult | None:
+        """What the last run made."""
         return self.session.result
 
     # What the browser asks for
@@ -134,12 +136,11 @@ class FacePicker(anywidget.AnyWidget):
 
     def _send_part(self, offset: int) -> None:
         """A piece of the finished video. Jupyter drops what comes faster than 1 MB/s; the app's server lifts that."""
-        piece, pause_ms = (1 << 20, 0) if os.environ.get("LIPSYNC_FAST_RESULTS") else (1 << 18, 320)
+        piece, pause_ms = (1 << 20, 0) if os.environ.get("LIPSYNC_APP") else (1 << 18, 320)
         with self.result.output.open("rb") as stream:
             stream.seek(offset)
-            part = stream.read(piece)
-        if part:
-            self.send({"is": "part", "number": self.results, "offset": offset, "pause_ms": pause_ms}, [part])
+            if part := stream.read(piece):
+                self.send({"is": "part", "number": self.results, "offset": offset, "pause_ms": pause_ms}, [part])
 
     # What happens
 
@@ -147,8 +148,8 @@ class FacePicker(anywidget.AnyWidget):
         """Take a picture or video and show everybody in it."""
 
         def work() -> None:
-            faces = self.session.open_media(path, name) and self.session.faces
-            self.show_frame(int(np.argmax(np.bincount(faces.frame[faces.seen]))))  # the first with the most people
+            self.session.open_media(path, name)
+            self.show_frame(int(np.bincount(self.session.faces.seen.frame).argmax()))  # the first with the most people
 
         self._start(work, f"{name or path.name}: looking for faces")
 
@@ -156,11 +157,11 @@ class FacePicker(anywidget.AnyWidget):
         """Press the face of a person: choose them, or no longer."""
 
         def work() -> None:
-            for person in self.choice.people:
-                if person.number == number and person.track_id in self.choice.speech:
-                    self.choice.drop(person.track_id)
-                elif person.number == number:
-                    self.session.choose(person.track_id)
+            for track in (person.track_id for person in self.choice.people if person.number == number):
+                if track in self.choice.speech:
+                    self.choice.drop(track)
+                else:
+                    self.session.choose(track)
 
         self._start(work, "")
 
@@ -181,6 +182,11 @@ class FacePicker(anywidget.AnyWidget):
     def run(self) -> None:
         """Make the video."""
 
+        def step(done: int, total: int) -> None:
+            if done == total or done % max(1, total // 50) == 0:
+                self.progress = done / total
+                self._say("Making the video.")
+
         def work() -> None:
             self.progress = 0.0
             self._say("Making the video.")
@@ -192,12 +198,7 @@ class FacePicker(anywidget.AnyWidget):
                 self.progress = None
             self.results += 1
             made = f"{result.duration_s:.1f} s made in {result.seconds['total']:.1f} s. It is labelled as AI-generated."
-            self._say(self.session.in_visitors_words(" ".join([made, *result.notes])))
-
-        def step(done: int, total: int) -> None:
-            if done == total or done % max(1, total // 50) == 0:
-                self.progress = done / total
-                self._say("Making the video.")
+            self._say("\n".join([made, *map(self.session.in_visitors_words, result.notes)]))
 
         self._start(work, "")
 
@@ -209,49 +210,44 @@ class FacePicker(anywidget.AnyWidget):
 
     def _show(self) -> None:
         """Tell the browser what to draw."""
-        view = {**self._fixed, "busy": self.busy, "message": self.message, "wrong": self.wrong}
-        view["progress"] = self.progress
+        state = {name: getattr(self, name) for name in ("busy", "message", "wrong", "progress", "frame")}
         if (choice := self.choice) is not None:
-            view |= {"name": choice.media_name, "n_frames": choice.n_frames, "fps": choice.fps, "frame": self.frame}
-            view |= {"hint": self.session.hint(self.frame), "people": self.session.people(self.frame)}
-            view["ready"] = bool(choice.speech) and all(choice.speech.values())
+            state |= {"name": choice.media_name, "n_frames": choice.n_frames, "fps": choice.fps}
+            state |= {"hint": self.session.hint(self.frame), "people": self.session.people(self.frame)}
+            state["ready"] = bool(choice.speech) and all(choice.speech.values())
         if self.result is not None:
             size, name = self.result.output.stat().st_size, safe_name(Path(choice.media_name).stem) + "_lipsync.mp4"
-            view["result"] = {"number": self.results, "size": size, "name": name}
-        self.view = view
+            state["result"] = {"number": self.results, "size": size, "name": name}
+        self.view = self._fixed | state
 
     # One thing at a time, beside the kernel's main thread
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Come back when what was started is done. Raises TimeoutError."""
+        """Come back when what was started is done, or after timeout_s."""
         if self._worker is not None:
             self._worker.join(timeout_s)
-            if self._worker.is_alive():
-                raise TimeoutError(f"still at work after {timeout_s:.0f} s")
 
     def _start(self, work: Callable[[], None], message: str) -> None:
+        def guarded() -> None:
+            try:
+                work()
+                if self.message == message:
+                    self.message = ""
+            except LipsyncError as error:
+                self.message, self.wrong = self.session.in_visitors_words(str(error)), True
+            except Exception as error:  # the visitor must hear of it; the log has the rest
+                log.exception("the picker failed")
+                words = f"Something went wrong here ({type(error).__name__})"
+                self.message, self.wrong = f"{words}. Try another file, and tell who runs this.", True
+            finally:
+                self.busy = False
+                self._show()
+
         self.wait()
         self.busy = True
         self._say(message)
-        self._worker = threading.Thread(target=self._guarded, args=(work, message), daemon=True)
+        self._worker = threading.Thread(target=guarded, daemon=True)
         self._worker.start()
-
-    def _guarded(self, work: Callable[[], None], begun: str) -> None:
-        try:
-            work()
-            if self.message == begun:
-                self.message = ""
-        except LipsyncError as error:
-            self.message, self.wrong = self.session.in_visitors_words(str(error)), True
-        except Exception as error:  # the visitor must hear of it; the log has the rest
-            log.exception("the picker failed")
-            self.message = (
-                f"Something went wrong here ({type(error).__name__}). Try another file, and tell who runs this."
-            )
-            self.wrong = True
-        finally:
-            self.busy = False
-            self._show()
 
     def close(self) -> None:
         """Close the widget and delete the visit's files."""
@@ -259,18 +255,14 @@ class FacePicker(anywidget.AnyWidget):
         super().close()
 
 
-def generator_file() -> Path:
-    """The weights of the app: the file that LIPSYNC_GENERATOR names, else the embedded ones."""
-    return checkpoints.locate(os.environ.get("LIPSYNC_GENERATOR") or "embedded", "generator")
-
-
 class App(FacePicker):
-    """A page of its own: limits from the environment, and files that are deleted when the kernel ends."""
+    """A page of its own: limits and weights from serve.py, and files that are deleted when the kernel ends."""
 
-    def __init__(self, limits: Limits | None = None):
-        weights, limits = generator_file(), limits or Limits.from_environment()
+    def __init__(self):
+        given = json.loads(os.environ.get("LIPSYNC_APP", "{}"))
+        weights = checkpoints.locate(given.pop("generator", None) or "embedded", "generator")
         settings = InferenceConfig(alignment=checkpoints.metadata(weights).mel_alignment)
         load = partial(checkpoints.load, weights, "generator")
-        super().__init__(generator=load, settings=settings, limits=limits, fine_print=FINE_PRINT)
+        super().__init__(generator=load, settings=settings, limits=Limits(**given), fine_print=FINE_PRINT)
         self.add_class("lipsync-app")
         atexit.register(self.session.close)
