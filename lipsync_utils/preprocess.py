@@ -90,6 +90,8 @@ def row_of(item: Item, **known) -> FaceClip:
 def preprocess_clip(item: Item, *, data: DataSet, settings: PreprocessConfig, faces: FacesConfig) -> Done:
     """One clip. item: inputs = (clip,), arguments: video_id, tracks (the speaker's, surest first)."""
     clip, folder = item.inputs[0], data.faces / item.arguments["video_id"] / item.id
+    if not media.probe(clip).has_sound:
+        return Done([row_of(item, reason=Reason.NO_SOUND, note="a silent clip teaches nothing")])
     table = find_faces(clip, faces, data.cache)
     tracks = [table.track_boxes(t) for t in item.arguments["tracks"] if t in table.track_ids]
     boxes = speaker_boxes(tracks, table.n_frames)
