@@ -152,34 +152,30 @@ def index_windows(clips: list[ClipFaces], settings: WindowsConfig, split: str | 
         raise DataError(
             f"{len(drifting)} clips are not at 25 fps throughout ({words}). Mixed frame rates: run stage 02 again."
         )
-    items, unusable, left_out = [], Counter(), {}
-    for number, clip in enumerate(clips):
-        good, reasons = usable_windows(clip, settings)
-        unusable.update(reasons)
-        items.append(np.stack([np.full(len(good), number), good], 1))
-        if not len(good):
-            left_out[clip.clip_id] = max(reasons, key=reasons.get, default="too_short")
-    if len(left_out) == len(clips):
+    whys = [why_not(clip, settings) for clip in clips]
+    items = [(number, frame) for number, why in enumerate(whys) for frame in np.flatnonzero(why == "")]
+    unusable = Counter(why for clip in whys for why in clip.tolist() if why)
+    if not items:
         raise DataError(f"no usable window in {len(clips)} clips; reasons: {dict(unusable)}")
-    return WindowIndex(clips, np.concatenate(items).astype(np.int32), dict(unusable), left_out)
+    left_out = {
+        c.clip_id: Counter(why.tolist()).most_common(1)[0][0] for c, why in zip(clips, whys) if (why != "").all()
+    }
+    return WindowIndex(clips, np.array(items, np.int32), dict(unusable), left_out)
 
 
-def usable_windows(clip: ClipFaces, settings: WindowsConfig) -> tuple[np.ndarray, Counter]:
-    """The first frames of a clip's usable windows, and how many are not usable for which reason."""
-    n, reasons = len(clip.present), Counter()
+def why_not(clip: ClipFaces, settings: WindowsConfig) -> np.ndarray:
+    """Why the window that begins at each frame of a clip cannot be used: text (n,), empty where it can."""
+    n, columns = len(clip.present), clip.mel.shape[1]
     if n < MIN_FRAMES:
-        return np.empty(0, int), Counter(too_short=max(n - WINDOW + 1, 1))
-    starts, columns = np.arange(n - WINDOW + 1), clip.mel.shape[1]
+        return np.full(max(n - WINDOW + 1, 1), "too_short")
     whole = np.lib.stride_tricks.sliding_window_view(clip.present, WINDOW).all(1)
-    heard = np.array([bool(audio.training_window_starts(int(f), columns, settings.alignment)) for f in starts])
-    reasons["frame_without_face"] = int((~whole).sum())
-    reasons["sound_incomplete"] = int((whole & ~heard).sum())
-    good = starts[whole & heard]
+    heard = [audio.training_window_starts(f, columns, settings.alignment) is not None for f in range(len(whole))]
+    why = np.select([~whole, ~np.array(heard)], ["frame_without_face", "sound_incomplete"], "")
+    good = np.flatnonzero(why == "")
     if len(good):  # far enough from the first or the last one: then a reference exists
-        paired = np.maximum(good - good[0], good[-1] - good) >= settings.min_distance
-        reasons["no_reference"] = int((~paired).sum())
-        good = good[paired]
-    return good, +reasons
+        far = np.maximum(good - good[0], good[-1] - good) >= settings.min_distance
+        why[good[~far]] = "no_reference"
+    return why
 
 
 def spread(index: WindowIndex, n: int) -> list[int]:
