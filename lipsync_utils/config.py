@@ -192,13 +192,13 @@ class EvaluationConfig:
     identity_frames: int = 2  # frames per clip that face_recognition looks at
     bootstrap: int = 10_000  # resamplings of the videos for an interval
     level: float = 0.95  # of the intervals
-    worst: int = 5  # clips shown as the worst
+    judge_weights: str | None = None  # of another judge of the course's kind; None: the embedded one
     syncnet_weights: str | None = None  # published syncnet_v2.model for LSE-D and LSE-C; None: the embedded judge
     inception_weights: str | None = None  # for FID; None: no FID
     seed: int = 1
 
     def __post_init__(self):
-        check_fields(self, max_clips=1, guest_clips=0, identity_frames=1, worst=1, bootstrap=100)
+        check_fields(self, max_clips=1, guest_clips=0, identity_frames=1, bootstrap=100)
         kinds = {"own", "other", "silence"}
         check({"own"} <= set(self.speech) <= kinds, f"speech is own, and other or silence too, got {self.speech}")
         check(0.5 <= self.level < 1, f"level must lie in [0.5, 1), got {self.level}")
@@ -279,42 +279,6 @@ class TrainConfig:
         check(part % several == 0, f"windows_per_clip must divide batch_size / accumulate, got {several}")
         compares = self.network == "expert" and self.expert_loss == "contrastive"
         check(not compares or several >= 2, "the contrastive loss compares windows of one clip: windows_per_clip >= 2")
-
-
-@dataclass(frozen=True)
-class StudyConfig:
-    """The long study of stage 09: what fine-tuning on a speaker is worth, and what each trap costs."""
-
-    size: str = "full"  # its name in the tables
-    preset: str = "sample"  # whose networks and first weights; "sample" also renders the speakers' data
-    steps: int = 200  # of every fine-tuning
-    batch_size: int = 8  # windows
-    learning_rate: float = 2e-4
-    sync_weight: float = 0.01
-    speaker_s: float = 90.0  # of the speaker, where the seconds are not what differs
-    curve_s: tuple[float, ...] = (10.0, 30.0, 90.0, 270.0)  # of the speaker, in the learning curve
-    test_clips: int = 12  # held-out videos that each result is measured on
-    seeds: tuple[int, ...] = (1, 2)
-    traps: bool = True  # for the first seed
-
-    def __post_init__(self):
-        check_fields(self, steps=1, batch_size=1, test_clips=1, speaker_s=2)
-        check(self.learning_rate > 0, f"learning_rate must be positive, got {self.learning_rate}")
-        check(0 <= self.sync_weight <= 1, f"sync_weight must lie in [0, 1], got {self.sync_weight}")
-        check(min(self.curve_s) >= 2 and bool(self.seeds), "curve_s must be at least 2 s, and there must be a seed")
-
-
-STUDY_SIZES = {
-    study.size: study
-    for study in (
-        StudyConfig("article", "article", 1500, 16, 1e-4, 0.03, 1800.0, (60.0, 300.0, 1800.0, 7200.0)),
-        StudyConfig(),
-        StudyConfig("small", steps=100, curve_s=(10.0, 90.0), test_clips=6, seeds=(1,), traps=False),
-        StudyConfig(
-            "tiny", steps=2, batch_size=2, speaker_s=4.0, curve_s=(4.0,), test_clips=2, seeds=(1,), traps=False
-        ),
-    )
-}
 
 
 EXPERT_SAMPLE = TrainConfig(
@@ -422,3 +386,33 @@ def settings_hash(*parts: Any) -> str:
     """A short hash of settings (dataclasses, dicts, numbers, strings): equal settings give equal hashes."""
     plain = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in parts]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """The long study of stage 09: what fine-tuning on a speaker is worth, and what each trap costs."""
+
+    size: str = "full"  # its name in the tables
+    training: TrainConfig = override(GENERATOR_SAMPLE, steps=200, sync_weight=0.01)  # every fine-tuning
+    data: str | None = None  # a data set of your own; None: speakers are rendered
+    speaker_s: float = 90.0  # of the speaker, where the seconds are not what differs
+    curve_s: tuple[float, ...] = (10.0, 30.0, 90.0, 270.0)  # of the speaker, in the learning curve
+    test_clips: int = 12  # held-out videos that each result is measured on
+    seeds: tuple[int, ...] = (1, 2)
+    traps: bool = True  # for the first seed
+    judge: str | None = None  # weights of the judge; None: the embedded one
+
+    def __post_init__(self):
+        check_fields(self, speaker_s=2, test_clips=1)
+        check(min(self.curve_s) >= 2 and bool(self.seeds), "curve_s must be at least 2 s, and there must be a seed")
+
+
+_ARTICLE_STUDY = override(GENERATOR_ARTICLE, steps=1500, sync_weight=0.03)
+_FEW = override(StudyConfig().training, steps=100)
+_TWO = override(_FEW, steps=2, batch_size=2)
+STUDY_SIZES = {
+    "article": StudyConfig("article", _ARTICLE_STUDY, "article", 1800.0, (60.0, 300.0, 1800.0, 7200.0)),
+    "full": StudyConfig(),
+    "small": StudyConfig("small", _FEW, curve_s=(10.0, 90.0), test_clips=6, seeds=(1,), traps=False),
+    "tiny": StudyConfig("tiny", _TWO, speaker_s=8.0, curve_s=(8.0,), test_clips=3, seeds=(1,), traps=False),
+}

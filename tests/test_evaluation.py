@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from lipsync_utils import evaluation, metrics
-from lipsync_utils.config import STUDY_SIZES, EvaluationConfig, StudyConfig
+from lipsync_utils.config import STUDY_SIZES, EvaluationConfig
 from lipsync_utils.errors import DataError, SettingError
-from lipsync_utils.evaluation import measure, report, study
-from lipsync_utils.evaluation.clips import TestClip, spread
+from lipsync_utils.evaluation import TestClip, measure, results, study
 from lipsync_utils.evaluation.stage import cases
 from lipsync_utils.media import frames, probe
+from lipsync_utils.project import DataSet
 from lipsync_utils.records import read_csv, write_csv
 from lipsync_utils.windows import ClipFaces
 
@@ -104,11 +104,6 @@ def test_tables_have_directions_units_and_a_dash_where_nothing_is(scores):
     assert re.fullmatch(r"-\d\.\d{3} \[-\d\.\d{3}, -\d\.\d{3}\]", changes.loc["L1 (of 255) ↓"]["without"])
 
 
-def test_the_worst_clips_come_worst_first(scores):
-    worst = evaluation.worst_clips(scores, "base", "l1", 3)
-    assert worst.l1.tolist() == sorted(scores.l1[scores.model == "base"], reverse=True)[:3]
-
-
 # ---- which clips say what
 
 
@@ -121,7 +116,7 @@ def test_every_model_says_the_clips_own_speech_anothers_and_nothing(tmp_path):
     found = cases({"truth": None, "base": tmp_path / "w"}, clips, EvaluationConfig(silent_clips=2))
     said = {clip.clip_id: [] for clip in clips}
     for case in found:
-        said[case.clip.clip_id].append(f"{case.model} {case.speech} {case.said.clip_id}")
+        said[case.clip.clip_id].append(f"{case.row.model} {case.row.speech} {case.said.clip_id}")
     assert said["v1a"] == ["truth own v1a", "base own v1a", "base other v2a", "base silence v1a"]
     assert said["v2a"] == ["truth own v2a", "base own v2a", "base other v1a"]
     assert said["g1a"] == ["truth own g1a", "base own g1a"]
@@ -129,10 +124,16 @@ def test_every_model_says_the_clips_own_speech_anothers_and_nothing(tmp_path):
     assert [case.clip.clip_id for case in found[:4]] == ["v1a", "v1b", "v1a", "v1b"]  # two workers, two faces
 
 
-def test_few_clips_are_spread_over_the_videos(tmp_path):
+def test_few_clips_are_spread_over_the_videos(tmp_path, monkeypatch):
     clips = some_clips(tmp_path, [f"{video}{n}" for video in ("aa", "bb", "cc") for n in range(4)])
-    assert [c.clip_id for c in spread(clips, 4)] == ["aa0", "aa1", "bb0", "cc0"]
-    assert spread(clips, None) == clips and spread(clips, 99) == clips
+    monkeypatch.setattr(measure, "validation_clips", lambda data: clips)
+    for most, names in (
+        (4, ["aa0", "aa1", "bb0", "cc0"]),
+        (None, [c.clip_id for c in clips]),
+        (99, [c.clip_id for c in clips]),
+    ):
+        settings = EvaluationConfig(max_clips=most)
+        assert [c.clip_id for c in evaluation.held_out(DataSet("x", tmp_path), settings)] == names
 
 
 def test_delayed_sound_keeps_its_length():
@@ -165,21 +166,21 @@ def film(level, n=10):
 
 def test_side_by_side_shows_all_films_with_captions_and_sound(tmp_path):
     both = {"dark": film(40), "bright": iter(film(200, 12))}
-    path = evaluation.side_by_side(both, tmp_path / "both.mp4", np.zeros(6400, np.float32), height_px=96)
+    path = evaluation.side_by_side(both, tmp_path / "both.mp4", np.zeros(6400, np.float32))
     info = probe(path)
-    assert info.size == (256, 96 + report.CAPTION_PX) and info.audio_codec == "aac"
+    assert info.size == (640, 240 + results.CAPTION_PX) and info.audio_codec == "aac"
     pictures = [f.image_bgr for f in frames(path)]
     assert len(pictures) == 10
-    below = pictures[0][report.CAPTION_PX + 8 :]
-    assert below[:, 20:100].mean() < 60 and below[:, 150:240].mean() > 180
-    assert pictures[0][: report.CAPTION_PX].max() > 150  # letters
+    below = pictures[0][results.CAPTION_PX + 8 :]
+    assert below[:, 50:250].mean() < 60 and below[:, 375:600].mean() > 180
+    assert pictures[0][: results.CAPTION_PX].max() > 150  # letters
     with pytest.raises(SettingError):
         evaluation.side_by_side({}, tmp_path / "none.mp4", np.zeros(10, np.float32))
 
 
 def test_strips_show_the_same_frames():
-    rows = evaluation.strip({"dark": film(40), "bright": film(200)}, [0, 5, 20], crop=(0, 0, 32, 48), side_px=32)
-    assert {row.shape for row in rows.values()} == {(3, 32, 32, 3)}
+    rows = evaluation.strip({"dark": film(40), "bright": film(200)}, [0, 5, 20], crop=(0, 0, 32, 48))
+    assert {row.shape for row in rows.values()} == {(3, 120, 120, 3)}
     assert (rows["dark"][1] == 50).all() and (rows["dark"][2] == 128).all()  # past the end: grey
 
 
@@ -234,25 +235,26 @@ def test_each_trap_does_to_the_data_what_it_says():
 
 
 def test_a_case_is_tuned_on_the_first_clips_that_have_its_seconds(monkeypatch):
-    monkeypatch.setattr(study, "data_set", lambda name: name)
-    monkeypatch.setattr(study, "load_clips", lambda data: [numbered(100)] * 3)
+    monkeypatch.setattr(study.project, "data_set", lambda name: name)
+    monkeypatch.setattr(study, "load_clips", lambda data, scheduler: [numbered(100)] * 3)
     for seconds, clips in ((3, 1), (4, 1), (4.1, 2), (8, 2), (100, 3)):
-        case = study.StudyCase("own data", "own", seconds)
+        case = pd.Series({"speaker": "own data", "seconds": seconds})
         assert len(study.data_of(case, STUDY_SIZES["article"], None, "inline")) == clips, seconds
 
 
 def test_the_study_asks_about_face_language_distance_and_seconds():
     found = study.study_cases(STUDY_SIZES["full"])
-    assert len(found) == len(set(found))
-    first = [case for case in found if case.seed == 1 and not case.trap]
-    assert {(c.speaker, c.data) for c in first} >= {
-        *((who, kind) for who in ("host", "near", "new") for kind in ("none", "own")),
-        *(("host", f"{whose}") for whose in ("own, English", "others, Dutch", "others, English")),
-    }
-    for who in ("host", "near"):
-        assert [c.seconds for c in first if (c.speaker, c.data) == (who, "own")] == [10, 30, 90, 270]
-    assert {c.trap for c in found if c.trap} == set(study.TRAPS) and {c.seed for c in found if c.trap} == {1}
-    assert {c.speaker for c in study.study_cases(STUDY_SIZES["article"])} == {"own data"}
+    assert not found.duplicated().any()
+    plain = found[found.trap == ""].groupby(["seed", "speaker", "data"]).seconds.agg(list)
+    for seed in (1, 2):
+        for who in ("host", "near"):
+            assert plain[seed, who, "own"] == [10, 30, 90, 270]
+        for data in ("own, English", "others, Dutch", "others, English"):
+            assert plain[seed, "host", data] == [90]
+        assert plain[seed, "new", "own"] == [90]
+    assert found.speaker[found.model == "untuned"].is_unique
+    assert set(found.trap) - {""} == set(study.TRAPS) and set(found.seed[found.trap != ""]) == {1}
+    assert set(study.study_cases(STUDY_SIZES["article"]).speaker) == {"own data"}
 
 
 def test_other_actors_speak_the_language_and_are_neither_speaker_nor_tested():
@@ -262,26 +264,6 @@ def test_other_actors_speak_the_language_and_are_neither_speaker_nor_tested():
     assert len(names) == 3 and not names & {a.name for a in (*dutch, *english)}
     (own,), (abroad,) = study.actors_of("host", "own"), study.actors_of("host", "own, English")
     assert (own.voice.language, abroad.voice.language) == ("nl", "en") and replace(abroad, voice=own.voice) == own
-
-
-def test_whatever_decides_a_result_is_part_of_its_key(tmp_path, monkeypatch):
-    base, judge = tmp_path / "base", tmp_path / "judge"
-    base.write_text("a")
-    judge.write_text("a")
-    monkeypatch.setattr(study, "judge_file", lambda settings: judge)
-    case, settings = study.StudyCase("host", "own", 90.0), StudyConfig()
-
-    def key(**changed):
-        return study.key_of(case, replace(settings, **changed), base)
-
-    first = key()
-    assert key(seeds=(1, 2, 3), curve_s=(5.0,), traps=False) == first  # more cases, the same result
-    changed = [key(learning_rate=2e-5), key(sync_weight=0.02), key(steps=3), key(batch_size=2), key(test_clips=3)]
-    judge.write_text("b")
-    changed.append(key())
-    base.write_text("b")
-    changed.append(key())
-    assert len({first, *changed}) == 1 + len(changed)
 
 
 def study_rows():

@@ -9,8 +9,6 @@ write_report                   one HTML file with everything inside
 study                          what fine-tuning on a speaker is worth, what the article's traps cost (make study)
 """
 
-from .clips import TestClip, held_out, rendered_clips, validation_clips
-from .measure import cross_check, find_speaker, judge_name, look_at_clip, region_of
-from .report import side_by_side, strip, strip_frames, write_report
-from .results import by_clip, differences, means, shown, worst_clips
-from .stage import RUNS, Score, base_weights, evaluate, fid_by_model, films, find_models, seen_videos, training_table
+from .measure import Judge, TestClip, cross_check, find_speaker, held_out, look_at_clip, region_of
+from .results import differences, means, shown, side_by_side, strip, strip_frames, write_report
+from .stage import RUNS, Score, evaluate, fid_by_model, films, find_models, seen_videos, training_table

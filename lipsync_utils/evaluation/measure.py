@@ -1,4 +1,4 @@
-"""What is looked at in a clip, who judges its sync, and the numbers that come of it."""
+"""Clips that nobody trained on, what is seen in them, who judges their sync, and the numbers that come of it."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -10,20 +10,106 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .. import checkpoints, media, metrics
+from .. import checkpoints, media, metrics, records, talkshow
 from ..audio import SAMPLE_RATE_HZ, load_wav, melspectrogram
 from ..config import EvaluationConfig
-from ..errors import CheckpointError, DataError
+from ..errors import DataError
 from ..faces import FaceBox, encode, find_faces, landmarks
 from ..parallel import Failure, map_items
-from ..project import content_hash
-from .clips import TestClip
+from ..project import DataSet, content_hash
 
 FPS = 25
+SIZE_PX = (640, 480)  # of rendered clips
 FACE_PX = 96  # side of the face pictures, as the networks see them
 SOME = 3  # frames: of neighbours, which are alike, every third is enough for the slow measures
 OPEN = 0.25  # a mouth is open from this part of the way between the speaker's closed and widest mouth on
 SILENT_DBFS = -45.0  # of the 0.2 s around a frame; a quieter one is silent
+
+
+@dataclass(frozen=True)
+class TestClip:
+    """One clip to be tested on. actor: its name in the talk show's ground truth, None for a real video."""
+
+    __test__ = False  # not a test of pytest
+
+    clip_id: str
+    video_id: str
+    group: str
+    path: Path
+    actor: str | None = None
+
+    @property
+    def truth_csv(self) -> Path | None:
+        """The ground truth beside a rendered clip, None for a real one."""
+        return self.path.with_suffix(".truth.csv") if self.actor else None
+
+    def true_opening(self) -> np.ndarray | None:
+        """The mouth opening that the clip was rendered with, (frames,), NaN where unseen; None for a real video."""
+        return self.actor and talkshow.mouth_curve(records.read_rows(self.truth_csv, talkshow.FaceTruth), self.actor)
+
+
+def held_out(data: DataSet, settings: EvaluationConfig | None = None) -> list[TestClip]:
+    """The test clips of a data set: the talk show's held-out videos and guests, else the validation clips.
+
+    Raises DataError saying what to run where there are none.
+    """
+    settings, folder = settings or EvaluationConfig(), data.path("held_out")
+    rendered = any(folder.glob("*.mp4"))
+    clips = rendered_clips(folder) if rendered else validation_clips(data)
+    turns = pd.Series([clip.video_id for clip in clips]).groupby([clip.video_id for clip in clips]).cumcount()
+    few = [clips[k] for k in sorted(turns.sort_values(kind="stable").index[: settings.max_clips])]  # of many videos
+    if not rendered or not settings.guest_clips:
+        return few
+    return few + made_up_clips(data.path("guests"), talkshow.guests(), settings.guest_clips, "guest", settings.seed)
+
+
+def rendered_clips(folder: Path, group: str = "speaker") -> list[TestClip]:
+    """All rendered one-person clips of a folder, each a video of its own. Raises DataError for an empty folder."""
+    clips = []
+    for path in sorted(Path(folder).glob("*.mp4")):
+        rows = records.read_csv(path.with_suffix(".truth.csv"), talkshow.FaceTruth)
+        clips += [TestClip(path.stem, path.stem, group, path, name) for name in rows.actor.mode()[:1]]
+    if not clips:
+        raise DataError(f"{folder}: no held-out clip is here; notebook 01 renders them")
+    return clips
+
+
+def made_up_clips(
+    folder: Path, actors: Sequence, n: int, group: str = "speaker", seed: int = 1, seconds: float | None = None
+) -> list[TestClip]:
+    """n one-person clips of actors in turn, who say made-up sentences of some six seconds; rendered if need be.
+
+    seconds: of each clip, filled with sentences; None: one sentence, as long as it takes.
+    """
+    rng = np.random.default_rng((seed, 31))
+    for number in range(n):
+        actor, lines = actors[number % len(actors)], []
+        while len(lines) < (1 if seconds is None else seconds):
+            text = talkshow.random_sentence(actor.voice.language, rng)
+            lines += [(0, text)] * (len(text) <= 75)
+        path = Path(folder) / f"{group}{number + 1:02d}.mp4"
+        talkshow.render_clip(path, [actor], lines, size=SIZE_PX, seconds=seconds, seed=900 + number + seed)
+    return rendered_clips(folder, group)[:n]
+
+
+def validation_clips(data: DataSet, fewest_frames: int = 50) -> list[TestClip]:
+    """The clips of the videos that preprocessing kept for validation, at least 2 s long, in the order of faces.csv.
+
+    Raises DataError where there are none.
+    """
+    path = data.path("faces.csv")
+    table = records.read_csv(path, records.FaceClip)
+    table = table[(table.split == "val") & table.reason.isna() & (table.frames >= fewest_frames)]
+    if table.empty:
+        raise DataError(
+            f"{path}: no clip of at least {fewest_frames} frames is kept for validation: collect more videos, or raise "
+            "val_share in notebook 04"
+        )
+    files = [data.clips / row.video_id / f"{row.clip_id}.mp4" for row in table.itertuples()]
+    return [TestClip(file.stem, file.parent.name, "speaker", file) for file in files]
+
+
+# ---- what is seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,29 +151,13 @@ def region_of(boxes: np.ndarray, margin: float = 0.05) -> tuple[int, int, int, i
     return tuple(int(edge) // 2 * 2 for edge in (*np.maximum(first - more, 0), *(last + more)))
 
 
-def reader_file() -> Path | None:
-    """The weights of the embedded reader of rendered mouths."""
-    try:
-        return checkpoints.embedded("reader")
-    except CheckpointError:
-        return None
-
-
-@torch.inference_mode()
-def read_openings(faces_bgr: np.ndarray) -> np.ndarray:
-    """The mouth opening (n,) of rendered faces, uint8 (n, 96, 96, 3), by the reader; a share of the eye distance."""
-    reader = network(reader_file(), "reader")
-    return reader.eval()(torch.from_numpy(faces_bgr.transpose(0, 3, 1, 2) / np.float32(255))).numpy()
-
-
 def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings: int = 0, rendered: bool = False) -> Look:
     """Look at a face in the frames of a video.
 
     boxes: (n, 4) in pixels, NaN where unseen; those of the true video also serve its generated versions, so that every
     model is looked at in the same place.  encodings: frames for face_recognition, spread evenly.  rendered: mouths are
-    read by the reader, which knows drawn faces; those of people by landmarks.
+    read by the embedded reader, which knows drawn faces; those of people by landmarks.
     """
-    rendered = rendered and reader_file() is not None
     seen, places = np.flatnonzero(~np.isnan(boxes[:, 0])), metrics.filled(boxes).astype(np.float32)
     encoded_at = seen[np.linspace(0, len(seen) - 1, encodings + 2).round().astype(int)[1:-1]]
     faces, points, codes = [], np.full((len(boxes), 68, 2), np.nan), []
@@ -105,6 +175,13 @@ def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings: int = 0, re
     return Look(faces, opening, points, np.reshape(codes, (-1, 128)))
 
 
+@torch.inference_mode()
+def read_openings(faces_bgr: np.ndarray) -> np.ndarray:
+    """The mouth opening (n,) of rendered faces, uint8 (n, 96, 96, 3), by the reader; a share of the eye distance."""
+    reader = network(checkpoints.embedded("reader"), "reader").eval()
+    return reader(torch.from_numpy(faces_bgr.transpose(0, 3, 1, 2) / np.float32(255))).numpy()
+
+
 def frames_of(path: Path) -> Iterable[np.ndarray]:
     """The pictures of a video, one by one."""
     return (frame.image_bgr for frame in media.frames(path))
@@ -116,22 +193,45 @@ def look_at_clip(clip: TestClip, cache_dir: Path | None, encodings: int = 0) -> 
     return look_at(frames_of(clip.path), boxes, encodings=encodings, rendered=clip.actor is not None)
 
 
-# ---- the judge: the published SyncNet where its weights are given, the embedded one otherwise
+def network(path: Path, kind: str):
+    """A network, kept for the next clip as long as the file holds the same weights."""
+    return _network(path, kind, content_hash(path) if Path(path).is_file() else None)
 
 
-@dataclass(frozen=True, eq=False)
+@functools.lru_cache(maxsize=8)
+def _network(path, kind, _content):
+    return checkpoints.load(path, kind)
+
+
+# ---- the judge
+
+
 class Judge:
-    """A network that judges sync. published: it is the evaluation SyncNet, whose numbers are called LSE-D and LSE-C."""
+    """The network that judges sync: the published SyncNet where the settings give its weights, else the course's own.
 
-    name: str
-    network: object
-    published: bool
+    file, name: of its weights.  published: its numbers are called LSE-D and LSE-C.
+    """
+
+    def __init__(self, settings: EvaluationConfig):
+        given = settings.syncnet_weights or settings.judge_weights
+        self.file = Path(given or checkpoints.embedded("judge"))
+        self.name = self.file.name if given else "embedded judge"
+        self.published = settings.syncnet_weights is not None
+        self.kind = "evaluation" if self.published else "expert"
 
     def features(self, faces_bgr, wav) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings (n, d) of face windows and sound windows. faces_bgr: (n, 96, 96, 3) uint8, 25 fps; wav: 16 kHz."""
+        judge = network(self.file, self.kind)
         if self.published:
-            return metrics.syncnet_features(faces_bgr, len(faces_bgr), metrics.to_int16(wav), self.network)
-        return metrics.expert_features(faces_bgr, melspectrogram(wav), self.network)
+            return metrics.syncnet_features(faces_bgr, len(faces_bgr), metrics.to_int16(wav), judge)
+        return metrics.expert_features(faces_bgr, melspectrogram(wav), judge)
+
+    def hears(self, wav, n: int) -> np.ndarray:
+        """The embeddings (n, d) of the first n sound windows alone."""
+        judge = network(self.file, self.kind)
+        if self.published:
+            return metrics.syncnet_hears(metrics.to_int16(wav), n, judge)
+        return metrics.expert_hears(melspectrogram(wav), n, judge)
 
     def compare(self, face, audio) -> metrics.LSE:
         """The verdict on two sequences of embeddings."""
@@ -142,34 +242,6 @@ class Judge:
         said = self.compare(*self.features(faces_bgr, wav))
         names = ("lse_d", "lse_c") if self.published else ("judge_distance", "judge_confidence")
         return dict(zip((*names, "offset_frames"), (said.distance, said.confidence, float(said.offset))))
-
-
-def judge_file(settings: EvaluationConfig) -> Path:
-    """The weights of the judge that the settings ask for."""
-    return Path(settings.syncnet_weights or checkpoints.embedded("judge"))
-
-
-def judge_name(settings: EvaluationConfig) -> str:
-    """How the judge is called beside its numbers."""
-    return Path(settings.syncnet_weights).name if settings.syncnet_weights else "embedded judge"
-
-
-def load_judge(settings: EvaluationConfig) -> Judge:
-    """The judge that the settings ask for. Raises CheckpointError where its weights are not there."""
-    published = settings.syncnet_weights is not None
-    return Judge(
-        judge_name(settings), network(judge_file(settings), "evaluation" if published else "expert"), published
-    )
-
-
-def network(path: Path, kind: str):
-    """A network, kept for the next clip as long as the file holds the same weights."""
-    return _network(path, kind, content_hash(path) if Path(path).is_file() else None)
-
-
-@functools.lru_cache(maxsize=4)
-def _network(path, kind, _content):
-    return checkpoints.load(path, kind)
 
 
 def cross_check(
@@ -186,32 +258,26 @@ def cross_check(
     the next clip's sound as other_*, offset, share of shifts_found beside that offset), and the curves of the mean
     distance, (31,) for shifts of -15 to 15 frames, with the own and the other sound.
     """
-    others = [*clips[1:], *clips[:1]]
-    check = functools.partial(_check, settings=settings or EvaluationConfig(), cache_dir=cache_dir, shifts=shifts)
-    found = dict(map_items(check, list(zip(clips, others)), scheduler=scheduler, desc="judge", unit="clip"))
+    pairs = list(zip(clips, [*clips[1:], *clips[:1]]))
+    check = functools.partial(_check, judge=Judge(settings or EvaluationConfig()), cache_dir=cache_dir, shifts=shifts)
+    found = dict(map_items(check, pairs, scheduler=scheduler, desc="judge", unit="clip"))
     if failed := [result.error for result in found.values() if isinstance(result, Failure)]:
         raise DataError(f"the judge cannot be checked: {failed[0]}")
-    rows, curves = zip(*(found[pair] for pair in zip(clips, others)), strict=True)
+    rows, curves = zip(*(found[pair] for pair in pairs), strict=True)
     return pd.DataFrame(rows), dict(zip(("own sound", "another clip's sound"), np.mean(curves, axis=0)))
 
 
-def _check(pair, settings, cache_dir, shifts):
+def _check(pair, judge, cache_dir, shifts):
     """One clip of cross_check: its row, and its two curves."""
     clip, other = pair
-    judge, wav, look = load_judge(settings), load_wav(clip.path), look_at_clip(clip, cache_dir)
-    face, audio = judge.features(look.faces_bgr, wav)
-    heard = judge.features(look.faces_bgr, np.resize(load_wav(other.path), len(wav)))[1]
+    wav, faces = load_wav(clip.path), look_at_clip(clip, cache_dir).faces_bgr
+    face, audio = judge.features(faces, wav)
+    heard = judge.hears(np.resize(load_wav(other.path), len(wav)), len(face))
     own, wrong = judge.compare(face, audio), judge.compare(face, heard)
-    moved = [judge.compare(*judge.features(look.faces_bgr, delayed(wav, shift))).offset for shift in shifts]
-    row = {
-        "clip_id": clip.clip_id,
-        "distance": own.distance,
-        "confidence": own.confidence,
-        "other_distance": wrong.distance,
-        "other_confidence": wrong.confidence,
-        "offset": own.offset,
-        "shifts_found": float(np.mean(np.array(moved) == own.offset - np.array(shifts))),
-    }
+    moved = [judge.compare(face, judge.hears(delayed(wav, shift), len(face))).offset for shift in shifts]
+    shifts_found = np.mean(np.array(moved) == own.offset - np.array(shifts))
+    others = {"other_distance": wrong.distance, "other_confidence": wrong.confidence}
+    row = {"clip_id": clip.clip_id, **vars(own), **others, "shifts_found": float(shifts_found)}
     return row, [metrics.offset_distances(face, sound).mean(axis=0) for sound in (audio, heard)]
 
 

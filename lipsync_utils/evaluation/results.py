@@ -1,16 +1,33 @@
-"""From rows to statements: means with intervals over videos, and differences to the base on the same clips."""
+"""What a reader sees: tables of means and differences, films and pictures of several models, one HTML file."""
 
-from collections.abc import Iterable
+import base64
+import html
+import io
+import itertools
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from .. import metrics
+from ..audio import SAMPLE_RATE_HZ
 from ..config import EvaluationConfig
-from ..errors import DataError
+from ..errors import DataError, SettingError
+from ..media import VideoWriter
 from ..metrics import MEASURES
+from ..project import write_text
 
 FEWEST_VIDEOS = 3  # with fewer there is no spread to speak of, so no interval either
+CAPTION_PX, HEIGHT_PX, STRIP_PX = 26, 240, 120
+INK, PAPER = (235, 235, 235), (24, 24, 24)
+TEMPLATE = Path(__file__).with_name("report.html")
+
+
+# ---- from rows to statements: means with intervals over videos, and differences to the base on the same clips
 
 
 def by_clip(scores: pd.DataFrame, measure: str, group: str = "speaker", speech: str = "own") -> pd.DataFrame:
@@ -24,14 +41,12 @@ def by_clip(scores: pd.DataFrame, measure: str, group: str = "speaker", speech: 
     return table[[model for model in scores.model.unique() if model in table]]
 
 
-def interval(values: pd.Series, settings: EvaluationConfig) -> dict:
+def interval(values: pd.Series, settings: EvaluationConfig | None) -> dict:
     """Mean, interval and p of values by (video_id, clip_id), without an interval for too few videos."""
-    found = metrics.bootstrap(
-        values, values.index.get_level_values(0), samples=settings.bootstrap, level=settings.level, seed=settings.seed
-    )
-    known = found.videos >= FEWEST_VIDEOS
-    low, high, p = (value if known else np.nan for value in (found.low, found.high, found.p))
-    return {"mean": found.mean, "low": low, "high": high, "p": p, "clips": values.count(), "videos": found.videos}
+    settings = settings or EvaluationConfig()
+    how = {"samples": settings.bootstrap, "level": settings.level, "seed": settings.seed}
+    found = vars(metrics.bootstrap(values, values.index.get_level_values(0), **how)) | {"clips": values.count()}
+    return found if found["videos"] >= FEWEST_VIDEOS else found | dict.fromkeys(("low", "high", "p"), np.nan)
 
 
 def means(
@@ -42,7 +57,7 @@ def means(
     chosen: group and speech, see by_clip.  Columns: measure, model, mean, low, high, clips, videos.
     """
     rows = [
-        {"measure": measure, "model": model, **interval(values.dropna(), settings or EvaluationConfig())}
+        {"measure": measure, "model": model, **interval(values.dropna(), settings)}
         for measure in scores.columns.intersection(list(measures), sort=False)
         for model, values in by_clip(scores, measure, **chosen).items()
     ]
@@ -63,7 +78,7 @@ def differences(
     low, high, p (of no difference), clips, videos, verdict (better, worse or unclear: the interval leaves out zero and
     p is small enough; with five videos or fewer p never is).  Raises DataError where the base was not measured.
     """
-    settings, rows = settings or EvaluationConfig(), []
+    level, rows = (settings or EvaluationConfig()).level, []
     if base not in set(scores.model):
         raise DataError(f"there are no scores of {base!r} to compare with; measured were {list(scores.model.unique())}")
     for measure in map(MEASURES.get, scores.columns.intersection(list(measures), sort=False)):
@@ -74,7 +89,7 @@ def differences(
             change = (table[model] - table[base]).dropna()
             if len(change):
                 found = interval(change, settings)
-                sure = found["p"] <= 1 - settings.level and not found["low"] <= 0 <= found["high"]
+                sure = found["p"] <= 1 - level and not found["low"] <= 0 <= found["high"]
                 better = (found["mean"] > 0) == (measure.better == "higher")
                 verdict = ("better" if better else "worse") if sure else "unclear"
                 rows.append({"measure": measure.name, "model": model, **found, "verdict": verdict})
@@ -100,3 +115,92 @@ def worst_clips(scores: pd.DataFrame, model: str, measure: str = "mouth_correlat
     """The rows on which a model did worst, worst first."""
     rows = scores[(scores.model == model) & scores[measure].notna()]
     return rows.loc[MEASURES[measure].badness(rows[measure]).sort_values(ascending=False, kind="stable").index[:n]]
+
+
+# ---- films and pictures of several models at the same frames
+
+
+def side_by_side(films: Mapping[str, Iterable], output: Path, wav: np.ndarray, *, crop=None) -> Path:
+    """Write one film of several films of the same clip beside each other, with captions and one sound.
+
+    films: caption -> frames (h, w, 3) uint8 BGR at 25 fps, shown left to right; the shortest ends the film.
+    wav: float32 (n,), 16 kHz.  crop: (left, top, right, bottom) in pixels, the same in all.
+    """
+    if not films:
+        raise SettingError("a film side by side needs at least one film")
+    rows = (
+        np.hstack([_captioned(_cut(picture, crop), name) for picture, name in zip(together, films)])
+        for together in zip(*films.values(), strict=False)
+    )
+    first = next(rows)
+    how = {"sound": wav, "sample_rate_hz": SAMPLE_RATE_HZ, "crf": 23}
+    words = {"comment": "synthetic: mouths in this film were generated by a machine"}
+    with VideoWriter(output, size=first.shape[1::-1], metadata=words, **how) as writer:
+        for row in itertools.chain([first], rows):
+            writer.write(row)
+    return output
+
+
+def _cut(picture, crop):
+    left, top, right, bottom = crop or (0, 0, *picture.shape[1::-1])
+    return picture[top:bottom, left:right]
+
+
+def _captioned(picture_bgr, caption):
+    """The picture, HEIGHT_PX high and even in width, with a line of text above it."""
+    width = -(-picture_bgr.shape[1] * HEIGHT_PX // picture_bgr.shape[0] // 2) * 2
+    sized = cv2.resize(picture_bgr, (width, HEIGHT_PX))
+    framed = cv2.copyMakeBorder(sized, CAPTION_PX, 0, 0, 0, cv2.BORDER_CONSTANT, value=PAPER)
+    return cv2.putText(framed, caption, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+
+
+def strip_frames(opening: np.ndarray, n: int = 8) -> list[int]:
+    """Which n frames to show: the widest and the most closed mouth of alternating parts of a clip.
+
+    opening: (frames,), NaN where unknown.
+    """
+    known = np.nan_to_num(opening)
+    parts = np.array_split(np.arange(len(known)), n)
+    return [int(part[np.argmax(known[part] * (-1) ** k)]) for k, part in enumerate(parts) if len(part)]
+
+
+def strip(films: Mapping[str, Iterable], at: Sequence[int], *, crop=None) -> dict[str, np.ndarray]:
+    """The same frames of several films: caption -> pictures, uint8 (len(at), 120, 120, 3) BGR.
+
+    A frame past a film's end is grey.
+    """
+    size, rows = (STRIP_PX, STRIP_PX), {}
+    for name, film in films.items():
+        found = {k: cv2.resize(_cut(frame, crop), size) for k, frame in enumerate(film) if k in at}
+        rows[name] = np.stack([found.get(k, np.full((*size, 3), 128, np.uint8)) for k in at])
+    return rows
+
+
+# ---- the report
+
+
+def write_report(path: Path, parts: Mapping[str, object]) -> Path:
+    """Fill a page with what was measured, atomically; nothing in it lies outside the file.
+
+    parts: what belongs at each place of the template: text, a DataFrame, a Figure, or the Path of an mp4.  A place
+    without a part says so.  Raises SettingError for a part that has no place.
+    """
+    page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
+    if unknown := set(parts) - set(page.get_identifiers()):
+        raise SettingError(f"the report has no place for {sorted(unknown)}")
+    places = dict.fromkeys(page.get_identifiers(), "<p><em>not measured in this run</em></p>")
+    write_text(Path(path), page.substitute(places, **{name: _html(part) for name, part in parts.items()}))
+    return Path(path)
+
+
+def _html(part) -> str:
+    if isinstance(part, pd.DataFrame):
+        return part.to_html(border=0)
+    if isinstance(part, Figure):
+        png = io.BytesIO()
+        part.savefig(png, format="png", dpi=110, bbox_inches="tight")
+        return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
+    if isinstance(part, Path):
+        film = base64.b64encode(part.read_bytes()).decode()
+        return f'<video controls preload="metadata" src="data:video/mp4;base64,{film}"></video>'
+    return html.escape(str(part))

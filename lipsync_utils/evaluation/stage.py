@@ -13,24 +13,11 @@ from scipy.io import wavfile
 from .. import checkpoints, inference, metrics
 from ..audio import SAMPLE_RATE_HZ, load_wav
 from ..config import EvaluationConfig, InferenceConfig, Preset
-from ..errors import CheckpointError, DataError
+from ..errors import DataError
 from ..parallel import Done, Failure, Item, run_stage
 from ..project import atomic_file, home, made_from, safe_name
 from ..records import Reason, write_csv
-from .clips import TestClip
-from .measure import (
-    FPS,
-    find_speaker,
-    frames_of,
-    judge_file,
-    judge_name,
-    load_judge,
-    look_at,
-    look_at_clip,
-    measured,
-    network,
-    reader_file,
-)
+from .measure import FPS, Judge, TestClip, find_speaker, frames_of, look_at, look_at_clip, measured, network
 
 VERSION = 2  # of the numbers; a new one makes old rows unused
 TRUTH = "truth"
@@ -77,21 +64,21 @@ class Score:
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure: a model on a clip. weights: None for the truth.  speech: "own", "other" or "silence".
+    """One thing to measure. row: its Score without numbers.  weights: None for the truth.
 
     said: the clip whose mouth and sound belong to the speech; the clip itself for silence.
     """
 
-    model: str
+    row: Score
     weights: Path | None
     clip: TestClip
-    speech: str
     said: TestClip
 
     @property
     def id(self) -> str:
         """Unique, and safe as a file name."""
-        return safe_name(f"{self.model}-{self.clip.clip_id}-{self.speech}-{self.said.clip_id}", longest=150)
+        row = self.row
+        return safe_name(f"{row.model}-{row.clip_id}-{row.speech}-{row.speech_id}", longest=150)
 
 
 def cases(models: Mapping[str, Path | None], clips: Sequence[TestClip], settings: EvaluationConfig) -> list[Case]:
@@ -100,22 +87,17 @@ def cases(models: Mapping[str, Path | None], clips: Sequence[TestClip], settings
     Each model gets each clip with its own speech and, for the speaker, with that of the next clip from another video,
     and for the first few clips with silence.  The truth exists for own speech only; guests say their own only.
     """
-    found = []
-    for number, clip in enumerate(clips):
-        after = [*clips[number + 1 :], *clips[:number]]
-        others = [c for c in after if (c.group, c.group) == (clip.group, "speaker") and c.video_id != clip.video_id]
-        said = {"own": clip, "other": next(iter(others), None)}
-        said["silence"] = clip if clip.group == "speaker" and number < settings.silent_clips else None
-        found.append(
-            [
-                Case(model, weights, clip, speech, said[speech])
-                for model, weights in models.items()
-                for speech in settings.speech
-                if said[speech] and (weights is not None or speech == "own")
-            ]
-        )
-    pairs = (itertools.zip_longest(*found[k : k + 2]) for k in range(0, len(found), 2))
-    return [case for pair in pairs for both in pair for case in both if case]
+    numbered, found, judge = list(enumerate(clips)), [], Judge(settings).name
+    pairs = range(0, len(clips), 2)
+    for first, (model, weights), speech in itertools.product(pairs, models.items(), settings.speech):
+        for number, clip in numbered[first : first + 2]:
+            after = [*clips[number + 1 :], *clips[:number]] if speech == "other" else [clip]
+            said = [c for c in after if speech != "other" or (c.group == "speaker" and c.video_id != clip.video_id)]
+            dubbed = weights and clip.group == "speaker" and (speech == "other" or number < settings.silent_clips)
+            if said and (dubbed or speech == "own"):
+                row = Score(model, clip.clip_id, clip.video_id, clip.group, speech, said[0].clip_id, judge)
+                found.append(Case(row, weights, clip, said[0]))
+    return found
 
 
 def evaluate(
@@ -135,14 +117,14 @@ def evaluate(
     settings, folder = settings or EvaluationConfig(), Path(folder)
     if not clips:
         raise DataError("there are no clips to test on")
-    for weights in filter(None, models.values()):
-        checkpoints.read(weights, "generator", mmap=True)
-    load_judge(settings)
+    judge = Judge(settings)
+    for weights, kind in [(path, "generator") for path in models.values() if path] + [(judge.file, judge.kind)]:
+        checkpoints.read(weights, kind, mmap=True)
     todo = {case.id: case for case in cases(models, clips, settings)}
-    shared = (judge_file(settings), reader_file())
     items, made = [], [folder / name for name in MADE]
     for case in todo.values():
-        files = tuple(filter(None, (case.clip.path, case.said.path, case.weights, case.clip.truth_csv, *shared)))
+        files = case.clip.path, case.said.path, case.weights, case.clip.truth_csv
+        files = (*filter(None, files), judge.file, checkpoints.embedded("reader"))
         items.append(Item(case.id, files, {"case": case.id, "group": case.clip.group}))
         made_from([folder / ".journal" / f"{case.id}.json", *made], files)
     rows = run_stage(
@@ -154,7 +136,7 @@ def evaluate(
         output=folder,
         settings=[settings.identity_frames, PLAIN],
         version=VERSION,
-        failed=functools.partial(_failed, cases=todo, settings=settings),
+        failed=functools.partial(_failed, cases=todo),
         scheduler=scheduler,
         unit="clip",
     )
@@ -164,26 +146,17 @@ def evaluate(
 def _measure(item: Item, cases: Mapping[str, Case], folder: Path, settings: EvaluationConfig) -> Done:
     """Draw the film of one case, if it is not the truth, look at it and measure it."""
     case, cache = cases[item.id], folder / "cache"
-    boxes = find_speaker(case.clip.path, cache)[1]
-    truth = _look(case.clip, cache, settings.identity_frames)
-    spoken = truth if case.said == case.clip else _look(case.said, cache, settings.identity_frames)
-    look, wav = truth, load_wav(case.said.path)
+    truth, spoken = (_look(clip, cache, settings.identity_frames) for clip in (case.clip, case.said))
+    look, wav = truth, load_wav(case.said.path) * (case.row.speech != "silence")
     if case.weights:
-        rendered = case.clip.actor is not None
-        look = look_at(draw(case, folder), boxes, encodings=settings.identity_frames, rendered=rendered)
-    wav = wav * (case.speech != "silence")
-    numbers = measured(look, truth, spoken, wav, load_judge(settings), opening=case.said.true_opening())
-    return Done([replace(_row(case, settings), frames=len(look), **numbers)])
+        how = {"encodings": settings.identity_frames, "rendered": case.clip.actor is not None}
+        look = look_at(draw(case, folder), find_speaker(case.clip.path, cache)[1], **how)
+    numbers = measured(look, truth, spoken, wav, Judge(settings), opening=case.said.true_opening())
+    return Done([replace(case.row, frames=len(look), **numbers)])
 
 
-def _failed(item: Item, failure: Failure, cases: Mapping[str, Case], settings: EvaluationConfig) -> list[Score]:
-    return [replace(_row(cases[item.id], settings), reason=Reason.FAILED, note=failure.error)]
-
-
-def _row(case: Case, settings: EvaluationConfig) -> Score:
-    """The row of a case without its numbers."""
-    clip, said = case.clip, case.said.clip_id
-    return Score(case.model, clip.clip_id, clip.video_id, clip.group, case.speech, said, judge_name(settings))
+def _failed(item: Item, failure: Failure, cases: Mapping[str, Case]) -> list[Score]:
+    return [replace(cases[item.id].row, reason=Reason.FAILED, note=failure.error)]
 
 
 @functools.lru_cache(maxsize=4)
@@ -198,7 +171,7 @@ def draw(case: Case, folder: Path) -> Iterator[np.ndarray]:
         return frames_of(case.clip.path)
     cache, speech = Path(folder) / "cache", case.said.path
     track, boxes = find_speaker(case.clip.path, cache)
-    if case.speech == "silence":
+    if case.row.speech == "silence":
         speech = cache / f"silence{len(boxes)}.wav"
         with atomic_file(speech) as temporary:
             wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // FPS, np.int16))
@@ -214,7 +187,7 @@ def films(
     """The rows of some scores, each with the frames behind it, drawn again when they are asked for."""
     by = {clip.clip_id: clip for clip in clips}
     return [
-        (row, draw(Case(row.model, models[row.model], by[row.clip_id], row.speech, by[row.speech_id]), folder))
+        (row, draw(Case(row, models[row.model], by[row.clip_id], by[row.speech_id]), folder))
         for _, row in scores.iterrows()
     ]
 
@@ -232,12 +205,14 @@ def fid_by_model(
     """
     if not settings.inception_weights:
         return {}
-    extractor, crowds = metrics.load_inception(settings.inception_weights), {model: [] for model in models}
+    extractor, crowds = metrics.load_inception(settings.inception_weights), {}
     own = scores[(scores.group == "speaker") & (scores.speech == "own") & scores.reason.isna()]
-    boxes = {clip.clip_id: find_speaker(clip.path, folder / "cache")[1] for clip in clips if clip.group == "speaker"}
+    paths = {clip.clip_id: clip.path for clip in clips}
     for row, film in films(own, models, clips, folder):
-        crowds[row.model].extend(look_at(film, boxes[row.clip_id], rendered=True).faces_bgr[::5])
-    return {model: metrics.fid(faces, crowds[TRUTH], extractor) for model, faces in crowds.items() if model != TRUTH}
+        faces = look_at(film, find_speaker(paths[row.clip_id], folder / "cache")[1], rendered=True).faces_bgr
+        crowds.setdefault(row.model, []).extend(faces[::5])
+    truth = crowds.pop(TRUTH)
+    return {model: metrics.fid(faces, truth, extractor) for model, faces in crowds.items()}
 
 
 # ---- which models there are
@@ -254,28 +229,16 @@ ARTICLE = pd.DataFrame(
 )
 
 
-def base_weights(preset: Preset) -> Path:
-    """The weights that fine-tuning begins with. Raises CheckpointError saying how to get them where they are not there.
-
-    The published ones are looked for in data/weights, and fetched there where they are not.
-    """
-    start = preset.generator.start
-    if start == "embedded":
-        return checkpoints.embedded("generator")
-    if start in checkpoints.published():
-        return checkpoints.fetch(start, home() / "data" / "weights")
-    if not Path(start).is_file():
-        raise CheckpointError(f"no weights at {start}: the base of the comparison is missing")
-    return Path(start)
-
-
 def find_models(preset: Preset, runs: Mapping[str, str], *, base: Path | None = None) -> tuple[dict, list[str]]:
     """(models, what is missing): name -> weights, None for the truth, in the order of the tables.
 
     runs: name -> folder under outputs/, or the path of a weight file.  A run that has no weights yet is left out, with
     a sentence that says what to do.  base: other weights to compare with.
     """
-    models: dict[str, Path | None] = {TRUTH: None, "base": base or base_weights(preset)}
+    models: dict[str, Path | None] = {
+        TRUTH: None,
+        "base": base or checkpoints.locate(preset.generator.start, "generator"),
+    }
     missing = []
     for name, run in runs.items():
         path = Path(run) if Path(run).suffix else home() / "outputs" / safe_name(run) / BEST

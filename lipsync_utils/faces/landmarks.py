@@ -5,6 +5,7 @@ The landmark model was trained on the iBUG 300-W pictures, whose licence exclude
 """
 
 import functools
+import hashlib
 import warnings
 
 import cv2
@@ -18,6 +19,7 @@ STARTS = np.array(
     [(0, 0, 0), (0.06, 0.04, 0), (-0.06, -0.04, 0), (0, 0, 0.06), (0.06, -0.05, -0.03)]
 )  # right, down, larger
 CHIP_PX, CHIP_PADDING = 150, 0.25  # of the picture that the encoder sees
+SEEN: dict = {}  # what steady_landmarks found: (part of a picture, box) -> (5, 68, 2)
 
 
 @functools.cache
@@ -64,7 +66,12 @@ def steady_landmarks(grey: np.ndarray, raw: FaceBox) -> tuple[np.ndarray, np.nda
     )
     x, y, grow = STARTS.T[..., None] * raw.width
     starts = np.array(raw) - np.tile(corner, 2) + np.hstack([x - grow, y - grow, x + grow, y + grow])
-    found = np.stack([points(shape(part, FaceBox(*start))) for start in starts.tolist()])
+    key = hashlib.blake2b(part).digest(), part.shape, raw
+    if key not in SEEN:  # the same frames are dubbed again and again, with other sentences and other models
+        if len(SEEN) >= 4096:
+            SEEN.clear()
+        SEEN[key] = np.stack([points(shape(part, FaceBox(*start))) for start in starts.tolist()])
+    found = SEEN[key]
     middle = np.median(found, axis=0)
     apart = np.linalg.norm(found - middle, axis=-1) / raw.width
     scatter = np.median([apart.mean(axis=1), apart[:, OUTER_LIPS.start :].mean(axis=1)], axis=1)

@@ -33,7 +33,6 @@ from .sync import (
     expert_features,
     expert_hears,
     filled,
-    framewise_confidence,
     judge_from_features,
     judge_sync,
     lse,
@@ -43,5 +42,6 @@ from .sync import (
     offset_distances,
     sides,
     syncnet_features,
+    syncnet_hears,
     to_int16,
 )

@@ -22,13 +22,13 @@ UPPER_LIP, LOWER_LIP = (61, 62, 63), (67, 66, 65)  # inner lips, facing each oth
 
 def l1(generated, truth) -> float:
     """Mean absolute difference of two uint8 arrays of one shape, 0 to 255; lower is better."""
-    generated, truth = _same_shape(generated, truth)
+    generated, truth = _checked(generated, truth)
     return float(np.abs(generated.astype(np.int16) - truth).mean())
 
 
 def psnr(generated, truth) -> float:
     """Peak signal-to-noise ratio of uint8 pictures of one shape, in dB; higher is better, equal ones give infinity."""
-    generated, truth = _same_shape(generated, truth)
+    generated, truth = _checked(generated, truth)
     with np.errstate(divide="ignore"):
         return float(10 * np.log10(255**2 / np.square(generated.astype(np.float64) - truth).mean()))
 
@@ -41,7 +41,15 @@ def ssim(generated, truth) -> float:
     from skimage.metrics import structural_similarity
 
     settings = {"data_range": 255, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(*_same_shape(generated, truth), channel_axis=-1, **settings))
+    return float(structural_similarity(*_checked(generated, truth), channel_axis=-1, **settings))
+
+
+def _checked(generated, truth):
+    both = np.asarray(generated), np.asarray(truth)
+    kinds = {f"{array.dtype} {array.shape}" for array in both}
+    if len(kinds) > 1 or both[0].dtype != np.uint8 or not both[0].size:
+        raise DataError(f"need two uint8 pictures of one shape, got {' and '.join(sorted(kinds))}")
+    return both
 
 
 def mouth_region(face) -> np.ndarray:
@@ -61,8 +69,8 @@ def sharpness_ratio(generated, truth) -> float:
 
     generated, truth: (n, h, w, 3) uint8 face crops of one size.  NaN where the truth is one flat colour.
     """
-    both = _same_shape(generated, truth)
-    ours, true = (np.mean([sharpness(mouth_region(face)) for face in crops]) for crops in both)
+    both = _checked(generated, truth)
+    ours, true = (np.mean([sharpness(face) for face in mouth_region(crops)]) for crops in both)
     return float(ours / true) if true > 0 else float("nan")
 
 
@@ -95,15 +103,15 @@ def landmark_distance(generated, truth) -> float:
     generated, truth: (n, 68, 2), NaN where unseen.  The mouths are laid over each other by their centres first, so the
     shape counts and not the place.  NaN where no frame has both.
     """
-    generated, truth = np.asarray(generated, float), np.asarray(truth, float)
-    if generated.shape != truth.shape:
-        raise DataError(f"need as many landmarks of both, got {generated.shape} and {truth.shape}")
-    known = np.isfinite(generated).all(axis=(1, 2)) & np.isfinite(truth).all(axis=(1, 2))
-    if not known.any():
+    if np.shape(generated) != np.shape(truth):
+        raise DataError(f"need as many landmarks of both, got {np.shape(generated)} and {np.shape(truth)}")
+    both = np.stack([generated, truth]).astype(float)
+    known, truth = both[:, np.isfinite(both).all(axis=(0, 2, 3))]
+    if not len(known):
         return float("nan")
-    moved = generated[known, MOUTH] - truth[known, MOUTH]
+    moved = known[:, MOUTH] - truth[:, MOUTH]
     moved -= moved.mean(axis=1, keepdims=True)
-    return float(100 * (np.linalg.norm(moved, axis=2).mean(axis=1) / eye_distance(truth[known])).mean())
+    return float(100 * (np.linalg.norm(moved, axis=2).mean(axis=1) / eye_distance(truth)).mean())
 
 
 def landmark_track(frames_bgr, boxes) -> np.ndarray:
@@ -120,33 +128,29 @@ def landmark_track(frames_bgr, boxes) -> np.ndarray:
 
 def frechet_distance(features_a, features_b) -> float:
     """Distance of two normal distributions fitted to (n, d) features: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2)."""
-    a, b = (np.asarray(f, np.float64) for f in (features_a, features_b))
+    a, b = (np.asarray(features, np.float64) for features in (features_a, features_b))
     if min(len(a), len(b)) < 2:
         raise DataError(f"FID needs at least two pictures on both sides, got {len(a)} and {len(b)}")
-    cov_a, cov_b = (np.atleast_2d(np.cov(f, rowvar=False)) for f in (a, b))
+    cov_a, cov_b = (np.atleast_2d(np.cov(features, rowvar=False)) for features in (a, b))
     # the eigenvalues of C1 C2 are real and >= 0; rounding makes them slightly otherwise
     roots = np.sqrt(np.maximum(np.linalg.eigvals(cov_a @ cov_b).real, 0))
     shift = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
     return float(max(0.0, shift + np.trace(cov_a) + np.trace(cov_b) - 2 * roots.sum()))
 
 
+@torch.inference_mode()
 def fid(generated_bgr: Iterable, truth_bgr: Iterable, extractor) -> float:
     """FID of two collections of (h, w, 3) uint8 pictures of any size; lower is better.
 
     extractor: takes (1, 3, h, w) uint8 RGB, gives (1, d) or a tuple of it; see load_inception.  Say with every number
     what the pictures were (whole frames or faces) and how many, as few pictures make it too large.
     """
-    return frechet_distance(*(_embedded(pictures, extractor) for pictures in (generated_bgr, truth_bgr)))
-
-
-@torch.inference_mode()
-def _embedded(pictures_bgr, extractor):
-    rows = []
-    for picture in pictures_bgr:
-        rgb = np.ascontiguousarray(picture[:, :, ::-1].transpose(2, 0, 1))[None]
-        found = extractor(torch.from_numpy(rgb))
-        rows.append((found[0] if isinstance(found, tuple) else found).flatten().float().cpu().numpy())
-    return rows
+    crowds = []
+    for pictures in (generated_bgr, truth_bgr):
+        tensors = (torch.from_numpy(picture[None, :, :, ::-1].transpose(0, 3, 1, 2).copy()) for picture in pictures)
+        found = (extractor(tensor) for tensor in tensors)
+        crowds.append([(f[0] if isinstance(f, tuple) else f).flatten().float().cpu().numpy() for f in found])
+    return frechet_distance(*crowds)
 
 
 def load_inception(weights):
@@ -160,11 +164,3 @@ def load_inception(weights):
     except ImportError as error:
         raise SettingError("FID needs the library torch-fidelity: pip install torch-fidelity torchvision") from error
     return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
-
-
-def _same_shape(generated, truth):
-    generated, truth = np.asarray(generated), np.asarray(truth)
-    if generated.shape != truth.shape or generated.dtype != np.uint8 or truth.dtype != np.uint8 or not truth.size:
-        got = f"{generated.dtype} {generated.shape} and {truth.dtype} {truth.shape}"
-        raise DataError(f"need two uint8 pictures of one shape, got {got}")
-    return generated, truth

@@ -113,20 +113,13 @@ def lse_from_features(face_features, audio_features, vshift: int = MAX_SHIFT) ->
 
 def offset_distances(face_features, audio_features, vshift: int = MAX_SHIFT) -> np.ndarray:
     """Return (n, 2 * vshift + 1): lip window i against sound window i + k - vshift; a zero vector outside the sound."""
-    face, audio = (np.asarray(f, dtype=np.float64) for f in (face_features, audio_features))
-    n = min(len(face), len(audio))
+    n = min(len(face_features), len(audio_features))
     if n == 0:
         raise DataError("no window to compare: the clip is shorter than 6 frames (0.24 s)")
-    padded = np.pad(audio[:n], ((vshift, vshift), (0, 0)))
+    face, audio = (np.asarray(features[:n], np.float64) for features in (face_features, audio_features))
+    padded = np.pad(audio, ((vshift, vshift), (0, 0)))
     shifts = range(2 * vshift + 1)
-    return np.stack([np.sqrt(np.square(face[:n] - padded[k : k + n] + 1e-6).sum(axis=1)) for k in shifts], axis=1)
-
-
-def framewise_confidence(face_features, audio_features, vshift: int = MAX_SHIFT) -> np.ndarray:
-    """Return (n,): confidence of each window at the best offset of the whole clip, median-filtered over 9 windows."""
-    distances = offset_distances(face_features, audio_features, vshift)
-    means = distances.mean(axis=0)
-    return medfilt(np.median(means) - distances[:, means.argmin()], kernel_size=9)
+    return np.stack([np.sqrt(np.square(face - padded[k : k + n] + 1e-6).sum(axis=1)) for k in shifts], axis=1)
 
 
 def lse(frames_bgr, wav_int16, model) -> LSE:
@@ -147,16 +140,14 @@ def syncnet_features(frames_bgr: Iterable, n_frames: int, wav_int16, model) -> t
     n = min(n_frames, len(wav_int16) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
     if n < 1:
         raise DataError(f"{n_frames} frames and {len(wav_int16)} samples are too short: 6 frames (0.24 s) are needed")
+    return _embed(_lip_windows(frames_bgr, n), model.embed_face, model), syncnet_hears(wav_int16, n, model)
+
+
+def syncnet_hears(wav_int16, n: int, model) -> np.ndarray:
+    """Embed the first n sound windows of a clip with the evaluation SyncNet: (n, 1024)."""
     columns = mfcc(wav_int16)
     sounds = (columns[:, COLUMNS_PER_FRAME * i :][:, :WINDOW_COLUMNS][None] for i in range(n))
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            face = _embed(_lip_windows(frames_bgr, n), model.embed_face, model)
-            return face, _embed(sounds, model.embed_audio, model)
-    finally:
-        model.train(was_training)
+    return _embed(sounds, model.embed_audio, model)
 
 
 def _lip_windows(frames_bgr, n):
@@ -169,10 +160,15 @@ def _lip_windows(frames_bgr, n):
 
 
 def _embed(windows, embed, model, batch=_BATCH):
-    like = next(model.parameters())
-    features = []
-    while some := list(islice(windows, batch)):
-        features.append(embed(torch.from_numpy(np.stack(some)).to(like)).float().cpu().numpy())
+    """Embed windows batch by batch, in evaluation mode; the network's own mode is put back."""
+    like, was_training, features = next(model.parameters()), model.training, []
+    model.eval()
+    try:
+        with torch.inference_mode():
+            while some := list(islice(windows, batch)):
+                features.append(embed(torch.from_numpy(np.stack(some)).to(like)).float().cpu().numpy())
+    finally:
+        model.train(was_training)
     return np.concatenate(features)
 
 
@@ -226,8 +222,8 @@ def at_25_fps(path: Path, folder: Path) -> Path:
     if not info.variable_rate and info.fps is not None and abs(info.fps - FPS) < 1e-3:
         return path
     copy = folder / "25fps.mp4"
-    quality = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "10"]
-    media.ffmpeg(["-i", media.tools.file_url(path), "-an", "-r", str(FPS), *quality, media.tools.file_url(copy)])
+    source, target = map(media.tools.file_url, (path, copy))
+    media.ffmpeg(["-i", source, "-an", "-r", FPS, "-c:v", "libx264", "-preset", "veryfast", "-crf", 10, target])
     return copy
 
 
@@ -236,14 +232,14 @@ def track_runs(boxes) -> list[tuple[int, np.ndarray, int]]:
 
     Returns for each run its first frame, its boxes with gaps filled in, and in how many frames the face was seen.
     """
-    seen = np.flatnonzero(~np.isnan(boxes[:, 0]))
-    jumps = [
-        k + 1
-        for k, (last, this) in enumerate(zip(seen, seen[1:], strict=False))
-        if this - last > MAX_GAP_FRAMES or faces.FaceBox(*boxes[last]).iou(faces.FaceBox(*boxes[this])) <= MIN_IOU
-    ]
-    runs = [run for run in np.split(seen, jumps) if len(run)]
-    return [(int(run[0]), filled(boxes[run[0] : run[-1] + 1]), len(run)) for run in runs]
+    runs = []
+    for frame in np.flatnonzero(~np.isnan(boxes[:, 0])):
+        near = runs and frame - runs[-1][-1] <= MAX_GAP_FRAMES
+        if near and faces.FaceBox(*boxes[runs[-1][-1]]).iou(faces.FaceBox(*boxes[frame])) > MIN_IOU:
+            runs[-1].append(int(frame))
+        else:
+            runs.append([int(frame)])
+    return [(run[0], filled(boxes[run[0] : run[-1] + 1]), len(run)) for run in runs]
 
 
 def filled(boxes) -> np.ndarray:
@@ -308,31 +304,16 @@ def expert_features(faces_bgr, mel, expert) -> tuple[np.ndarray, np.ndarray]:
 
     faces_bgr: (n, h, w, 3) uint8; resized to 96 x 96 if need be.  mel: (80, m); silent beyond its ends.
     """
-    n = len(faces_bgr) - FRAMES_PER_WINDOW + 1
+    n, small = len(faces_bgr) - FRAMES_PER_WINDOW + 1, (FACE_PX, FACE_PX)
     if n < 1:
         raise DataError(f"{len(faces_bgr)} face crops are too few: a window has {FRAMES_PER_WINDOW}")
-    halves = [_lower_half(face) for face in faces_bgr]
+    sized = (face if face.shape[:2] == small else cv2.resize(face, small) for face in faces_bgr)
+    halves = [face[FACE_PX // 2 :].transpose(2, 0, 1) for face in sized]
     pictures = (np.concatenate(halves[i : i + FRAMES_PER_WINDOW]) / np.float32(255) for i in range(n))
-    return _evaluated(expert, expert.embed_face, pictures), expert_hears(mel, n, expert)
+    return _embed(pictures, expert.embed_face, expert, 64), expert_hears(mel, n, expert)
 
 
 def expert_hears(mel, n: int, expert) -> np.ndarray:
     """Embed the sound of a clip's first n windows with an expert: float32 (n, d) unit vectors."""
-    return _evaluated(expert, expert.embed_audio, (mel_window(mel, sync_window_start(i))[None] for i in range(n)))
-
-
-def _evaluated(expert, embed, windows):
-    was_training = expert.training
-    expert.eval()
-    try:
-        with torch.inference_mode():
-            return _embed(windows, embed, expert, 64)
-    finally:
-        expert.train(was_training)
-
-
-def _lower_half(face_bgr):
-    """(h, w, 3) -> (3, 48, 96), the networks' order."""
-    if face_bgr.shape[:2] != (FACE_PX, FACE_PX):
-        face_bgr = cv2.resize(face_bgr, (FACE_PX, FACE_PX))
-    return face_bgr[FACE_PX // 2 :].transpose(2, 0, 1)
+    windows = (mel_window(mel, sync_window_start(i))[None] for i in range(n))
+    return _embed(windows, expert.embed_audio, expert, 64)

@@ -1,6 +1,5 @@
 """Figures of the course. Every function returns a matplotlib Figure; colours survive greyscale."""
 
-from .choose import mouths, people, where_time_goes
 from .data import (
     box_over_time,
     contact_sheet,
@@ -8,10 +7,13 @@ from .data import (
     faces_on_frames,
     funnel,
     length_histogram,
+    mouths,
+    people,
     programme,
     sliders,
     timeline,
     waveform,
+    where_time_goes,
 )
 from .models import (
     cosines,

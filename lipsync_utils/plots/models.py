@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..metrics import MEASURES
-from .data import subplots
+from .data import histogram, subplots
 
 COIN_FLIP = 0.6931  # loss of a judge that guesses
 COLOURS = ["#08519c", "#fd8d3c", "#a1d99b", "#6a51a3"]  # dark, light, lighter, dark: greyscale tells neighbours apart
@@ -43,16 +43,18 @@ def training_curves(runs: Mapping[str, Sequence[dict]], strip_rgb=None) -> Figur
     runs: history rows by name of the run. strip_rgb: (h, w, 3) samples to show below.
     """
     tables = {run: pd.DataFrame(rows, columns=["step", "phase", *LOSSES]) for run, rows in runs.items()}
-    names = [name for name in LOSSES if any(table[name].notna().any() for table in tables.values())]
-    wide = 4.2 * max(len(names), 1)
-    high = 0.0 if strip_rgb is None else wide * strip_rgb.shape[0] / strip_rgb.shape[1] + 0.4
-    figure = plt.figure(figsize=(wide, 3.2 + high), layout="constrained")
-    upper, *lower = figure.subfigures(2, 1, height_ratios=(3.2, high)) if high else [figure]
-    for axis, name in zip(np.atleast_1d(upper.subplots(1, max(len(names), 1))), names):
+    names = [name for name in LOSSES if any(table[name].notna().any() for table in tables.values())] or ["l1"]
+    wide, layout, heights = 4.2 * len(names), [names], [3.2]
+    if strip_rgb is not None:
+        layout.append(["strip"] * len(names))
+        heights.append(wide * strip_rgb.shape[0] / strip_rgb.shape[1] + 0.4)
+    size = {"figsize": (wide, sum(heights)), "height_ratios": heights}
+    figure, axes = plt.subplot_mosaic(layout, layout="constrained", **size)
+    for name in names:
+        axis = axes[name]
         for style, (run, table) in zip(STYLES * 3, tables.items()):
-            train, held_out = (
-                table[table.phase == phase].set_index("step")[name].dropna() for phase in ("train", "val")
-            )
+            found = table.set_index("step")[[name, "phase"]].dropna()
+            train, held_out = (found[name][found.phase == phase] for phase in ("train", "val"))
             axis.plot(train.rolling(9, center=True, min_periods=1).mean(), **style, linewidth=1, alpha=0.6)
             if len(held_out):
                 axis.plot(held_out, **style, marker="o", markersize=4, label=f"{run}, held out")
@@ -61,11 +63,10 @@ def training_curves(runs: Mapping[str, Sequence[dict]], strip_rgb=None) -> Figur
         axis.set(xlabel="step", title=LOSSES[name])
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=8)
-    if lower:
-        axis = lower[0].subplots()
-        axis.imshow(strip_rgb)
-        axis.set_title("reference, masked, generated, truth (from above)", fontsize=10)
-        axis.axis("off")
+    if strip_rgb is not None:
+        axes["strip"].imshow(strip_rgb)
+        axes["strip"].set_title("reference, masked, generated, truth (from above)", fontsize=10)
+        axes["strip"].axis("off")
     return figure
 
 
@@ -128,12 +129,10 @@ def similarity(matrix: np.ndarray, by_shift: np.ndarray, reach: int = 15) -> Fig
 @closed
 def cosines(right: Sequence[float], wrong: Sequence[float]) -> Figure:
     """Histograms of the cosine of lips with their own sound and with another one."""
-    figure, axis = subplots(figsize=(6, 3))
-    for values, name, colour in ((wrong, "sound from elsewhere", COLOURS[1]), (right, "own sound", COLOURS[0])):
-        axis.hist(values, np.linspace(0, 1, 41), color=colour, alpha=0.6, label=name)
-    axis.set(xlabel="cosine", ylabel="windows", title="What the expert answers")
-    axis.legend()
-    return figure
+    named = {"sound from elsewhere": (wrong, COLOURS[1]), "own sound": (right, COLOURS[0])}
+    groups = {name: (values, {"color": colour, "alpha": 0.6}) for name, (values, colour) in named.items()}
+    labels = {"xlabel": "cosine", "ylabel": "windows", "title": "What the expert answers"}
+    return histogram(groups, np.linspace(0, 1, 41), {}, **labels)
 
 
 @closed
@@ -156,8 +155,11 @@ def differences(table: pd.DataFrame, title: str = "Difference to the base") -> F
     table: of evaluation.differences.
     """
     measures = list(table.measure.unique())[:8]
-    size = 3.1 * min(4, len(measures)), (0.9 + 0.3 * table.model.nunique()) * -(-len(measures) // 4) + 0.5
-    figure, axes = subplots(-(-len(measures) // 4), min(4, len(measures)), squeeze=False, figsize=size)
+    down, across = -(-len(measures) // 4), min(4, len(measures))
+    size = 3.1 * across, (0.9 + 0.3 * table.model.nunique()) * down + 0.5
+    figure, axes = subplots(down, across, squeeze=False, figsize=size)
+    for axis in axes.flat[len(measures) :]:
+        axis.axis("off")
     for axis, name in zip(axes.flat, measures):
         rows = table[table.measure == name]
         for place, row in enumerate(rows.itertuples()):
@@ -169,31 +171,37 @@ def differences(table: pd.DataFrame, title: str = "Difference to the base") -> F
         axis.margins(y=0.3)
         axis.locator_params(axis="x", nbins=3)
         axis.set_title(MEASURES[name].label, fontsize=9)
-    for axis in axes.flat[len(measures) :]:
-        axis.axis("off")
     figure.suptitle(f"{title} (● better, ✖ worse, ■ unclear)")
     return figure
 
 
 @closed
-def gains(table: pd.DataFrame, x: str, xlabel: str, title: str, log: bool = False) -> Figure:
-    """What fine-tuning gains against something known of the speaker: a panel per measure, a line per case.
+def gains(questions: Mapping[str, tuple[pd.DataFrame, str]], title: str) -> Figure:
+    """What fine-tuning gains, up is better: a row per question, a panel per measure, a line per case.
 
-    table: measure, case, `x`, difference, low, high; a point per row, better is up.
+    questions: label of the x axis -> (table, its column on that axis).  Columns of a table: measure, case, difference,
+    low, high, and that one; a point per row.  Seconds are on a logarithmic scale.
     """
-    measures = list(table.measure.unique())
-    figure, axes = subplots(1, len(measures), squeeze=False, figsize=(4.4 * len(measures), 3.6))
-    for axis, name in zip(axes.flat, measures):
-        sign = 1 if MEASURES[name].better == "higher" else -1
-        for style, (case, rows) in zip(STYLES * 3, table[table.measure == name].sort_values(x).groupby("case")):
-            reach = rows[["low", "high"]].sub(rows.difference, axis=0).abs().T[::sign]
-            axis.errorbar(rows[x], sign * rows.difference, reach, **style, marker="o", capsize=4, label=case)
-        axis.axhline(0, color="black", linewidth=0.8)
-        axis.set(xlabel=xlabel, ylabel=f"gain, {MEASURES[name].unit}", title=MEASURES[name].title)
-        if log:
-            ticks = sorted(table[x].unique())
-            axis.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
-            axis.minorticks_off()
-    axes[0, 0].legend(fontsize=8)
+    measures = list(next(iter(questions.values()))[0].measure.unique())
+    size = 4.4 * len(measures), 3.2 * len(questions) + 0.4
+    figure, axes = subplots(len(questions), len(measures), squeeze=False, figsize=size)
+    for panels, (label, (table, x)) in zip(axes, questions.items()):
+        for axis, name in zip(panels, measures):
+            sign = 1 if MEASURES[name].better == "higher" else -1
+            cases = table[table.measure == name].groupby("case", sort=False)
+            for style, marker, (case, rows) in zip(STYLES, "os^D", cases):
+                reach = rows[["low", "high"]].sub(rows.difference, axis=0).abs().T[::sign]
+                style = (
+                    style | {"marker": marker, "capsize": 4, "label": case} | ({"linestyle": ""} if x == "data" else {})
+                )
+                at = rows[x].str.replace(", ", ",\n") if x == "data" else rows[x]
+                axis.errorbar(at, sign * rows.difference, reach, **style)
+            axis.axhline(0, color="black", linewidth=0.8)
+            axis.set(xlabel=label, ylabel=f"gain, {MEASURES[name].unit}", title=MEASURES[name].title)
+            if x == "seconds":
+                ticks = sorted(table[x].unique())
+                axis.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
+                axis.minorticks_off()
+        panels[0].legend(fontsize=8)
     figure.suptitle(title)
     return figure
