@@ -414,5 +414,5 @@ STUDY_SIZES = {
     "article": StudyConfig("article", _ARTICLE_STUDY, "article", 1800.0, (60.0, 300.0, 1800.0, 7200.0)),
     "full": StudyConfig(),
     "small": StudyConfig("small", _FEW, curve_s=(10.0, 90.0), test_clips=6, seeds=(1,), traps=False),
-    "tiny": StudyConfig("tiny", _TWO, speaker_s=8.0, curve_s=(8.0,), test_clips=3, seeds=(1,), traps=False),
+    "tiny": StudyConfig("tiny", _TWO, speaker_s=8.0, curve_s=(8.0,), test_clips=2, seeds=(1,), traps=False),
 }
