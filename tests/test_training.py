@@ -164,12 +164,12 @@ def test_a_run_that_began_with_other_weights_of_that_name_is_not_continued(tmp_p
     done = run(settings, tmp_path / "run")
     assert run(settings, tmp_path / "run").weights == done.weights
     checkpoints.export(first, checkpoints.KINDS["generator"](1 / 32))
-    with pytest.raises(SettingError, match="other first weights: main.*resume=False"):
+    with pytest.raises(SettingError, match="first weights of main=.*resume=False"):
         run(settings, tmp_path / "run")
 
 
 def test_a_longer_run_is_no_other_run():
-    facts = {"settings": dataclasses.asdict(EXPERT), "windows": {}, "data": "x", "weights": {}, "processes": 1}
+    facts = {"settings": dataclasses.asdict(EXPERT), "windows": {}, "data": "x", "first weights": {}, "processes": 1}
     longer = {**facts, "settings": {**facts["settings"], "steps": 99, "workers": 2}}
     assert differences(json.loads(json.dumps(facts)), longer) == []
     older = {**facts, "settings": {k: v for k, v in facts["settings"].items() if k != "mouth_weight"}}

@@ -5,7 +5,6 @@ equals one that was not, bit for bit on a CPU. Several processes (`accelerate la
 """
 
 import contextlib
-import hashlib
 import itertools
 import json
 import logging
@@ -29,7 +28,7 @@ from tqdm import tqdm
 from .. import checkpoints, losses, models
 from ..config import TrainConfig, WindowsConfig
 from ..errors import CheckpointError, DataError, SettingError
-from ..project import lock, progress, run_folder, write_bytes, write_json, write_text
+from ..project import content_hash, lock, progress, run_folder, write_bytes, write_json, write_text
 from ..windows import ClipFaces, StepBatches, Windows, index_windows, spread, summary
 from . import steps
 from .augment import augment
@@ -175,18 +174,29 @@ def newest_checkpoint(folder: Path, kind: str) -> checkpoints.Checkpoint | None:
     return None
 
 
+def first_weights(settings: TrainConfig, roles) -> dict[str, str]:
+    """12 digits of the sha256 of each file of weights that a run begins with."""
+    found = {}
+    for role in STARTS.keys() & roles:
+        source, kind = getattr(settings, STARTS[role]), settings.network if role == "main" else role
+        if source != "scratch":
+            found[f"first weights of {role}"] = content_hash(checkpoints.locate(source, kind))[:12]
+    return found
+
+
 def differences(before: dict, now: dict) -> list[str]:
     """What keeps a run from being continued: "name=old, now new" for every setting that matters."""
     before, now = (json.loads(json.dumps(facts)) for facts in (before, now))  # a tuple is a list in both
-    defaults = {"settings": asdict(TrainConfig()), "windows": asdict(WindowsConfig()), "weights": now["weights"]}
+    defaults = {**now, "settings": asdict(TrainConfig()), "windows": asdict(WindowsConfig())}
     found = [f"other {what}" for what in ("data", "processes") if before.get(what) != now[what]]
-    for group, default in json.loads(json.dumps(defaults)).items():
+    for group in ("settings", "windows", "first weights"):
         for name, value in now[group].items():
-            old = before.get(group, {}).get(name, default.get(name))  # of a setting that is newer than the run
+            old = before.get(group, {}).get(
+                name, json.loads(json.dumps(defaults[group].get(name)))
+            )  # newer than the run
             longer = name == "steps" and not now["settings"]["decay"]
             if old != value and name not in FREE and not longer:
-                weights = "other first weights: " * (group == "weights")
-                found.append(f"{weights}{name}={old!r}, now {value!r}")
+                found.append(f"{name}={old!r}, now {value!r}")
     return found
 
 
@@ -267,37 +277,24 @@ def advise_on_memory(windows: int):
 
 def warnings(history: pd.DataFrame, settings: TrainConfig, sync_weight: float) -> list[str]:
     """What should worry at this point of a run, in sentences; empty when all is well."""
-    found = []
-
-    def guesses(name):
-        values = history[history.phase == "val"][name].dropna().tail(3)
-        return len(values) == 3 and (abs(values - losses.COIN_FLIP_LOSS) < NEAR_COIN_FLIP).all()
-
+    last = history[history.phase == "val"].tail(3)
+    guesses = {n: (abs(last[n] - losses.COIN_FLIP_LOSS) < NEAR_COIN_FLIP).sum() == 3 for n in ("bce", "sync")}
     if settings.network == "expert":
         advice = "Check offsets and labels, raise the rate, or wait."
-        return [f"the expert's loss sits at 0.69 (-ln 0.5): it guesses. {advice}"] if guesses("bce") else []
-    if settings.sync_weight and not sync_weight:
-        found.append(
-            "the sync loss has weight 0 at this step: nothing teaches the mouth to follow the sound "
-            f"(sync_schedule={settings.sync_schedule!r})."
-        )
-    if not settings.sync_weight and settings.frames > 1:
-        found.append("sync_weight is 0: this run trains without any sync loss.")
-    if guesses("sync"):
-        found.append("the sync loss sits at 0.69: to the expert the faces are neither in nor out of sync.")
+        return [f"the expert's loss sits at 0.69 (-ln 0.5): it guesses. {advice}"] if guesses["bce"] else []
     seen = history[["disc_real_seen", "disc_fake_seen"]].dropna().tail(RECENT)
     share = seen.to_numpy().mean() if len(seen) == RECENT else np.nan
-    if share > SURE:
-        found.append(
-            f"the discriminator wins: it tells {share:.0%} of the faces apart, its advice is then worth little. "
-            "Lower disc_learning_rate."
-        )
-    if share < BLIND:
-        found.append(
-            f"the discriminator is blind: it tells {share:.0%} of the faces apart, half of them are guesses. "
-            "Raise disc_learning_rate, or train it alone first."
-        )
-    return found
+    found = {
+        "the sync loss has weight 0 at this step: nothing teaches the mouth to follow the sound "
+        f"(sync_schedule={settings.sync_schedule!r}).": settings.sync_weight and not sync_weight,
+        "sync_weight is 0: this run trains without any sync loss.": not settings.sync_weight and settings.frames > 1,
+        "the sync loss sits at 0.69: to the expert the faces are neither in nor out of sync.": guesses["sync"],
+        f"the discriminator wins: it tells {share:.0%} of the faces apart, its advice is then worth little. "
+        "Lower disc_learning_rate.": share > SURE,
+        f"the discriminator is blind: it tells {share:.0%} of the faces apart, half of them are guesses. "
+        "Raise disc_learning_rate, or train it alone first.": share < BLIND,
+    }
+    return [sentence for sentence, is_so in found.items() if is_so]
 
 
 # ---------------------------------------------------------------- the run
@@ -391,7 +388,7 @@ class Trainer:
             "settings": asdict(self.settings),
             "windows": asdict(self.windows),
             "data": self.data["train"].index.fingerprint,
-            "weights": self._first_weights(),
+            "first weights": first_weights(self.settings, self.networks),
             "processes": self.accelerator.num_processes,
         }
         if path.is_file() and resume:
@@ -418,15 +415,6 @@ class Trainer:
 
     def _videos(self, split):
         return sorted({clip.video_id for clip in self.data[split].index.clips})
-
-    def _first_weights(self):
-        """Which weights a run begins with, but for those from scratch: role -> 12 digits of their sha256."""
-        found = {}
-        for role, setting in STARTS.items():
-            if role in self.networks and getattr(self.settings, setting) != "scratch":
-                data = b"".join(tensor.numpy().tobytes() for tensor in self.networks[role].state_dict().values())
-                found[role] = hashlib.sha256(data).hexdigest()[:12]
-        return found
 
     def place(self, saved: checkpoints.Checkpoint | None = None) -> None:
         """Bring networks and optimisers to the device, in the state of a checkpoint where there is one."""

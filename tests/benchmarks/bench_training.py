@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from lipsync_utils import checkpoints, config, models, training, windows
-from lipsync_utils.training import build, recipe
+from lipsync_utils.training import pretrain
 from lipsync_utils.training.steps import generator_batch
+from lipsync_utils.training.trainer import Trainer
 from tests.toys import toy_clips
 
 REPEATS = 5
@@ -54,31 +55,10 @@ def plain_step(width, batch, device):
     return work
 
 
-def our_step(width, items, settings):
-    accelerator = build.make_accelerator(settings)
-    generator = build.wrap(models.Wav2Lip(width), accelerator, settings)
-    expert = models.freeze(models.SyncNet(width)).to(accelerator.device)
-    optimizer = accelerator.prepare(torch.optim.Adam(generator.parameters(), 1e-4))
-    disc = disc_optimizer = None
-    if settings.disc_weight:
-        disc = build.wrap(models.VisualQualityDiscriminator(width), accelerator, settings)
-        disc_optimizer = accelerator.prepare(torch.optim.Adam(disc.parameters(), 1e-4))
-
-    def work():
-        with accelerator.accumulate(generator):
-            training.generator_step(
-                generator,
-                optimizer,
-                generator_batch(items, accelerator.device),
-                expert=expert,
-                sync_weight=0.03,
-                discriminator=disc,
-                disc_optimizer=disc_optimizer,
-                disc_weight=settings.disc_weight,
-                accelerator=accelerator,
-            )
-
-    return work
+def our_step(items, settings):
+    trainer = Trainer(settings, toy_clips())
+    trainer.place()
+    return lambda: trainer.one_step(items)
 
 
 def bench_step_against_plain_fp32(record_property):
@@ -88,12 +68,13 @@ def bench_step_against_plain_fp32(record_property):
     plain, _ = seconds(plain_step(width, generator_batch(items, device), device))
     record_property("plain fp32 eager step, s", plain)
     for name, settings in {
-        "fp32": config.TrainConfig(precision="fp32"),
-        "auto": config.TrainConfig(),
-        "auto with discriminator": config.TrainConfig(disc_weight=0.07),
-        **({"auto, compiled": config.TrainConfig(compile=True)} if device == "cuda" else {}),
+        "fp32": {"precision": "fp32"},
+        "auto": {},
+        "auto with discriminator": {"disc_weight": 0.07},
+        **({"auto, compiled": {"compile": True}} if device == "cuda" else {}),
     }.items():
-        each, first = seconds(our_step(width, items, settings))
+        settings = config.TrainConfig(start="scratch", width=width, batch_size=size, **settings)
+        each, first = seconds(our_step(items, settings))
         record_property(f"our step {name}, s", each)
         record_property(f"our step {name}, times as fast as plain", plain / each)
         record_property(f"first step {name}, s", first)
@@ -159,13 +140,15 @@ def bench_beside_another_program(record_property):
 
 def bench_expert_losses(record_property, tmp_path):
     """Binary cross-entropy on the cosine against the contrastive loss: as many windows, then people never seen."""
-    size = recipe.RecipeSize(actors=12, independent_actors=0, test_actors=4, seconds=14.0)
-    people = recipe.make_actors(tmp_path / "actors", size)
-    clips, test = recipe.with_test(people["train"], people["test"]), [c.faces for c in people["test"]]
-    gentle = config.override(recipe.EXPERT, expert_loss="bce", windows_per_clip=1, vary=False, learning_rate=3e-4)
-    for settings in (gentle, recipe.EXPERT):  # with the contrastive loss's rate and variety bce learnt nothing at all
+    recipe = pretrain.Pretraining(tmp_path, pretrain.Size(train_actors=12, test_actors=4, seconds=14.0))
+    for group in ("train", "test"):
+        recipe.run_stage(f"{group}_actors")
+    test = [c.faces for c in recipe.actors("test")]
+    clips = [c.faces for c in recipe.actors("train")] + test
+    gentle = config.override(pretrain.EXPERT, expert_loss="bce", windows_per_clip=1, augment=False, learning_rate=3e-4)
+    for settings in (gentle, pretrain.EXPERT):  # with the contrastive loss's rate and variety bce learnt nothing at all
         loss, settings = settings.expert_loss, config.override(settings, steps=600, evaluate_every=600, save_every=600)
-        done = training.train(settings, clips, tmp_path / loss, windows=recipe.WINDOWS, live=False, check=False)
+        done = training.train(settings, clips, tmp_path / loss, windows=pretrain.WINDOWS, live=False, check=False)
         found = training.judge(checkpoints.load(done.weights, "expert"), test)
         record_property(f"{loss}: two-way accuracy after {settings.steps} steps, %", 100 * found.accuracy)
         record_property(f"{loss}: offset exact, % of clips", 100 * found.exact)
