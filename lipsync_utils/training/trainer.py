@@ -221,10 +221,13 @@ class Live:
         self.bar = progress(total=total, desc=title, unit="step") if shown else tqdm(disable=True)
         self.title, self.in_notebook, self.handle, self.when = title, shown and "ipykernel" in sys.modules, None, 0.0
 
-    def update(self, trainer: "Trainer", last: bool = False) -> None:
-        """Move the bar; draw curves and strip anew in the same place, but not more often than every few seconds."""
-        shown = {k: f"{v:.3f}" for k, v in trainer.rows[-1].items() if k in ("total", "l1", "sync", "bce")}
-        self.bar.set_postfix(shown, refresh=False)
+    def update(self, trainer: "Trainer", numbers: dict | None = None) -> None:
+        """Move the bar; draw curves and strip anew in the same place, but not more often than every few seconds.
+
+        numbers: the losses of a step; None: the last time, draw in any case.
+        """
+        last, shown = numbers is None, ("total", "l1", "sync", "bce")
+        self.bar.set_postfix({k: f"{v:.3f}" for k, v in (numbers or {}).items() if k in shown}, refresh=False)
         self.bar.update(trainer.step - self.bar.n)
         if not self.in_notebook or (time.monotonic() - self.when < DRAW_EVERY_S and not last):
             return
@@ -459,8 +462,8 @@ class Trainer:
         if self.step == 0:
             self.evaluate()
         batches = self.batches(last)
-        with stop_asked() as asked, contextlib.ExitStack() as stack:
-            stack.callback(self.write_history)  # whatever happens
+        with stop_asked() as asked, contextlib.ExitStack() as at_the_end:
+            at_the_end.callback(self.write_history)  # also after a NaN or a second Ctrl-C
             while self.step < last and not stopped:
                 tick = time.perf_counter()
                 numbers = self.one_step(next(batches))
@@ -470,10 +473,10 @@ class Trainer:
                     self.evaluate()
                 if self.step % self.settings.save_every == 0:
                     self.save()
-                show.update(self)
+                show.update(self, numbers)
                 stopped = any(gather_object([asked.is_set()]))  # all processes stop at the same step
         path, history = self.save(), self.history
-        show.update(self, last=True)
+        show.update(self)
         show.bar.close()
         self.accelerator.wait_for_everyone()
         each = np.diff(history.seconds.dropna(), prepend=0.0)  # of each step; begins anew where a run was resumed
