@@ -274,7 +274,7 @@ def test_a_person_is_found_by_number_order_place_and_size():
     assert [p.track_id for p in people_in(table)] == [1, 0]
     asked = (1, "2", "left", "right", "largest", "largest 2", "35,60", "120,60@2")
     assert [find_person(table, who) for who in asked] == [1, 0, 1, 0, 0, 1, 1, 0]
-    for wrong, words in ((3, "2 people"), ("largest 3", "2 people"), ("nobody", "left, middle"), ("1,1", "no face at")):
+    for wrong, words in ((3, "people found: 2"), ("largest 3", "people found: 2"), ("nobody", "left, middle"), ("1,1", "no face at")):
         with pytest.raises(FaceError, match=words):
             find_person(table, wrong)
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from mouths import HEIGHT, WIDTH, Painter, faces, video, wav
 
 from lipsync_utils.config import InferenceConfig, override
@@ -14,9 +15,9 @@ from lipsync_utils.inference.mouths import (
     HEAD_MM,
     HEAD_POINTS,
     average_face,
-    colour_shift,
     find_mouths,
     head_pose,
+    light_plane,
     misplaced,
     mouth_weight,
     warp,
@@ -54,18 +55,30 @@ def test_the_weight_covers_the_mouth_and_ends_at_jaw_and_nose(roll_deg, open_px)
     assert np.abs(np.diff(weight, axis=1)).max() < 0.25
 
 
-def test_colours_follow_skin_and_neither_beard_nor_window():
+def test_light_follows_skin_and_neither_beard_nor_window():
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:96, :96]
     skin = ((y > 50) & (np.hypot(x - 48, y - 72) > 14)).astype(np.float32)
-    source = np.full((96, 96, 3), (0.35, 0.45, 0.6), np.float32) + rng.normal(0, 0.01, (96, 96, 3)).astype(np.float32)
-    clean = colour_shift(source - 0.05, source, skin)
-    assert 3 < clean[0, 0] < 8 and np.abs(clean[1:]).max() < 1
-    for part, colour in ((y > 84, (0.05, 0.05, 0.08)), (x > 82, (1.0, 1.0, 1.0))):
-        spoilt = source.copy()
-        spoilt[part] = colour
-        assert np.abs(colour_shift(source - 0.05, spoilt, skin) - clean).max() < 3
-    assert np.abs(colour_shift(np.zeros_like(source), np.ones_like(source), skin)[0]).max() <= 24  # content, not colour
+    difference = 0.2 + 0.1 * (x / 48 - 1) + rng.normal(0, 0.02, (96, 96))
+    clean = light_plane(difference, skin)
+    assert clean == pytest.approx([0.2, 0.1, 0], abs=0.02)
+    for part, value in ((y > 84, -1.5), (x > 82, 1.0)):
+        assert light_plane(np.where(part, value, difference), skin) == pytest.approx(clean, abs=0.08)
+    assert np.abs(light_plane(np.full((96, 96), 3.0), skin)[0]) <= 0.8  # content, not light
+
+
+def test_a_face_drawn_in_other_colours_comes_out_in_the_pictures(tmp_path):
+    """What a network draws too dark and too purple is moved to the light and the hues of the frame."""
+
+    class Purple(Painter):
+        def forward(self, mel, faces):
+            return faces[:, 3:] * torch.tensor([0.9, 0.6, 0.8])[:, None, None]
+
+    path, speech = video(tmp_path / "v.mp4", 4), wav(tmp_path / "s.wav", 0.16)
+    job = prepare(path, speech, generator=Purple(), settings=PLAIN, faces=faces(4))
+    for before, after in zip(frames(path), job.frames()):
+        changed = np.abs(before.image_bgr.astype(int) - after).max(axis=2)
+        assert changed.any() and changed.max() < 12  # as drawn: 60
 
 
 def test_a_mouth_drawn_elsewhere_is_moved_to_where_it_is():

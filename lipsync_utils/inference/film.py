@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,7 +36,11 @@ class Source:
     """
 
     def __init__(
-        self, path: Path, picture_fps: float = 25.0, static_frame: int | None = None, shaped: Callable = np.asarray
+        self,
+        path: Path,
+        picture_fps: float = 25.0,
+        static_frame: int | None = None,
+        shaped: Callable = lambda frame: frame,
     ):
         self.path, self.shaped, self.image_bgr, self.shrunk_from = Path(path), shaped, None, None
         if is_picture(self.path):
@@ -157,30 +160,23 @@ def verify(path: Path) -> Label:
     return label if label.tool == TOOL else Label(False)
 
 
-@lru_cache(maxsize=8)
-def badge(height: int) -> tuple[np.ndarray, np.ndarray]:
-    """The words as a picture: colour (h, w, 3) uint8 and weight (h, w, 1) float32, for frames of this height."""
-    text_px = max(10, round(0.032 * height))
-    scale, thick, pad = text_px / 22, max(1, round(text_px / 14)), max(3, round(text_px * 0.4))
-    (width, tall), base = cv2.getTextSize(WORDS, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
-    colour = np.zeros((tall + base + 2 * pad, width + 2 * pad, 3), np.uint8)
-    white = (255, 255, 255)
-    cv2.putText(colour, WORDS, (pad, pad + tall), cv2.FONT_HERSHEY_SIMPLEX, scale, white, thick, cv2.LINE_AA)
-    return colour, np.maximum(0.55, colour[..., :1] / 255.0).astype(np.float32)
-
-
 def draw_label(frame_bgr: np.ndarray, place: str) -> None:
     """Write "AI-generated" into a corner of a frame, in place. place: "bottom-left" .. "top-right", or "none"."""
     if place == "none":
         return
     height, width = frame_bgr.shape[:2]
-    colour, weight = badge(min(height, round(width * 0.75)))
-    margin = max(2, round(0.015 * height))
-    top = margin if place.startswith("top") else max(height - margin - colour.shape[0], 0)
-    left = margin if place.endswith("left") else max(width - margin - colour.shape[1], 0)
-    part = frame_bgr[top : top + colour.shape[0], left : left + colour.shape[1]]
-    colour, weight = (a[: part.shape[0], : part.shape[1]] for a in (colour, weight))
-    part[:] = np.clip(np.rint(part + weight * (colour.astype(np.float32) - part)), 0, 255)
+    text_px, margin = max(10, round(0.032 * min(height, round(width * 0.75)))), max(2, round(0.015 * height))
+    font, scale, thick = cv2.FONT_HERSHEY_SIMPLEX, text_px / 22, max(1, round(text_px / 14))
+    (wide, tall), base = cv2.getTextSize(WORDS, font, scale, thick)
+    pad = max(3, round(text_px * 0.4))
+    badge = np.zeros((tall + base + 2 * pad, wide + 2 * pad, 3), np.uint8)
+    cv2.putText(badge, WORDS, (pad, pad + tall), font, scale, (255, 255, 255), thick, cv2.LINE_AA)
+    top = margin if place.startswith("top") else max(height - margin - badge.shape[0], 0)
+    left = margin if place.endswith("left") else max(width - margin - badge.shape[1], 0)
+    part = frame_bgr[top : top + badge.shape[0], left : left + badge.shape[1]]
+    badge = badge[: part.shape[0], : part.shape[1]].astype(np.float32)
+    weight = np.maximum(0.55, badge / 255.0)
+    part[:] = np.clip(np.rint(part + weight * (badge - part)), 0, 255)
 
 
 def jpeg(image_bgr: np.ndarray, longest_px: int = 1280, quality: int = 88) -> bytes:

@@ -219,11 +219,12 @@ def prepare(
 
     Arguments as for lip_sync().
     """
-    settings, clock, plan = settings or InferenceConfig(), Stopwatch(), plan_frames
+    settings, clock, plan, options = settings or InferenceConfig(), Stopwatch(), plan_frames, {}
     if settings.paste == "reference":
         settings, plan = exact.as_published(settings), exact.plan_exactly
+        options = {"shaped": partial(exact.shaped, settings=settings)}
     static_frame = settings.static_frame if settings.static else None
-    source = Source(media, settings.picture_fps, static_frame, partial(exact.shaped, settings=settings))
+    source = Source(media, settings.picture_fps, static_frame, **options)
     clock.lap("decode")
     if settings.box_px[0] != -1:
         faces = given_box(source, settings)

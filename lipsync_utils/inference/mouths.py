@@ -38,8 +38,12 @@ TO_CHIN = 0.35  # of the way from the lower lip to the chin that is drawn in ful
 WIDER = 1.1  # than the mouth is what is drawn in full
 MARGIN = 0.22  # of the way from the upper lip to the nose's base that is drawn in full
 RISE = 1.3  # how soon the weight is full between the two outlines
-MOST_LAB = np.array([[20.0, 24.0, 24.0], [8.0, 8.0, 8.0], [8.0, 8.0, 8.0]])  # a colour is moved by this at most; slopes
-FASTEST = 0.15  # of a new frame's colours that is taken over
+FALL = 3.0  # how much sooner the weight falls beyond what is drawn in full than it rises within the jaw
+DARK = 0.02  # added to colours before their logarithm is taken
+MOST_LIGHT = np.array([0.8, 0.25, 0.25])  # logarithm of brightness and its slopes, by which a drawn face is moved
+FASTEST = 0.15  # of a new frame's light that is taken over
+HUES_PX = 5.0  # of the grid: what is coarser has the hues of the picture, not of the network
+TEXTURE_PX = 1.5  # of the grid: what is finer is the skin's texture, which stays around the mouth
 MOST_SHIFT = 12.0  # grid rows by which a drawn mouth is moved
 
 
@@ -107,19 +111,16 @@ def find_mouths(
 
     pictures: (frame number, uint8 BGR); a frame that does not come counts as one in which nobody is seen.
     """
-    tracks, n = list(track_ids), table.n_frames
-    boxes, raw = ({track: table.track_boxes(track, kind) for track in tracks} for kind in (False, True))
-    points = {track: np.full((n, 68, 2), np.nan, np.float32) for track in tracks}
-    scatter = {track: np.full((n, 2), np.nan, np.float32) for track in tracks}
-    for number, picture in pictures:
+    boxes = {track: table.track_boxes(track) for track in track_ids}
+    points = {track: np.full((table.n_frames, 68, 2), np.nan, np.float32) for track in boxes}
+    scatter = {track: np.full((table.n_frames, 2), np.nan, np.float32) for track in boxes}
+    for k, picture in pictures:
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-        for track in tracks:
-            if not np.isnan(boxes[track][number, 0]):
-                start = FaceBox(*raw[track][number].tolist())
-                if (boxes[track][number] == raw[track][number]).all():  # given, not detected
-                    start = to_detector_box(start)
-                points[track][number], scatter[track][number] = steady_landmarks(grey, start)
-    return {t: trusted(t, boxes[t], points[t], scatter[t], min_face_px, bridged) for t in tracks}
+        for track in (track for track in boxes if not np.isnan(boxes[track][k, 0])):
+            # the detector's own box jumps from one size to another, and landmarks of a moustache with it
+            start = to_detector_box(FaceBox(*boxes[track][k].tolist()))
+            points[track][k], scatter[track][k] = steady_landmarks(grey, start)
+    return {t: trusted(t, boxes[t], points[t], scatter[t], min_face_px, bridged) for t in boxes}
 
 
 def trusted(track: int, boxes, points, scatter, min_face_px: int, bridged: int) -> Mouth:
@@ -210,7 +211,7 @@ def mouth_weight(points: np.ndarray, lips: np.ndarray, box: np.ndarray) -> np.nd
     gap = max(mouth[:, 1].min() - base[:, 1].max(), 2.0)
     inside = np.maximum(cv2.distanceTransform(area, cv2.DIST_L2, 5) - 1.5, 0)
     away = np.maximum(cv2.distanceTransform(1 - full, cv2.DIST_L2, 5) - MARGIN * gap, 0)
-    return smooth_step(RISE * inside / np.maximum(inside + away, 1e-3))
+    return smooth_step(RISE * inside / np.maximum(inside + FALL * away, 1e-3))
 
 
 def face_axes(points: np.ndarray) -> tuple[np.ndarray, float]:
@@ -246,40 +247,24 @@ def warp(points: np.ndarray, box: np.ndarray, shift: np.ndarray, size: tuple[int
     return x + dx, y + dy
 
 
-def colour_shift(drawn_bgr: np.ndarray, source_bgr: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """What to add to the drawn colours so that they fit the source's: (3, 3), Lab by 1, x and y over the face.
+def light_plane(difference: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """A robust plane through a map (96, 96): (3,), its value in the middle and its slopes in x and y over the face.
 
-    drawn_bgr, source_bgr: (96, 96, 3) float32 in [0, 1]; skin: (96, 96) weights, 0 over the mouth.  A robust fit: a
-    beard that only one of them has, or a window behind the ear, counts little, and nothing is moved far.
+    skin: (96, 96) weights, 0 over the mouth.  A beard that only one picture has, or a window behind the ear, counts
+    little, and nothing is moved far.
     """
     rows, columns = np.nonzero(skin > 0)
-    fit = np.zeros((3, 3))
     if len(rows) < 40:
-        return fit
-    difference = (lab(source_bgr) - lab(drawn_bgr))[rows, columns]
+        return np.zeros(3)
     place = np.stack([np.ones(len(rows)), columns / MIDDLE - 1, rows / MIDDLE - 1.5], axis=1)
-    fit[0] = np.median(difference, axis=0)
+    seen, fit = difference[rows, columns], np.zeros(3)
+    fit[0] = np.median(seen)
     for _ in range(3):
-        rest = difference - place @ fit
-        width = 1.5 * np.median(np.abs(rest), axis=0) + 1
-        weights = skin[rows, columns, None] / (1 + (rest / width) ** 2)
-        for k, weight in enumerate(weights.T):
-            weighted = (place * weight[:, None]).T
-            normal = weighted @ place + np.diag([0, 0.05, 0.05]) * weight.sum()
-            fit[:, k] = np.linalg.solve(normal, weighted @ difference[:, k])
-    return np.clip(fit, -MOST_LAB, MOST_LAB)
-
-
-def coloured(drawn_bgr: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Add such a shift to a drawn face: float32 (96, 96, 3) in [0, 1]."""
-    y, x = np.mgrid[:GRID, :GRID, :1][:2] / MIDDLE
-    planes = shift[0] + (x - 1) * shift[1] + (y - 1.5) * shift[2]
-    return np.clip(cv2.cvtColor(lab(drawn_bgr) + planes.astype(np.float32), cv2.COLOR_Lab2BGR), 0, 1)
-
-
-def lab(bgr: np.ndarray) -> np.ndarray:
-    """CIE Lab of colours in [0, 1], float32."""
-    return cv2.cvtColor(np.clip(bgr, 0, 1).astype(np.float32), cv2.COLOR_BGR2Lab)
+        rest = seen - place @ fit
+        weight = skin[rows, columns] / (1 + (rest / (1.5 * np.median(np.abs(rest)) + 0.03)) ** 2)
+        weighted = (place * weight[:, None]).T
+        fit = np.linalg.solve(weighted @ place + np.diag([0, 0.05, 0.05]) * weight.sum(), weighted @ seen)
+    return np.clip(fit, -MOST_LIGHT, MOST_LIGHT)
 
 
 def nearer_to_own_face(box: np.ndarray, others: list[FaceBox]) -> np.ndarray:
@@ -302,10 +287,10 @@ def cut(frame_bgr: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 class Paster:
-    """Pastes one person's drawn mouths into their frames; the colours follow slowly from frame to frame."""
+    """Pastes one person's drawn mouths into their frames; the light follows slowly from frame to frame."""
 
     def __init__(self, table: FaceTable, talker: Talker):
-        self.table, self.talker, self.colours = table, talker, None
+        self.table, self.talker, self.light = table, talker, None
 
     def __call__(self, frame_bgr: np.ndarray, k: int, drawn_bgr: np.ndarray, strength: float = 1.0) -> None:
         """Lay a drawn face (96, 96, 3) float32 in [0, 1] over frame k, in place; nobody else's face is touched.
@@ -315,19 +300,36 @@ class Paster:
         mouth, box = self.talker.mouth, self.talker.boxes[k]
         left, top, right, bottom = box.tolist()
         size, (height, width) = (right - left, bottom - top), frame_bgr.shape[:2]
-        source, weight = cut(frame_bgr, box), mouth_weight(mouth.points[k], mouth.lips[k], box)
-        small = cv2.resize(source, (GRID, GRID), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        coarse_maps, maps = (warp(mouth.points[k], box, self.talker.shift, side) for side in ((GRID, GRID), size))
-        placed = cv2.remap(drawn_bgr, *coarse_maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
-        coarse = weight[::2, ::2]
-        new = colour_shift(placed, small, coarse * (1 - coarse))
-        self.colours = new if self.colours is None else self.colours + FASTEST * (new - self.colours)
-        drawn = cv2.remap(coloured(drawn_bgr, self.colours), *maps, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE)
-        mask = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR) * np.float32(strength)
+        weight, source = mouth_weight(mouth.points[k], mouth.lips[k], box), cut(frame_bgr, box).astype(np.float32)
+        mask = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR)[..., None] * np.float32(strength)
         mask[: (size[1] + 1) // 2] = 0
         others = self.table.at(k)
         own = others.pop(mouth.track_id)
-        mask *= nearer_to_own_face(box, [other for other in others.values() if other.iou(own) > 0])
-        mixed = np.clip(np.rint(source + mask[..., None] * (drawn * 255 - source)), 0, 255).astype(np.uint8)
+        if near := [other for other in others.values() if other.iou(own) > 0]:
+            mask *= nearer_to_own_face(box, near)[..., None]
+        coarse_maps, maps = (warp(mouth.points[k], box, self.talker.shift, side) for side in ((GRID, GRID), size))
+        tones = self.tones(
+            cv2.remap(drawn_bgr, *coarse_maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE), source, weight
+        )
+        drawn = np.clip(cv2.remap(drawn_bgr, *maps, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE), 0, 1)
+        drawn = ((drawn + DARK) * np.exp(cv2.resize(tones, size)) - DARK) * 255
+        texture = source - cv2.GaussianBlur(source, (0, 0), TEXTURE_PX * size[0] / GRID)
+        mixed = source + mask * (drawn + (1 - mask) * texture - source)
         rows, columns = slice(max(-top, 0), height - top), slice(max(-left, 0), width - left)
-        frame_bgr[max(top, 0) : bottom, max(left, 0) : right] = mixed[rows, columns]
+        frame_bgr[max(top, 0) : bottom, max(left, 0) : right] = np.clip(np.rint(mixed), 0, 255)[rows, columns]
+
+    def tones(self, placed_bgr: np.ndarray, source_bgr: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """By what a drawn face is multiplied to fit the picture: the logarithm, float32 (96, 96, 3) over the box.
+
+        placed_bgr: (96, 96, 3) in [0, 1]; source_bgr: the box in 0..255.  Brightness follows the skin around the mouth,
+        hues follow the picture everywhere: networks that learnt on other faces draw lips too red, or grey.
+        """
+        small, around = cv2.resize(source_bgr, (GRID, GRID), interpolation=cv2.INTER_AREA) / 255, weight[::2, ::2]
+        difference = np.log(small + DARK) - np.log(np.clip(placed_bgr, 0, 1) + DARK)
+        light = difference.mean(axis=2)
+        new = light_plane(light, around * (1 - around))
+        self.light = new if self.light is None else self.light + FASTEST * (new - self.light)
+        y, x = np.mgrid[:GRID, :GRID] / MIDDLE
+        plane = self.light[0] + (x - 1) * self.light[1] + (y - 1.5) * self.light[2]
+        hues = cv2.GaussianBlur(difference - light[..., None], (0, 0), HUES_PX)
+        return (hues + plane[..., None]).astype(np.float32)

@@ -15,7 +15,6 @@ from ..faces import FaceBox, FaceTable, encode, find_faces
 from ..media import read_picture
 from .film import Source
 
-WORDS = ("left", "middle", "right", "largest")
 SAME_PERSON = 0.5  # face_recognition's distance below which two pictures show one person, as in the speaker filter
 
 STEP_S = 0.01  # speech or not is decided every 10 ms
@@ -56,22 +55,19 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
     people, text = people_in(table), str(who).strip()
     if not people:
         raise FaceError("no face was found: use a picture in which a face of at least 40 px looks towards the camera")
-    if counted := re.fullmatch(r"(largest)? ?(\d*)", text or "?"):
-        by_size = sorted(people, key=lambda p: -p.box.area) if counted[1] else people
-        number = int(counted[2] or 1)
-        if not 1 <= number <= len(people):
-            there = "is one person" if len(people) == 1 else f"are {len(people)} people"
-            raise FaceError(f"there is no person {text!r}: there {there}, counted from left to right, or by size")
-        return by_size[number - 1].track_id
-    if text in WORDS:
-        return people[{"left": 0, "middle": (len(people) - 1) // 2, "right": -1}[text]].track_id
+    known = {str(person.number): person for person in people}
+    known |= {"left": people[0], "middle": people[(len(people) - 1) // 2], "right": people[-1]}
+    known |= {f"largest {n}": p for n, p in enumerate(sorted(people, key=lambda p: -p.box.area), 1)}
+    known["largest"] = known["largest 1"]
+    if text in known:
+        return known[text].track_id
     if place := re.fullmatch(r"(-?[\d.]+) *, *(-?[\d.]+)(?:@(\d+))?", text):
         return at_place(table, float(place[1]), float(place[2]), int(place[3] or 0))
-    if Path(text).is_file() and media is not None:
+    if text and Path(text).is_file() and media is not None:
         return like_picture(people, media, Path(text))
     raise FaceError(
-        f"person {text!r} is not known: use a number from 1 to {len(people)}, one of {', '.join(WORDS)}, "
-        "a place such as '310,120', or the path of a picture of the person"
+        f"there is no person {text!r}; people found: {len(people)}. Use a number from 1 to {len(people)}, counted from "
+        "left to right, or left, middle, right, largest, a place such as '310,120', the path of a picture of the person"
     )
 
 

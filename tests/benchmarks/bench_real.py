@@ -1,12 +1,14 @@
 """Real people of ../shared/real: where the paste puts mouths, what it leaves of the old ones, and what networks draw.
 
-    python tests/benchmarks/bench_real.py [--weights FOLDER] [--sheets FOLDER]
+    python tests/benchmarks/bench_real.py [--weights FOLDER] [--sheets FOLDER] [--clips NAME ..]
 
 FOLDER holds generator.safetensors, expert.safetensors, judge.safetensors, or some of them; the embedded ones stand in
-for the rest. Every number stands beside its goal. Candidates are chosen on rendered people; this is the test.
+for the rest. Every row is printed as soon as it is measured, the tables with their goals at the end: some five minutes
+on one core. Candidates are chosen on rendered people; this is the test.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -75,14 +77,15 @@ def paste_row(name: str, generator, sheets: Path | None = None) -> dict:
     settings = InferenceConfig(label="none", longer_speech="cut")
     table = find_faces(clip, None, home() / "outputs" / "cache")
     job = prepare(clip, {0: speech}, generator=generator, faces=table, settings=settings)
-    talker, full = job.talkers[0], job.talkers[0].strength == 1
-    wanted = set(np.linspace(0, job.n_frames - 1, LOOKED_AT).astype(int).tolist())
+    talker, mouth = job.talkers[0], job.talkers[0].mouth
+    wanted = np.linspace(0, job.n_frames - 1, LOOKED_AT).astype(int)
+    order, drawn = job.order[wanted], replace(talker, strength=talker.strength[wanted])
+    few = replace(job, order=order, starts=[job.starts[i] for i in wanted], talkers=[drawn])
     covered, beyond, left, tiles = [], [], [], []
-    for i, (source, made) in enumerate(zip(job.source.pictures(job.order.tolist()), job.frames())):
-        box, k = talker.boxes[job.order[i]], job.order[i]
-        if i in wanted:
-            tiles.append(np.vstack([face_input(picture, box + [-20, -20, 20, 20]) for picture in (source, made)]))
-        if i not in wanted or not full[i]:
+    for k, strength, source, made in zip(order, drawn.strength, job.source.pictures(order.tolist()), few.frames()):
+        box = talker.boxes[k]
+        tiles.append(np.vstack([face_input(picture, box + [-20, -20, 20, 20]) for picture in (source, made)]))
+        if strength < 1:
             continue
         near = np.maximum(box + np.array([-1, -1, 1, 1]) * (box[2] - box[0]) // 2, 0)
         grey = cv2.cvtColor(source, cv2.COLOR_BGR2GRAY)
@@ -91,7 +94,7 @@ def paste_row(name: str, generator, sheets: Path | None = None) -> dict:
             continue
         largest = max(found, key=lambda b: b.area).padded(-near[1], near[1], -near[0], near[0])
         fresh = points(shape(grey, largest))
-        weight = mouth_weight(talker.mouth.points[k], talker.mouth.lips[k], box)
+        weight = mouth_weight(mouth.points[k], mouth.lips[k], box)
         covered.append(at(weight, fresh[48:60], box).min() >= 0.9)
         face = np.zeros(grey.shape, np.uint8)
         cv2.fillPoly(face, [np.rint(np.concatenate([fresh[:17], fresh[26:16:-1]])).astype(np.int32)], 1)
@@ -100,12 +103,12 @@ def paste_row(name: str, generator, sheets: Path | None = None) -> dict:
         left.append(float((changed[lip_coloured(source, box)] < 2).mean()))
     if sheets:
         cv2.imwrite(str(sheets / f"{clip.stem}.png"), cv2.resize(np.hstack(tiles), None, fx=1.5, fy=1.5))
-    on_grid = (talker.mouth.points[job.order] - talker.boxes[job.order][:, None, :2]) * 96
-    on_grid = on_grid / (talker.boxes[job.order][:, None, 2:] - talker.boxes[job.order][:, None, :2])
+    corner, side = np.split(talker.boxes[job.order][:, None], 2, axis=2)
+    on_grid = (mouth.points[job.order] - corner) * 96 / (side - corner)
     return {
         "clip": clip.name,
         "lips_covered": np.mean(covered),
-        "excluded": 1 - np.mean(talker.mouth.reason[job.order] == ""),
+        "excluded": np.mean(mouth.reason[job.order] != ""),
         "changed_px_beyond_jaw": np.mean(beyond),
         "old_lips_left": np.mean(left),
         "row_nose_base": np.nanmean(on_grid[:, 33, 1]),
@@ -158,13 +161,20 @@ def subframe(faces, mel, expert) -> float:
     return float(-(shifts[k] + (before - after) / (2 * (before - 2 * middle + after))))
 
 
-def tables(weights: Path | None = None, sheets: Path | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The paste on all clips, and the networks on the sentences of GRID; one row a clip, the mean last."""
+def tables(weights: Path | None = None, sheets: Path | None = None, only=()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The networks on the sentences of GRID, and the paste on all clips, or on some of them; one row a clip."""
     generator, expert, judge = (network(kind, weights) for kind in ("generator", "expert", "judge"))
-    sentences = sorted(path.name for path in (REAL / "grid").glob("*.mpg"))
-    pasted = pd.DataFrame([paste_row(name, generator, sheets) for name in [*SPOKEN_BY, f"grid/{sentences[0]}"]])
-    drawn = pd.DataFrame([drawn_row(name, generator, expert, judge) for name in sentences])
-    return pasted.set_index("clip"), drawn.set_index("clip")
+    sentences = [path.name for path in sorted((REAL / "grid").glob("*.mpg")) if not only or path.name in only]
+    clips = [name for name in SPOKEN_BY if not only or name in only] + [f"grid/{name}" for name in sentences]
+    drawn = pd.DataFrame([printed(drawn_row(name, generator, expert, judge)) for name in sentences])
+    pasted = pd.DataFrame([printed(paste_row(name, generator, sheets)) for name in clips])
+    return tuple(table.set_index("clip") for table in (drawn, pasted) if len(table))
+
+
+def printed(row: dict) -> dict:
+    """Print a row at once, for whoever waits."""
+    print(*(f"{k} {v if isinstance(v, str) else round(float(v), 3)}" for k, v in row.items()), flush=True)
+    return row
 
 
 def with_goals(table: pd.DataFrame) -> pd.DataFrame:
@@ -191,12 +201,13 @@ def main() -> None:
     parser.add_argument(
         "--sheets", type=Path, help="folder for a contact sheet of each clip: source above, result below"
     )
+    parser.add_argument("--clips", nargs="*", default=(), help="names of files; all where none is given")
     options = parser.parse_args()
     if not REAL.is_dir():
         parser.exit(0, "skipped: the clips of real people are not here (../shared/real)\n")
     if options.sheets:
         options.sheets.mkdir(parents=True, exist_ok=True)
-    for table in tables(options.weights, options.sheets):
+    for table in tables(options.weights, options.sheets, options.clips):
         print(with_goals(table).to_string(), "\n")
 
 
