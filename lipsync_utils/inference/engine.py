@@ -10,6 +10,7 @@ import copy
 import logging
 import warnings
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,17 +30,10 @@ _made: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 class Engine:
     """A generator ready to run. run: (mel (B, 1, 80, 16), faces (B, 6, 96, 96)) float32 -> (B, 3, 96, 96) float32."""
 
-    backend: str
-    precision: str
-    device: str
+    name: str  # for example "openvino bfloat16 on cpu"
     why: str
     batch_size: int
-    run: object = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """A short description, for example "openvino bfloat16 on cpu"."""
-        return f"{self.backend} {self.precision} on {self.device}"
+    run: Callable = field(repr=False)
 
     def draw(self, mels: np.ndarray, faces_bgr: np.ndarray) -> np.ndarray:
         """Draw faces, masked in their lower half, as they say the mels.
@@ -117,7 +111,7 @@ def build(
             mel, faces = (torch.from_numpy(a).to(device, dtype) for a in (mel, faces))
             return network(mel, faces.contiguous(memory_format=layout)).float().cpu().numpy()
 
-    return Engine("torch", precision, device, why, batch_size, run)
+    return Engine(f"torch {precision} on {device}", why, batch_size, run)
 
 
 def openvino_engine(network: torch.nn.Module, precision: str, batch_size: int) -> Engine:
@@ -149,4 +143,4 @@ def openvino_engine(network: torch.nn.Module, precision: str, batch_size: int) -
     error = float(np.abs(run(mel, faces)[:2] - expected).mean())
     if not error <= TOLERANCE[precision]:
         raise ValueError(f"its output differs from torch's by {error:.2g} on average")
-    return Engine("openvino", precision, "cpu", why, batch_size, run)
+    return Engine(f"openvino {precision} on cpu", why, batch_size, run)

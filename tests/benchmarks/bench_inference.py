@@ -164,4 +164,4 @@ def bench_engine_on_a_gpu(network, record_property):
         engine.draw(mels, images)
         start = time.perf_counter()
         engine.draw(mels, images)
-        record_property(f"{engine.precision}_ms_per_frame", (time.perf_counter() - start) / 128 * 1000)
+        record_property(f"{engine.name}: ms per frame", (time.perf_counter() - start) / 128 * 1000)
