@@ -43,6 +43,7 @@ DARK = 0.02  # added to colours before their logarithm is taken
 MOST_LIGHT = np.array([0.8, 0.25, 0.25])  # logarithm of brightness and its slopes, by which a drawn face is moved
 FASTEST = 0.15  # of a new frame's light that is taken over
 HUES_PX = 5.0  # of the grid: what is coarser has the hues of the picture, not of the network
+OWN_HUES = 0.5  # of the network's finer hues that is kept
 TEXTURE_PX = 1.5  # of the grid: what is finer is the skin's texture, which stays around the mouth
 MOST_SHIFT = 12.0  # grid rows by which a drawn mouth is moved
 
@@ -325,11 +326,12 @@ class Paster:
         hues follow the picture everywhere: networks that learnt on other faces draw lips too red, or grey.
         """
         small, around = cv2.resize(source_bgr, (GRID, GRID), interpolation=cv2.INTER_AREA) / 255, weight[::2, ::2]
-        difference = np.log(small + DARK) - np.log(np.clip(placed_bgr, 0, 1) + DARK)
-        light = difference.mean(axis=2)
+        placed, source = (np.log(np.clip(bgr, 0, 1) + DARK) for bgr in (placed_bgr, small))
+        light = (source - placed).mean(axis=2)
         new = light_plane(light, around * (1 - around))
         self.light = new if self.light is None else self.light + FASTEST * (new - self.light)
         y, x = np.mgrid[:GRID, :GRID] / MIDDLE
         plane = self.light[0] + (x - 1) * self.light[1] + (y - 1.5) * self.light[2]
-        hues = cv2.GaussianBlur(difference - light[..., None], (0, 0), HUES_PX)
-        return (hues + plane[..., None]).astype(np.float32)
+        hues, own = (a - a.mean(axis=2, keepdims=True) for a in (source, placed))
+        hues, coarse = (cv2.GaussianBlur(a, (0, 0), HUES_PX) for a in (hues, own))
+        return (hues - OWN_HUES * coarse - (1 - OWN_HUES) * own + plane[..., None]).astype(np.float32)
