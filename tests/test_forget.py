@@ -115,19 +115,20 @@ def test_a_notebook_that_forgets_stays_noted_for_other_videos(house, monkeypatch
     assert shown in collect.forget(data, "b").removed
 
 
-TINT = 0.2  # of the green of the video that will be forgotten: its frames, crops and films are known by it
+HER = "annabella"  # will be forgotten; a name that bytes do not spell by chance
+TINT = 0.2  # of the green of her video: its frames, crops and films are known by it
 LINE = "Good evening, and welcome to a very short film about nothing but the sea."
 
 
 def own_videos(folder, names, line=LINE):
-    """Own videos of the host, "anna" with little green; rendered, for real people are not ours to test with."""
+    """Own videos of the host, HER with little green; rendered, for real people are not ours to test with."""
     for seed, name in enumerate(names):
         plain = talkshow.render_clip(
             folder / "plain" / f"{name}.mp4", [talkshow.host()], [(0, line)], size=(320, 240), seed=seed
         )
         with media.VideoWriter(folder / f"{name}.mp4", size=(320, 240), sound=load_wav(plain)) as writer:
             for frame in media.frames(plain):
-                tint = (1, TINT if name == "anna" else 1, 1)
+                tint = (1, TINT if name == HER else 1, 1)
                 writer.write((frame.image_bgr * tint).astype(np.uint8))
     return [folder / f"{name}.mp4" for name in names]
 
@@ -162,17 +163,17 @@ def thumbnail(picture_bgr):
 
 
 class Search:
-    """Looks for anna: for files that equal hers, name her, or show her (also re-encoded, resized, without colour)."""
+    """Looks for HER: for files that equal hers, name her, or show her (also re-encoded, resized, without colour)."""
 
     def __init__(self, films, faces=()):
-        """films: videos, faces: crops of all people, to tell hers from theirs; hers have anna in their path."""
+        """films: videos, faces: crops of all people, to tell hers from theirs; hers have HER in their path."""
         self.hashes, known, self.hers = set(), [], []
         for path in [*films, *faces]:
-            if "anna" in str(path):
+            if HER in str(path):
                 self.hashes.add(hashlib.sha256(path.read_bytes()).hexdigest())
             for picture in pictures_in(path.read_bytes(), path.with_suffix(".scratch.mp4")):
                 known.append(thumbnail(picture))
-                self.hers.append("anna" in str(path))
+                self.hers.append(HER in str(path))
             path.with_suffix(".scratch.mp4").unlink(missing_ok=True)
         self.known = np.array(known)
 
@@ -190,7 +191,7 @@ class Search:
             pictures = pictures_in(content, house / "scratch.mp4")
             if hashlib.sha256(content).hexdigest() in self.hashes:
                 found[path] = "equal"
-            elif "anna" in path.relative_to(house).as_posix() or b"anna" in content:
+            elif HER in path.relative_to(house).as_posix() or HER.encode() in content:
                 found[path] = "named"
             elif any(self.shows(picture) for picture in pictures if picture is not None and len(picture) >= 24):
                 found[path] = "shown"
@@ -198,7 +199,7 @@ class Search:
 
 
 def test_the_search_finds_copies_that_were_encoded_again(house):
-    films = own_videos(house / "own", ("anna", "bert"), "Yes.")
+    films = own_videos(house / "own", (HER, "bert"), "Yes.")
     search = Search(films)
     for film, name in zip(films, ("hers", "other")):
         frames = [frame.image_bgr for frame in media.frames(film)]
@@ -223,7 +224,7 @@ def test_the_search_finds_copies_that_were_encoded_again(house):
 def test_nothing_that_the_notebooks_made_of_a_video_is_left(house):
     """Runs 01 to 09 on own videos, forgets one, and looks at the contents of everything below data/ and outputs/."""
     colab.keep_in(house, ROOT)
-    films, data = own_videos(house / "own", ("anna", "bert", "carl")), data_set("people")
+    films, data = own_videos(house / "own", (HER, "bert", "carl")), data_set("people")
     collect.write_sources(data, [collect.source_from(film, film.stem, **GIVEN) for film in films])
     small = {"data_name": "people", "scheduler": "inline", "steps": 2, "max_clips": 1, "guest_clips": 0}
     for notebook in sorted((ROOT / "notebooks").glob("0[1-9]_*.ipynb")):
@@ -235,7 +236,7 @@ def test_nothing_that_the_notebooks_made_of_a_video_is_left(house):
     before = search.traces(house)
     places = {path.relative_to(house).parts[:2] for path in before}
     assert len(before) > 50 and {("data", "people"), ("outputs", "executed")} < places
-    done = collect.forget(data, "anna")
+    done = collect.forget(data, HER)
     left = {path: why for path, why in search.traces(house).items() if path.name != "data.json"}
     left = {path: why for path, why in left.items() if path not in [*done.saw_it, *done.yours]}
     assert not left and films[0] in done.yours and done.saw_it
