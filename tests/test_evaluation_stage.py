@@ -10,7 +10,7 @@ import torch
 
 from lipsync_utils import checkpoints, evaluation, metrics, models, talkshow
 from lipsync_utils.audio import load_wav, mel_window, melspectrogram, sync_window_start
-from lipsync_utils.config import STUDY_SIZES, EvaluationConfig, StudyConfig, override
+from lipsync_utils.config import STUDY_SIZES, EvaluationConfig, StudyConfig, override, preset
 from lipsync_utils.errors import CheckpointError, DataError, ManifestError
 from lipsync_utils.evaluation import TestClip, held_out, measure, stage, study
 from lipsync_utils.evaluation.measure import rendered_clips, validation_clips
@@ -360,3 +360,14 @@ def test_the_tiny_study_runs_from_nothing(tmp_path, monkeypatch):
     found = study.gains(table, ["mouth_correlation", "l1"])
     assert set(found.measure) == {"mouth_correlation", "l1"} and set(found.speaker) >= {"host", "near", "new"}
     assert len(study.study_figure(table).axes) == 6
+
+
+def test_runs_and_relative_weight_files_are_looked_for_in_the_projects_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIPSYNC_HOME", str(tmp_path))
+    monkeypatch.chdir("/")
+    for name in ("mine.pt", "outputs/with/checkpoints/generator_best.pt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found, missing = evaluation.find_models(preset("sample"), {"mine": "mine.pt", "with": "with", "other": "other.pt"})
+    assert found["mine"] == tmp_path / "mine.pt" and found["with"].parents[2] == tmp_path / "outputs"
+    assert len(missing) == 1 and f"There are no weights of 'other' at {tmp_path / 'other.pt'}" in missing[0]

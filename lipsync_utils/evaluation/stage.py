@@ -15,7 +15,7 @@ from ..audio import SAMPLE_RATE_HZ, load_wav
 from ..config import EvaluationConfig, InferenceConfig, Preset
 from ..errors import DataError
 from ..parallel import Done, Failure, Item, run_stage
-from ..project import atomic_file, home, made_from, safe_name
+from ..project import atomic_file, made_from, resolve, safe_name
 from ..records import Reason, write_csv
 from .measure import FPS, Judge, TestClip, find_speaker, frames_of, look_at, look_at_clip, measured, network
 
@@ -241,7 +241,7 @@ def find_models(preset: Preset, runs: Mapping[str, str], *, base: Path | None = 
     }
     missing = []
     for name, run in runs.items():
-        path = Path(run) if Path(run).suffix else home() / "outputs" / safe_name(run) / BEST
+        path = resolve(run if Path(run).suffix else Path("outputs", safe_name(run), BEST))
         if path.is_file():
             models[name] = path
         else:
