@@ -98,11 +98,9 @@ def find_candidates(
         table = find_faces(data.root / clip.file, faces, data.cache)
         for track in table.track_ids:
             number = table.best_frame(track)
-            picture, box = (
-                next(media.frames(data.root / clip.file, only=[number])).image_bgr,
-                table.box_of(track, number),
-            )
-            code = encode(rgb_of(picture), box)
+            picture = next(media.frames(data.root / clip.file, only=[number])).image_bgr
+            box = table.box_of(track, number)
+            code = code_of(picture, box)
             seen_in = next((ids for one, ids in people if np.linalg.norm(one.encoding - code) < SAME), None)
             if seen_in is None:
                 around = box.padded(*(AROUND * box.height,) * 2, *(AROUND * box.width,) * 2)
@@ -112,9 +110,9 @@ def find_candidates(
     return [replace(one, number=n, share=len(ids) / len(clips)) for n, (one, ids) in enumerate(people)]
 
 
-def rgb_of(picture_bgr: np.ndarray) -> np.ndarray:
-    """The picture as dlib wants it."""
-    return cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2RGB)
+def code_of(picture_bgr: np.ndarray, box: FaceBox) -> np.ndarray:
+    """The encoding (128,) of a face."""
+    return encode(cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2RGB), box)
 
 
 def choose(data: DataSet, candidates: list[Candidate], numbers: str) -> list[Path]:
@@ -142,7 +140,7 @@ def encode_references(pictures: list[Path], faces: FacesConfig | None = None) ->
         boxes = find_faces(path, faces).at(0).values()
         if not boxes:
             raise FaceError(f"{path}: no face found; take a picture that shows the speaker from the front")
-        encodings.append(encode(rgb_of(media.read_picture(path)), max(boxes, key=lambda box: box.area)))
+        encodings.append(code_of(media.read_picture(path), max(boxes, key=lambda box: box.area)))
     return np.stack(encodings)
 
 
@@ -213,7 +211,7 @@ def look_at_clip(
         here = table.seen[table.seen.frame == frame.index].sort_values("score", ascending=False, kind="stable")
         for order, face in enumerate(here.itertuples()):
             sides = face.left, face.top, face.right, face.bottom
-            near = distances(references, encode(rgb_of(frame.image_bgr), FaceBox(*sides))).min()
+            near = distances(references, code_of(frame.image_bgr, FaceBox(*sides))).min()
             rounded = (round(side, 1) for side in sides)
             rows.append(SpeakerFace(*ids, frame.index, face.track_id, order, *rounded, float(near)))
         if here.empty:

@@ -1,6 +1,6 @@
 """media: what a file is, its frames upright and in order, pictures of every kind, and mp4 that is exact."""
 
-import os
+import itertools
 from pathlib import Path
 
 import av
@@ -76,7 +76,7 @@ def test_frames_come_in_order_with_times_and_can_start_anywhere(tmp_path):
     whole = list(media.frames(path))
     assert [f.index for f in whole] == list(range(50))
     assert [f.time_s for f in whole] == pytest.approx([i / 25 for i in range(50)])
-    part = list(media.frames(path, start_s=1.0, end_s=1.2))
+    part = list(itertools.islice(media.frames(path, start_s=1.0), 5))
     assert [f.index for f in part] == [25, 26, 27, 28, 29]
     assert [round(f.image_bgr.mean() / 4) for f in part] == pytest.approx([25, 26, 27, 28, 29], abs=1)
     assert [f.index for f in media.frames(path, every=20)] == [0, 20, 40]
@@ -91,14 +91,6 @@ def test_mpeg_program_streams_are_read_from_their_first_frame(tmp_path):
     assert len(seen) == 30 and seen[0].image_bgr.max() < 8 and seen[0].time_s == pytest.approx(0)
     later = next(media.frames(tmp_path / "a.mpg", start_s=0.6))
     assert later.time_s == pytest.approx(0.6) and later.image_bgr.mean() == pytest.approx(8 * 15, abs=4)
-
-
-def test_frames_at_gives_the_nearest_frame(tmp_path):
-    path = colour_video(tmp_path / "a.mp4", [(2 * i, 2 * i, 2 * i) for i in range(120)], fps=10)
-    found = list(media.frames_at(path, [0.0, 0.26, 0.28, 6.04, 11.0, 99.0]))
-    assert [f.time_s for f in found] == pytest.approx([0.0, 0.3, 0.3, 6.0, 11.0, 11.9])
-    assert [f.image_bgr.mean() / 2 for f in found] == pytest.approx([0, 3, 3, 60, 110, 119], abs=1.5)
-    assert [f.time_s for f in media.frames_at(path, [1.0, 0.0])] == pytest.approx([1.0, 0.0]), "in any order"
 
 
 def test_constant_rate_takes_the_nearest_and_repeats_the_last():
@@ -214,15 +206,7 @@ def test_bad_files_are_clear_errors(tmp_path):
     assert not (tmp_path / "x.wav").exists()
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_no_permission_is_a_clear_error(tmp_path):
-    path = colour_video(tmp_path / "a.mp4", [(0, 0, 0)])
-    path.chmod(0)
-    with pytest.raises(MediaError, match="no permission"):
-        media.probe(path)
-
-
-def test_no_permission_is_a_clear_error_simulated(tmp_path, monkeypatch):
+def test_no_permission_is_a_clear_error(tmp_path, monkeypatch):
     path = colour_video(tmp_path / "a.mp4", [(0, 0, 0)])
 
     def refuse(*_, **__):

@@ -1,7 +1,7 @@
 """Pictures, video and sound files in and out: PyAV, Pillow and the ffmpeg program that imageio-ffmpeg brings.
 
 probe(path)              what a media file is: size, rate, duration, streams
-frames(path), frames_at  its pictures, one at a time, upright, in BGR, high dynamic range mapped to normal
+frames(path)             its pictures, one at a time, upright, in BGR, high dynamic range mapped to normal
 read_picture(path)       a picture file, upright, in BGR
 VideoWriter              h264 and AAC in mp4, constant rate, sound and picture of one length
 ffmpeg(arguments)        the program itself, its words in our error
@@ -9,7 +9,7 @@ extract_sound(path)      the sound of a video as 16 kHz mono WAV, on the picture
 """
 
 from .pictures import is_picture, read_picture, write_picture
-from .reader import Frame, MediaInfo, VideoReader, constant_rate, frames, frames_at, picture_end_s, probe
+from .reader import Frame, MediaInfo, VideoReader, constant_rate, frames, picture_end_s, probe
 from .tools import extract_sound, ffmpeg, ffmpeg_program
 from .writer import VideoWriter
 
@@ -23,7 +23,6 @@ __all__ = [
     "ffmpeg",
     "ffmpeg_program",
     "frames",
-    "frames_at",
     "is_picture",
     "picture_end_s",
     "probe",

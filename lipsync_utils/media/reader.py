@@ -271,7 +271,6 @@ def frames(
     path: Path,
     *,
     start_s: float = 0.0,
-    end_s: float | None = None,
     every: int = 1,
     only: Iterable[int] | None = None,
     crop=None,
@@ -279,7 +278,7 @@ def frames(
 ) -> Iterator[Frame]:
     """Yield the frames of a video in order, upright, one at a time in memory.
 
-    start_s, end_s: only frames that begin in [start_s, end_s).  every, only: each n-th of them, or those with these
+    start_s: from the first frame on that begins then or later.  every, only: each n-th frame, or those with these
     numbers (the others are decoded but not converted, which is much faster for large pictures).
     crop: (left, top, right, bottom) of the upright picture.  size: (width, height) to scale to.
     Frame.index counts the file's frames from 0 (after a seek: by the average rate).  A picture file yields one frame.
@@ -288,28 +287,12 @@ def frames(
     wanted = None if only is None else set(only)
     last = np.inf if wanted is None else max(wanted, default=-1)
     with VideoReader(path, crop, size) as reader:
-        first = round(start_s * (reader.info.fps or 0)) if start_s > 0 else 0
-        for number, (time_s, frame) in enumerate(reader.decoded(start_s)):
-            if (end_s is not None and time_s >= end_s - 1e-6) or first + number > last:
+        first = round(start_s * (reader.info.fps or 0))
+        for number, (time_s, frame) in enumerate(reader.decoded(start_s), first):
+            if number > last:
                 return
-            if number % every == 0 and (wanted is None or first + number in wanted):
-                yield Frame(first + number, time_s, reader.to_bgr(frame))
-
-
-def frames_at(path: Path, times_s: Iterable[float], **wanted) -> Iterator[Frame]:
-    """The frame that is nearest to each time, found by seeking; past the end the last one.
-
-    wanted: crop and size as for frames(). Raises MediaError where the file has no picture.
-    """
-    return (_frame_at(path, time_s, wanted) for time_s in times_s)
-
-
-def _frame_at(path, time_s, wanted):
-    def off(frame):
-        return abs(frame.time_s - time_s)
-
-    around = frames(path, start_s=max(0.0, time_s - 1), end_s=time_s + 1, **wanted)
-    return min(around, key=off, default=None) or min(frames(path, **wanted), key=off)
+            if (number - first) % every == 0 and (wanted is None or number in wanted):
+                yield Frame(number, time_s, reader.to_bgr(frame))
 
 
 def constant_rate(decoded: Iterable[tuple[float, object]], fps: float, n_frames: int) -> Iterator[object]:
