@@ -112,15 +112,18 @@ def find_mouths(
 
     pictures: (frame number, uint8 BGR); a frame that does not come counts as one in which nobody is seen.
     """
-    boxes = {track: table.track_boxes(track) for track in track_ids}
+    tracks = list(track_ids)
+    boxes, raw = ({track: table.track_boxes(track, kind) for track in tracks} for kind in (False, True))
     points = {track: np.full((table.n_frames, 68, 2), np.nan, np.float32) for track in boxes}
     scatter = {track: np.full((table.n_frames, 2), np.nan, np.float32) for track in boxes}
     for k, picture in pictures:
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
         for track in (track for track in boxes if not np.isnan(boxes[track][k, 0])):
-            # the detector's own box jumps from one size to another, and landmarks of a moustache with it
-            start = to_detector_box(FaceBox(*boxes[track][k].tolist()))
-            points[track][k], scatter[track][k] = steady_landmarks(grey, start)
+            calm, own = (FaceBox(*rows[track][k].tolist()) for rows in (boxes, raw))
+            tries = [steady_landmarks(grey, to_detector_box(calm))]
+            if tries[0][1][1] > COVERED and own != calm:  # the detector's own box: it jumps, but keeps up with a head
+                tries.append(steady_landmarks(grey, own))
+            points[track][k], scatter[track][k] = min(tries, key=lambda found: found[1][1])
     return {t: trusted(t, boxes[t], points[t], scatter[t], min_face_px, bridged) for t in boxes}
 
 
