@@ -27,7 +27,7 @@ book: $(VENV)/.run     ## the notebooks as a web site in docs/_site/
 	@$(RUN) lipsync_utils.book $(ARGS)
 bench: $(VENV)/.dev    ## the benchmark tables
 	@$(RUN) pytest -q -p tests.bench_report -o python_files='bench_*.py' -o python_functions='bench_*' $(ARGS)
-study: $(VENV)/.run    ## the long study: an hour or two, goes on where it was; results in data/study/
+study: $(VENV)/.run    ## the long study: some two hours, goes on where it was; results in data/study/
 	@$(RUN) lipsync_utils.evaluation.study $(ARGS)
 clean:                 ## remove the environment and caches, never data/ or outputs/
 	rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis build *.egg-info docs/_site

@@ -133,12 +133,18 @@ def find_speaker(path: Path, cache_dir: Path | None) -> tuple[int, np.ndarray]:
     boxes: (n, 4) float32 left, top, right, bottom in pixels, NaN where the face is not seen.  Raises DataError where
     no face is found.
     """
+    return _speaker(Path(path), cache_dir, content_hash(path))[1:]
+
+
+@functools.lru_cache(maxsize=8)
+def _speaker(path, cache_dir, _content):
+    """The faces of a clip, and find_speaker's answer."""
     table = find_faces(path, cache_dir=cache_dir)
     if not table.track_ids:
-        raise DataError(f"{Path(path).name}: no face was found, so nothing can be measured")
+        raise DataError(f"{path.name}: no face was found, so nothing can be measured")
     tracks = {track: table.track_boxes(track) for track in table.track_ids}
     best = max(tracks, key=lambda t: (np.isfinite(tracks[t][:, 0]).sum(), np.nanmean(metrics.sides(tracks[t]))))
-    return best, tracks[best]
+    return table, best, tracks[best]
 
 
 def region_of(boxes: np.ndarray, margin: float = 0.05) -> tuple[int, int, int, int]:
