@@ -1,6 +1,7 @@
 """evaluation with networks of random numbers: every case is a row, nothing is measured twice, the study resumes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -122,7 +123,8 @@ def test_what_was_measured_is_not_measured_again_new_weights_in_the_same_file_ar
     )
     assert not calls
     pd.testing.assert_frame_equal(again, rows)
-    checkpoints.export(file, models.Wav2Lip(TINY), mel_alignment="inference")
+    shipped = Path(checkpoints.__file__).parents[1] / "weights" / "generator.safetensors"
+    file.write_bytes(shipped.read_bytes())  # random networks all draw the same grey
     own = replace(QUICK, speech=("own",))
     changed = evaluation.evaluate({"base": file}, clips[:1], folder, settings=own, scheduler="inline")
     assert calls == ["base-held0-own-held0"] and changed.l1[0] != rows.l1[rows.model == "base"].iloc[0]
