@@ -274,7 +274,11 @@ def study_rows():
         for speaker, far in (("near", 1.0), ("host", 2.0)):
             for data, trap, gain in (("none", "", 0), ("own", "", far), ("own", "late_sound", far)):
                 model = "untuned" if data == "none" else f"own 90 s {trap}".strip()
-                numbers = {"l1": 5 * far + hard - gain, "judge_distance": hard + (0.5 if trap else 0.01 * rng.normal())}
+                numbers = {
+                    "l1": 5 * far + hard - gain,
+                    "lmd_percent": 5 * far + hard,
+                    "judge_distance": hard + (0.5 if trap else 0.01 * rng.normal()),
+                }
                 where = {"speaker": speaker, "data": data, "seconds": 90.0 * (data == "own"), "trap": trap}
                 rows += [
                     {**vars(score(model, number, speech, **numbers)), **where, "seed": 1} for speech in ("own", "other")

@@ -297,13 +297,13 @@ def read_study(folder: Path | None = None) -> pd.DataFrame:
 def gains(table: pd.DataFrame, measures: Sequence[str] = ("mouth_correlation", "l1")) -> pd.DataFrame:
     """What each case changes against the untuned base on the same clips, beside how far its speaker is from the base.
 
-    distance: L1 of the untuned base on the speaker's own sentences.  Columns of evaluation.differences, and speaker,
-    data, seconds, trap, distance.
+    distance: LMD of the untuned base on the speaker's own sentences (L1 does not tell a real person from a near one, as
+    most pixels of a face are not painted).  Columns of evaluation.differences, and speaker, data, seconds, trap, distance.
     """
     found, speech_of = [], {name: speech for speech, names in SHOWN.items() for name in names}
     for _, rows in table.groupby("speaker", sort=False):
         about = rows.drop_duplicates("model")[["model", "speaker", "data", "seconds", "trap"]]
-        far = by_clip(rows, "l1").get("untuned", pd.Series()).mean()
+        far = by_clip(rows, "lmd_percent").get("untuned", pd.Series()).mean()
         for measure in measures:
             change = differences(rows, "untuned", [measure], speech=speech_of.get(measure, "other"))
             found.append(change.merge(about, on="model").assign(distance=far))
@@ -323,7 +323,7 @@ def study_figure(table: pd.DataFrame) -> plt.Figure:
     own, common = found[found.data == "own"], found.seconds[found.data != "own"].max()
     whose = found[(found.speaker == "host") & (found.seconds == common)]
     questions = {
-        "L1 of the untuned base on this speaker (of 255)": (
+        "LMD of the untuned base on this speaker (% of eye distance)": (
             own[(own.seconds == common) | (own.speaker == "real")].replace({"case": {"real": "real, 10 s only"}}),
             "distance",
         ),
