@@ -298,7 +298,8 @@ def gains(table: pd.DataFrame, measures: Sequence[str] = ("mouth_correlation", "
     """What each case changes against the untuned base on the same clips, beside how far its speaker is from the base.
 
     distance: LMD of the untuned base on the speaker's own sentences (L1 does not tell a real person from a near one, as
-    most pixels of a face are not painted).  Columns of evaluation.differences, and speaker, data, seconds, trap, distance.
+    most pixels of a face are not painted).  Columns of evaluation.differences, and speaker, data, seconds, trap and
+    distance.
     """
     found, speech_of = [], {name: speech for speech, names in SHOWN.items() for name in names}
     for _, rows in table.groupby("speaker", sort=False):
