@@ -60,7 +60,7 @@ JOINT = override(
     frames=5,
     batch_size=4,
     discriminator="scratch",
-    sync_weight=0.02,
+    sync_weight=0.03,
     disc_weight=0.01,
     learning_rate=2e-4,
     disc_learning_rate=2e-4,
@@ -84,11 +84,11 @@ class Size:
     test_seconds: float = 12.0
     ear_steps: int = 3000
     tower_steps: int = 1200
-    expert_steps: int = 12000
-    judge_steps: int = 6000
+    expert_steps: int = 6500
+    judge_steps: int = 5000
     reader_steps: int = 2500
-    likeness_steps: int = 5200
-    generator_steps: int = 1200
+    likeness_steps: int = 16000
+    generator_steps: int = 6000
 
 
 SIZES = {"full": Size(), "short": Size(3, 2, 2, 1, 1, 4.0, 4.0, 20, 10, 20, 20, 20, 20, 10)}
