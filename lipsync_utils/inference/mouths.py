@@ -316,9 +316,9 @@ class Paster:
             cv2.remap(drawn_bgr, *coarse_maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE), source, weight
         )
         drawn = np.clip(cv2.remap(drawn_bgr, *maps, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE), 0, 1)
-        drawn = ((drawn + DARK) * np.exp(cv2.resize(tones, size)) - DARK) * 255
-        texture = source - cv2.GaussianBlur(source, (0, 0), TEXTURE_PX * size[0] / GRID)
-        mixed = source + mask * (drawn + (1 - mask) * texture - source)
+        new = ((drawn + DARK) * np.exp(cv2.resize(tones, size)) - DARK) * 255 - source
+        fine = new - cv2.GaussianBlur(new, (0, 0), TEXTURE_PX * size[0] / GRID)
+        mixed = source + mask * (new - (1 - mask) * fine)
         rows, columns = slice(max(-top, 0), height - top), slice(max(-left, 0), width - left)
         frame_bgr[max(top, 0) : bottom, max(left, 0) : right] = np.clip(np.rint(mixed), 0, 255)[rows, columns]
 
@@ -329,12 +329,12 @@ class Paster:
         hues follow the picture everywhere: networks that learnt on other faces draw lips too red, or grey.
         """
         small, around = cv2.resize(source_bgr, (GRID, GRID), interpolation=cv2.INTER_AREA) / 255, weight[::2, ::2]
-        placed, source = (np.log(np.clip(bgr, 0, 1) + DARK) for bgr in (placed_bgr, small))
-        light = (source - placed).mean(axis=2)
+        difference = np.log(small + DARK) - np.log(np.clip(placed_bgr, 0, 1) + DARK)
+        light = difference.mean(axis=2)
         new = light_plane(light, around * (1 - around))
         self.light = new if self.light is None else self.light + FASTEST * (new - self.light)
         y, x = np.mgrid[:GRID, :GRID] / MIDDLE
         plane = self.light[0] + (x - 1) * self.light[1] + (y - 1.5) * self.light[2]
-        hues, own = (a - a.mean(axis=2, keepdims=True) for a in (source, placed))
-        hues, coarse = (cv2.GaussianBlur(a, (0, 0), HUES_PX) for a in (hues, own))
-        return (hues - OWN_HUES * coarse - (1 - OWN_HUES) * own + plane[..., None]).astype(np.float32)
+        hues = difference - light[..., None]
+        hues += OWN_HUES * (cv2.GaussianBlur(hues, (0, 0), HUES_PX) - hues)
+        return (hues + plane[..., None]).astype(np.float32)
