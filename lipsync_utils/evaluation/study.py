@@ -13,6 +13,7 @@ two idle cores.
 """
 
 import argparse
+import functools
 import logging
 import math
 import sys
@@ -23,6 +24,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 
 from .. import __version__, checkpoints, config, media, plots, project, talkshow
 from ..audio import COLUMNS_PER_S, FRAME_RATE, MEL_LIMIT, load_wav, melspectrogram
@@ -173,7 +175,7 @@ def tests_of(speaker: str, settings: StudyConfig, folder: Path) -> list[TestClip
 
 
 def data_of(case, settings: StudyConfig, folder: Path, scheduler: str) -> list[ClipFaces]:
-    """The clips that a case is tuned on: the first ones that have so many seconds."""
+    """The clips that a case (a row of study_cases) is tuned on: the first ones that have so many seconds."""
     if settings.data:
         clips = load_clips(project.data_set(settings.data), scheduler=scheduler)
         found = [clip for clip in clips if clip.split == "train"]
@@ -265,15 +267,19 @@ def run(
         table = read_csv(output, StudyRow) if output.is_file() else pd.DataFrame(columns=["size"])
         done = [table[table["size"] != settings.size]]
         for (seed, speaker), cases in study_cases(settings).groupby(["seed", "speaker"], sort=False):
-            models = {}
+            models, missing = {}, {}
             for case in cases.itertuples(index=False):
-                log.info("%s, seed %d: %s", speaker, seed, case.model)
                 tuned = folder / "weights" / f"{config.settings_hash(case, known)}.safetensors"
                 weights = {"truth": None, "untuned": base}.get(case.model, tuned)
                 models[f"{case.model} {seed}"] = weights
                 if weights and not weights.is_file():
-                    clips = data_of(case, settings, folder, scheduler)
-                    fine_tune(clips, TRAPS.get(case.trap, Trap("none")), training, seed, weights)
+                    missing[case.model] = (case, weights)
+                    data_of(case, settings, folder, scheduler)  # rendered and looked at by all cores
+            work = functools.partial(_tune, settings=settings, folder=folder)
+            side_by_side = "inline" if torch.cuda.is_available() else scheduler
+            for _, result in map_items(work, [*missing.values()], scheduler=side_by_side, desc=speaker, unit="tuning"):
+                if isinstance(result, Failure):
+                    raise DataError(f"{speaker}: {result.error}")
             tests = tests_of(speaker, settings, folder)
             rows = evaluate(models, tests, folder / speaker, settings=chosen, scheduler=scheduler)
             rows = rows.assign(model=rows.model.map(dict(zip(models, cases.model)))).merge(cases, on="model")
@@ -281,6 +287,13 @@ def run(
             project.made_from([output], [clip.path for clip in tests])
             table = write_csv(output, pd.concat(done), StudyRow)
     return table
+
+
+def _tune(item, settings, folder):
+    """One fine-tuning of run: a case and where its weights go."""
+    case, weights = item
+    clips = data_of(case, settings, folder, "inline")
+    return fine_tune(clips, TRAPS.get(case.trap, Trap("none")), settings.training, case.seed, weights)
 
 
 # ---- what the rows say
