@@ -163,7 +163,6 @@ class InferenceConfig:
     engine: Literal["auto", "openvino", "torch"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # auto: bfloat16 where the machine has it
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    compile: bool = False  # torch.compile on a GPU: slow start, faster run
     batch_size: int = 16  # frames drawn at once
     # Only with paste="reference", and in its order: top, bottom, left, right.
     pads_px: tuple[int, int, int, int] = (0, 10, 0, 0)

@@ -132,7 +132,6 @@ def test_a_covered_mouth_is_left_alone_and_noted(occluded):
     assert all(same[16:26]) and not any(same[2:10])
     (found,) = doubts(occluded / "v.mp4", table)
     assert found.reason == "covered" and abs(found.first - 14) <= 5 and abs(found.last - 27) <= 5
-    assert "covered" in found.words(25)
 
 
 def test_without_landmarks_the_box_decides_and_the_result_says_so(tmp_path):

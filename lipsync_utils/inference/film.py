@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from .. import __version__
+from .. import __version__, media
+from ..config import InferenceConfig
 from ..errors import MediaError, SettingError
-from ..media import VideoReader, ffmpeg, is_picture, probe, read_picture
 from ..media.tools import ONLY_FILES, file_url, open_media
 
 PIECE_BYTES = 48 << 20  # held at once while a video runs backwards
-AAC_RATES_HZ = np.array([8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000])
+RATE_HZ = 48_000  # of the sound of every result
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 WORDS = "AI-generated"
 TOOL = "lipsync_utils"
 # IPTC's word for a real picture in which a trained model drew something
@@ -29,32 +30,21 @@ SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 class Source:
     """A picture or a video as frames. size: (width, height); fps: of the video, or as given for a picture.
 
-    static_frame: show only this frame of a video (the article's "static video").  shaped: what is done to every frame
-    of a video (not to a picture).  image_bgr: the only frame, of a picture or static video, else None.
-    shrunk_from: (width, height) of a picture that was too large to work with, else None.
+    image_bgr: the only frame, of a picture or where the settings are static, else None.
     Raises MediaError for a file without picture, SettingError for a static frame past the end.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        picture_fps: float = 25.0,
-        static_frame: int | None = None,
-        shaped: Callable = lambda frame: frame,
-    ):
-        self.path, self.shaped, self.image_bgr, self.shrunk_from = Path(path), shaped, None, None
-        if is_picture(self.path):
-            self.image_bgr, self.fps, self.has_sound = read_picture(self.path), picture_fps, False
-            with Image.open(self.path) as given:
-                self.shrunk_from = given.size if max(given.size) > max(self.image_bgr.shape) else None
-        else:
-            info = probe(self.path)
-            if not info.has_picture:
-                raise MediaError(f"{self.path.name}: has no picture; give a picture or video as media, sound as speech")
-            self.fps, self.has_sound = info.fps or picture_fps, info.has_sound
-            self.size = shaped(np.zeros((*info.size[::-1], 1), np.uint8)).shape[1::-1]
-            if static_frame is not None:
-                self.image_bgr = next(self.pictures([static_frame]))
+    def __init__(self, path: Path, settings: InferenceConfig | None = None):
+        self.path, self.settings = Path(path), settings or InferenceConfig()
+        info = media.probe(self.path)
+        if not info.has_picture:
+            raise MediaError(f"{self.path.name}: has no picture; give a picture or video as media, sound as speech")
+        self.fps, self.has_sound, self.image_bgr = info.fps or self.settings.picture_fps, info.has_sound, None
+        self.size = shaped(np.zeros((*info.size[::-1], 1), np.uint8), self.settings).shape[1::-1]
+        if info.is_picture:
+            self.image_bgr = media.read_picture(self.path)
+        elif self.settings.static:
+            self.image_bgr = next(self.pictures([self.settings.static_frame]))
         if self.image_bgr is not None:
             self.size = self.image_bgr.shape[1::-1]
 
@@ -68,41 +58,49 @@ class Source:
             yield from (self.image_bgr.copy() for _ in order)
             return
         piece = int(np.clip(PIECE_BYTES // (self.size[0] * self.size[1] * 3), 4, 64))
-        with VideoReader(self.path) as reader:
-            decoded, coming, times_s, kept, last = reader.decoded(), 0, [], {}, None
-            for index in order:
-                if index not in kept:
-                    first, kept = index, {}
-                    if index < coming:  # backwards
-                        coming = first = max(0, index - piece + 1)
-                        decoded = reader.decoded(max(0.0, times_s[first] - 1e-4))
-                while index not in kept:
-                    time_s, frame = next(decoded, (None, None))
-                    if frame is None and index >= len(times_s):
-                        raise SettingError(f"{self.path.name}: has no frame {index}; choose a smaller static_frame")
-                    if coming == len(times_s):
-                        times_s.append(time_s)
-                    if coming >= first:  # a damaged file gives less at the second reading
-                        kept[coming] = last if frame is None else self.shaped(reader.to_bgr(frame))
+        shots, coming, times_s, kept = media.frames(self.path), 0, {}, {}
+        for k in order:
+            if k not in kept:
+                first = k
+                if k < coming:  # backwards
+                    coming = first = max(0, k - piece + 1)
+                    shots = media.frames(self.path, start_s=times_s[first] - 1e-4)
+                kept = {}
+                for shot in islice(shots, k + 1 - coming):
+                    times_s.setdefault(coming, shot.time_s)
+                    if coming >= first:
+                        kept[coming] = shaped(shot.image_bgr, self.settings)
                     coming += 1
-                last = kept[index]
-                yield last.copy()
+            if not kept:
+                raise SettingError(f"{self.path.name}: has no frame {k}; choose a smaller static_frame")
+            yield kept[min(k, max(kept))].copy()  # a damaged file gives less at the second reading
+
+
+def shaped(frame_bgr: np.ndarray, settings: InferenceConfig) -> np.ndarray:
+    """Shrink, turn, crop: what the published code does to every frame of a video (not to a picture)."""
+    height, width = frame_bgr.shape[:2]
+    if settings.shrink > 1:
+        frame_bgr = cv2.resize(frame_bgr, (width // settings.shrink, height // settings.shrink))
+    if settings.turn_clockwise:
+        frame_bgr = cv2.rotate(frame_bgr, cv2.ROTATE_90_CLOCKWISE)
+    top, bottom, left, right = settings.crop_px
+    height, width = frame_bgr.shape[:2]
+    frame_bgr = frame_bgr[top : height if bottom == -1 else bottom, left : width if right == -1 else right]
+    if not frame_bgr.size:
+        raise SettingError(f"crop_px {settings.crop_px} (top, bottom, left, right) leaves nothing of {width}x{height}")
+    return np.ascontiguousarray(frame_bgr)
 
 
 @contextmanager
 def mixed(voices: list[tuple[Path, float, float]], duration_s: float, folder: Path):
-    """Mix sounds into one of exactly this length; yields what VideoWriter takes: sound, sample_rate_hz, audio_bit_rate.
+    """Mix sounds into one of exactly this length, at 48 kHz; yields what VideoWriter takes: sound, sample_rate_hz.
 
     voices: (path, gain in dB, silent before this time in s; its clock keeps running).  The samples (n, channels) lie in
-    a temporary file in `folder`.  Rate and channels are the best of what was given (48 kHz stereo at most).  Several
-    voices are added at their own loudness, peaks are limited softly; one voice stays as it is.
+    a temporary file in `folder`.  Several voices are added at their own loudness, peaks are limited softly; one voice
+    stays as it is.
     """
-    infos = [probe(path) for path, *_ in voices]
-    given_hz = max(info.audio_hz or 16000 for info in infos)
-    rate_hz = int(AAC_RATES_HZ[min(np.searchsorted(AAC_RATES_HZ, given_hz), len(AAC_RATES_HZ) - 1)])
-    channels = min(2, max(info.audio_channels or 1 for info in infos))
-    layout = ("mono", "stereo")[channels - 1]
-    form = f"aresample={rate_hz}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts={layout}"
+    channels = min(2, max(media.probe(path).audio_channels or 1 for path, *_ in voices))
+    form = f"aresample={RATE_HZ}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts={channels}c"
     steps = [
         f"[{n}:a:0]{form},volume={gain_db}dB,volume=0:enable='lt(t,{from_s:.6f})'[v{n}]"
         for n, (_, gain_db, from_s) in enumerate(voices)
@@ -111,14 +109,14 @@ def mixed(voices: list[tuple[Path, float, float]], duration_s: float, folder: Pa
     both += "alimiter=limit=0.97:level=false:attack=2:release=50,"
     names = "".join(f"[v{n}]" for n in range(len(voices)))
     steps.append(f"{names}{both if len(voices) > 1 else ''}apad,atrim=end={duration_s:.6f}[out]")
+    inputs = [word for path, *_ in voices for word in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(path))]
     with TemporaryDirectory(prefix=".part-sound-", dir=folder) as place:
         raw = Path(place) / "mix.f32"
-        inputs = [a for path, *_ in voices for a in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(path))]
-        steps = ["-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le", file_url(raw)]
-        ffmpeg(["-v", "error", *inputs, *steps])
+        media.ffmpeg(
+            ["-v", "error", *inputs, "-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le", file_url(raw)]
+        )
         samples = np.memmap(raw, np.float32, "r").reshape(-1, channels)
-        bit_rate = (96_000 if rate_hz >= 32000 else 64_000) * channels
-        yield {"sound": samples, "sample_rate_hz": rate_hz, "audio_bit_rate": bit_rate}
+        yield {"sound": samples, "sample_rate_hz": RATE_HZ}
         del samples  # Windows deletes no file that is still mapped
 
 
@@ -134,10 +132,9 @@ class Label:
     source_type: str = ""
 
 
-def label_tags(media_sha256: str, speech_sha256: dict[int, str]) -> dict[str, str]:
+def label_tags(media_sha256: str, speech_sha256: dict[str, str]) -> dict[str, str]:
     """The label of a result made from these files, as tags of the container: readable words, and a Label as JSON."""
-    spoken = {str(track): sha256 for track, sha256 in speech_sha256.items()}
-    label = Label(True, TOOL, __version__, media_sha256, spoken, SOURCE_TYPE)
+    label = Label(True, TOOL, __version__, media_sha256, speech_sha256, SOURCE_TYPE)
     return {
         "title": f"{WORDS} video",
         "description": f"{WORDS}: the mouth was drawn by {TOOL} {__version__}",
@@ -151,7 +148,7 @@ def verify(path: Path) -> Label:
     The label is a declaration, not proof: whoever re-encodes a video can drop it. Raises MediaError for a file that
     is not a video.
     """
-    with open_media(Path(path)) as container:
+    with open_media(path) as container:
         comment = container.metadata.get("comment", "")
     try:
         label = Label(**json.loads(comment))
@@ -165,23 +162,18 @@ def draw_label(frame_bgr: np.ndarray, place: str) -> None:
     if place == "none":
         return
     height, width = frame_bgr.shape[:2]
-    text_px, margin = max(10, round(0.032 * min(height, round(width * 0.75)))), max(2, round(0.015 * height))
-    font, scale, thick = cv2.FONT_HERSHEY_SIMPLEX, text_px / 22, max(1, round(text_px / 14))
-    (wide, tall), base = cv2.getTextSize(WORDS, font, scale, thick)
-    pad = max(3, round(text_px * 0.4))
-    badge = np.zeros((tall + base + 2 * pad, wide + 2 * pad, 3), np.uint8)
-    cv2.putText(badge, WORDS, (pad, pad + tall), font, scale, (255, 255, 255), thick, cv2.LINE_AA)
-    top = margin if place.startswith("top") else max(height - margin - badge.shape[0], 0)
-    left = margin if place.endswith("left") else max(width - margin - badge.shape[1], 0)
-    part = frame_bgr[top : top + badge.shape[0], left : left + badge.shape[1]]
-    badge = badge[: part.shape[0], : part.shape[1]].astype(np.float32)
-    weight = np.maximum(0.55, badge / 255.0)
-    part[:] = np.clip(np.rint(part + weight * (badge - part)), 0, 255)
+    text_px, margin = max(10, 0.032 * min(height, 0.75 * width)), round(0.015 * height)
+    scale, thick, pad = text_px / 22, max(1, round(text_px / 14)), round(text_px * 0.4)
+    (wide, tall), base = cv2.getTextSize(WORDS, FONT, scale, thick)
+    wide, high = wide + 2 * pad, tall + base + 2 * pad
+    x = margin if place.endswith("left") else max(width - margin - wide, 0)
+    y = margin if place.startswith("top") else max(height - margin - high, 0)
+    frame_bgr[y : y + high, x : x + wide] //= 2
+    cv2.putText(frame_bgr, WORDS, (x + pad, y + pad + tall), FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)
 
 
-def jpeg(image_bgr: np.ndarray, longest_px: int = 1280, quality: int = 88) -> bytes:
+def jpeg(image_bgr: np.ndarray, longest_px: int = 1280) -> bytes:
     """A picture as JPEG bytes, shrunk to a size that a browser shows quickly."""
-    scale = longest_px / max(image_bgr.shape[:2])
-    if scale < 1:
-        image_bgr = cv2.resize(image_bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    scale = min(1, longest_px / max(image_bgr.shape))
+    small = cv2.resize(image_bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def people_in(table: FaceTable) -> list[Person]:
     middle = (table.seen.left + table.seen.right).groupby(table.seen.track_id).median().sort_values(kind="stable")
     best = {track: table.best_frame(track) for track in middle.index.tolist()}
     return [
-        Person(number, track, frame, table.box_of(track, frame), len(table.rows_of(track)))
+        Person(number, track, frame, table.at(frame)[track], len(table.rows_of(track)))
         for number, (track, frame) in enumerate(best.items(), 1)
     ]
 
@@ -53,48 +54,41 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
     place "x,y" in pixels ("310,120"; "310,120@50" in frame 50), or the path of a picture of the person (needs `media`).
     """
     people, text = people_in(table), str(who).strip()
-    if not people:
-        raise FaceError("no face was found: use a picture in which a face of at least 40 px looks towards the camera")
-    known = {str(person.number): person for person in people}
-    known |= {"left": people[0], "middle": people[(len(people) - 1) // 2], "right": people[-1]}
-    known |= {f"largest {n}": p for n, p in enumerate(sorted(people, key=lambda p: -p.box.area), 1)}
-    known["largest"] = known["largest 1"]
+    known = {f"largest {n}": p for n, p in enumerate(sorted(people, key=lambda p: -p.box.area), 1)}
+    known |= {str(person.number): person for person in people}
+    if people:
+        middle = people[(len(people) - 1) // 2]
+        known |= {"left": people[0], "middle": middle, "right": people[-1], "largest": known["largest 1"]}
     if text in known:
         return known[text].track_id
     if place := re.fullmatch(r"(-?[\d.]+) *, *(-?[\d.]+)(?:@(\d+))?", text):
-        return at_place(table, float(place[1]), float(place[2]), int(place[3] or 0))
+        x, y, here = float(place[1]), float(place[2]), table.at(int(place[3] or 0))
+        inside = {t: np.hypot(b.centre[0] - x, b.centre[1] - y) for t, b in here.items() if b.contains(x, y)}
+        if not inside:
+            raise FaceError(f"no face at {text}; the faces there: {[box.centre for box in here.values()]}")
+        return min(inside, key=inside.get)
     if text and Path(text).is_file() and media is not None:
         return like_picture(people, media, Path(text))
     raise FaceError(
-        f"there is no person {text!r}; people found: {len(people)}. Use a number from 1 to {len(people)}, counted from "
-        "left to right, or left, middle, right, largest, a place such as '310,120', the path of a picture of the person"
+        f"there is no person {text!r}; people found: {len(people)}. Use a number, counted from left to right, or left, "
+        "middle, right, largest, a place such as '310,120', the path of a picture of the person"
     )
 
 
-def at_place(table: FaceTable, x_px: float, y_px: float, frame: int = 0) -> int:
-    """The track whose box holds this place in this frame; of several the one whose middle is nearest."""
-    boxes = table.at(frame)
-    inside = {t: np.hypot(b.centre[0] - x_px, b.centre[1] - y_px) for t, b in boxes.items() if b.contains(x_px, y_px)}
-    if not inside:
-        there = ", ".join(f"{b.centre[0]:.0f},{b.centre[1]:.0f}" for b in boxes.values()) or "none"
-        raise FaceError(f"no face at {x_px:g},{y_px:g} in frame {frame}; the faces there: {there}")
-    return min(inside, key=inside.get)
-
-
-def like_picture(people: list[Person], media: Path, reference: Path, tolerance: float = SAME_PERSON) -> int:
+def like_picture(people: list[Person], media: Path, reference: Path) -> int:
     """The track that looks most like the (largest) face of a picture. Raises FaceError where nobody is near enough."""
     known = people_in(find_faces(reference))
     if not known:
         raise FaceError(f"{reference.name}: no face in the reference picture; use one that looks at the camera")
-    wanted = encode(read_picture(reference)[..., ::-1], max(known, key=lambda p: p.box.area).box)
-    people = sorted(people, key=lambda p: p.frame)
-    pictures = Source(media).pictures([p.frame for p in people])
-    far = {p.track_id: np.linalg.norm(encode(image[..., ::-1], p.box) - wanted) for p, image in zip(people, pictures)}
+    wanted, far = encode(read_picture(reference)[..., ::-1], max(known, key=lambda p: p.box.area).box), {}
+    for person in people:
+        picture = next(Source(media).pictures([person.frame]))
+        far[person.track_id] = np.linalg.norm(encode(picture[..., ::-1], person.box) - wanted)
     best = min(far, key=far.get)
-    if far[best] > tolerance:
+    if far[best] > SAME_PERSON:
         raise FaceError(
             f"{reference.name}: nobody here looks like that (nearest distance {far[best]:.2f}, "
-            f"{tolerance} at most); choose by number instead"
+            f"{SAME_PERSON} at most); choose by number instead"
         )
     return best
 
@@ -104,40 +98,34 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
 
     speech: a path, or {track_id: path}.  choice: a FaceChoice (anything with `resolve(table, media)`), or None.
     """
-    known, name = table.track_ids, Path(media).name
+    known, name, wanted = table.track_ids, Path(media).name, speech
     if not known:
         raise FaceError(
             f"{name}: no face was found; use a picture or video in which a face looks towards the camera, well lit, "
             "and at least 40 px wide"
         )
-    if isinstance(speech, dict):
-        wanted = speech
-    else:
-        wanted = choice.resolve(table, media) if choice is not None else {}
-        if speech is None and not any(wanted.values()):
+    if not isinstance(speech, dict):
+        chosen = choice.resolve(table, media) if choice is not None else {}
+        if speech is None and not any(chosen.values()):
             raise SettingError("no speech was given: a sound file, or one for each person as {track_id: path}")
-        if not wanted and len(known) > 1:
+        if not chosen and len(known) > 1:
             raise FaceError(
                 f"there are {len(known)} people in {name}: choose who speaks, for example with "
                 "choice=FaceChoice.of(media, person='left') or speech={track_id: path}; "
                 f"the tracks are {known}"
             )
-        wanted = {track: own or speech for track, own in (wanted or {known[0]: speech}).items()}
+        wanted = {track: own or speech for track, own in (chosen or {known[0]: speech}).items()}
     if not wanted:
         raise SettingError("nobody was chosen to speak: choose at least one person")
     for track, path in wanted.items():
-        if not str(track).isdecimal():
-            raise SettingError(
-                f"speech={{{track!r}: ..}}: give track ids, whole numbers; FaceChoice.of(media, "
-                f"person={track!r}) finds the track of a person"
+        if track not in known:
+            raise FaceError(
+                f"no person with track id {track!r} in {name}; the tracks are {known}, and "
+                "FaceChoice.of(media, person=..) finds the track of a person"
             )
-        if int(track) not in known:
-            raise FaceError(f"no person with track id {track} in {name}; the tracks are {known}")
         if path is None:
-            raise SettingError(
-                f"track {track} was chosen and has nothing to say: give speech for all who are chosen, or choose fewer"
-            )
-    return {int(track): Path(path) for track, path in wanted.items()}
+            raise SettingError(f"track {track} was chosen and has nothing to say: give speech for all who are chosen")
+    return {track: Path(path) for track, path in wanted.items()}
 
 
 @dataclass(frozen=True)
@@ -151,9 +139,8 @@ class Speech:
 
     def in_frames(self, n_frames: int, fps: float) -> np.ndarray:
         """Speech or not in every video frame: bool (n_frames,); False past the end of the sound."""
-        bounds, count = np.arange(n_frames + 1) / fps / STEP_S, np.r_[0, np.cumsum(self.voiced)]
-        steps = [np.minimum(b, len(self.voiced)).astype(int) for b in (np.floor(bounds[:-1]), np.ceil(bounds[1:]))]
-        return count[steps[1]] > count[steps[0]]
+        bounds = pairwise(np.arange(n_frames + 1) / fps / STEP_S)
+        return np.array([self.voiced[int(start) : int(np.ceil(end))].any() for start, end in bounds])
 
 
 def read_speech(path: Path, close_mouth: bool = True) -> Speech:
@@ -175,16 +162,13 @@ def speaking(wav: np.ndarray) -> np.ndarray:
     out, short pauses bridged and a margin at both ends.  All False for silent sound.
     """
     step, window = int(STEP_S * SAMPLE_RATE_HZ), int(WINDOW_S * SAMPLE_RATE_HZ)
-    count = max(1, len(wav) // step)
     power = uniform_filter1d(np.square(np.resize(wav, max(len(wav), step)), dtype=np.float64), window, mode="nearest")
-    level = 10 * np.log10(np.maximum(power[step // 2 :: step][:count], 1e-12))
+    level = 10 * np.log10(np.maximum(power[step // 2 :: step][: max(1, len(wav) // step)], 1e-12))
     noise, peak = np.percentile(level, 10), np.percentile(level, 99)
-    if peak < FLOOR_DBFS:
-        return np.zeros(count, bool)
     threshold = max(FLOOR_DBFS, min(noise + OVER_NOISE_DB, peak - 6), peak - UNDER_PEAK_DB)
     if peak - noise < OVER_NOISE_DB:  # no pause at all: everything is speech
         threshold = FLOOR_DBFS
-    loud = np.pad(binary_opening(level > threshold, np.ones(SHORTEST)), BRIDGE)
+    loud = np.pad(binary_opening(level > threshold, np.ones(SHORTEST)) & (peak >= FLOOR_DBFS), BRIDGE)
     wide = binary_dilation(binary_closing(loud, np.ones(BRIDGE)), np.ones(2 * MARGIN + 1))
     return wide[BRIDGE:-BRIDGE]
 
@@ -214,9 +198,3 @@ def strengths(active: np.ndarray, ramp: int = 3) -> np.ndarray:
     """
     steps = np.full(len(active), ramp + 1) if active.all() else distance_transform_edt(active)
     return np.clip(steps / (ramp + 1), 0, 1).astype(np.float32)
-
-
-def runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """The stretches in which a mask is true, as (first, last) frame."""
-    edges = np.flatnonzero(np.diff(np.r_[False, mask, False].astype(np.int8)))
-    return [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2])]

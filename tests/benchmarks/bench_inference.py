@@ -34,9 +34,9 @@ def bench_engines_at_full_width(network, record_property):
     rng = np.random.default_rng(1234)
     mels = rng.uniform(-4, 4, (BATCH, 80, 16)).astype(np.float32)
     images = rng.integers(0, 256, (BATCH, 96, 96, 3), np.uint8)
-    engines = {"eager": make_engine(network, engine="torch", precision="float32")}
+    engines = {"eager": make_engine(network, InferenceConfig(engine="torch", precision="float32"))}
     for precision in ("float32", "bfloat16"):
-        engines[precision] = make_engine(network, engine="openvino", precision=precision)
+        engines[precision] = make_engine(network, InferenceConfig(engine="openvino", precision=precision))
     drawn = {name: engine.draw(mels, images) for name, engine in engines.items()}
     best = dict.fromkeys(engines, np.inf)
     for _ in range(ROUNDS):
@@ -160,7 +160,7 @@ def bench_engine_on_a_gpu(network, record_property):
     mels = rng.uniform(-4, 4, (128, 80, 16)).astype(np.float32)
     images = rng.integers(0, 256, (128, 96, 96, 3), np.uint8)
     for precision in ("float32", "auto"):
-        engine = make_engine(network, device="cuda", precision=precision, batch_size=128)
+        engine = make_engine(network, InferenceConfig(device="cuda", precision=precision, batch_size=128))
         engine.draw(mels, images)
         start = time.perf_counter()
         engine.draw(mels, images)
