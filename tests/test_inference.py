@@ -400,7 +400,8 @@ def test_bad_speech(media, tmp_path):
     refuse(media / "video.mp4", media / "video.mp4", tmp_path, "no sound", table=faces(N))
     refuse(media / "video.mp4", None, tmp_path, "no speech was given", table=faces(N))
     refuse(media / "video.mp4", {5: media / "short.wav"}, tmp_path, r"no person with track id 5 .* \[0\]", faces(N))
-    refuse(media / "video.mp4", {"left": media / "short.wav"}, tmp_path, "no person with track id 'left' .* FaceChoice.of", faces(N))
+    words = "no person with track id 'left' .* FaceChoice.of"
+    refuse(media / "video.mp4", {"left": media / "short.wav"}, tmp_path, words, faces(N))
     (tmp_path / "text.wav").write_text("hello")
     refuse(media / "video.mp4", tmp_path / "text.wav", tmp_path, "export it again as wav", table=faces(N))
     refuse(media / "video.mp4", {0: tmp_path / "none.wav"}, tmp_path, "no such file", table=faces(N))
