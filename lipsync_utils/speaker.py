@@ -99,7 +99,7 @@ def find_candidates(
         for track in table.track_ids:
             number = table.best_frame(track)
             picture = next(media.frames(data.root / clip.file, only=[number])).image_bgr
-            box = table.box_of(track, number)
+            box = table.at(number)[track]
             code = code_of(picture, box)
             seen_in = next((ids for one, ids in people if np.linalg.norm(one.encoding - code) < SAME), None)
             if seen_in is None:

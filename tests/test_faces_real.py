@@ -10,7 +10,7 @@ from lipsync_utils import faces, media
 def test_small_face_in_a_tall_picture(real_clips):
     table = faces.find_faces(real_clips / "woman_bench_1080x1920_hevc.mp4")
     assert table.size == (1080, 1920) and table.track_ids == [0]  # and not the string lights behind her
-    assert len(table.frames_of(0)) >= 0.99 * table.n_frames
+    assert len(table.rows_of(0)) >= 0.99 * table.n_frames
 
 
 def test_speed_recall_and_overlap(real_clips):

@@ -119,7 +119,7 @@ def test_frames_equal_the_published_inference(case, material, generator):
     is_picture = name.endswith("png")
     pictures = [f.image_bgr for f in frames(folder / name)]
     fps = settings.picture_fps if is_picture else 29.97 if "ntsc" in name else 25.0
-    boxes = [table.box_of(0, f) for f in range(1 if is_picture else N_FRAMES)]
+    boxes = [table.at(f)[0] for f in range(1 if is_picture else N_FRAMES)]
     faces = table.thinned([0]) if is_picture else table
     expected = published(pictures, is_picture, load_wav(folder / speech), fps, boxes, generator, settings)
     job = prepare(folder / name, folder / speech, generator=generator, settings=settings, faces=faces)

@@ -20,8 +20,6 @@ from .table import FaceBox, iou
 WINDOW_PX = 80  # side of the smallest face that dlib's detectors see
 STEP = 5 / 6  # between the levels of dlib's pyramid
 NEAR_PX = 100  # a known face is brought to about this size before looking again
-RESCUE_PX = 480  # long side of the picture that the CNN is shown as a rescue
-LENIENT = -0.5  # HOG threshold for a face that was there a moment ago
 S3FD_LONGEST_PX = 960  # frames are reduced to this: S3FD sees faces from 16 px on, and costs 0.3 M operations a pixel
 S3FD_NEAR_PX = 96  # size to which a known face is brought before looking again
 
@@ -46,93 +44,88 @@ def on_pyramid(factor: float) -> float:
     return 2 * STEP ** max(0, round(math.log(factor / 2) / math.log(STEP)))
 
 
-class HogDetector:
-    """dlib's frontal face detector on grey pictures."""
+class Detector:
+    """What all detectors share. find(picture, factor, least score) scales and gives rows: 4 sides, score."""
+
+    LEAST, FAINT = -np.inf, np.inf  # scores: below the first nothing counts; the second is enough around a known face
 
     def __init__(self, settings: FacesConfig):
-        self.min_score, self.min_face_px = settings.min_score, settings.min_face_px
+        self.settings, self.least = settings, max(self.LEAST, settings.min_score)
 
     def scan(self, bgr: np.ndarray, smallest_px: float = 0.0) -> list[Detection]:
         """All faces of a frame (h, w, 3) uint8 that are not below min_face_px and smallest_px."""
-        return self.search(bgr, on_pyramid(WINDOW_PX / max(self.min_face_px, smallest_px)), self.min_score)
+        return self.search(bgr, self.scan_factor(bgr, max(self.settings.min_face_px, smallest_px)), self.least)
 
     def near(self, bgr: np.ndarray, box: FaceBox) -> list[Detection]:
-        """Faces around `box`, also faint ones."""
-        part, corner = surroundings(bgr, box)
-        return self.search(part, on_pyramid(NEAR_PX / box.width), LENIENT, corner)
+        """Faces around `box`, also faint ones: in a part twice as wide and high."""
+        around = box.padded(*(0.5 * box.height,) * 2, *(0.5 * box.width,) * 2).inside(bgr.shape[1], bgr.shape[0])
+        factor, least = self.near_factor(box.width), min(self.least, self.FAINT)
+        return self.search(around.crop(bgr), factor, least, (around.left, around.top))
 
-    def search(self, bgr, factor, threshold, corner=(0, 0)) -> list[Detection]:
+    def search(self, bgr: np.ndarray, factor: float, least: float = 0.0, corner=(0, 0)) -> list[Detection]:
+        """What is found in a part of a frame that is scaled by `factor`; corner: where it lies in the frame."""
         if min(bgr.shape[:2]) < 2:
             return []
-        found, scores, _ = model("hog").run(resized(grey_of(bgr), factor), 0, threshold)
-        return [in_frame(sides(rect), score, factor, corner) for rect, score in zip(found, scores)]
+        rows = [(np.multiply(place, 1 / factor), score) for *place, score in self.find(bgr, factor, least)]
+        return [
+            Detection(FaceBox(*(place + (*corner, *corner)).tolist()), float(score))
+            for place, score in rows
+            if place[2] - place[0] >= 0.75 * self.settings.min_face_px
+        ]
 
 
-class CnnDetector:
+class HogDetector(Detector):
+    """dlib's frontal face detector on grey pictures."""
+
+    FAINT = -0.5
+
+    def scan_factor(self, bgr, smallest_px):
+        return on_pyramid(WINDOW_PX / smallest_px)
+
+    def near_factor(self, width):
+        return on_pyramid(NEAR_PX / width)
+
+    def find(self, bgr, factor, least):
+        found, scores, _ = model("hog").run(resized(grey_of(bgr), factor), 0, least)
+        return [(*sides(rect), score) for rect, score in zip(found, scores)]
+
+
+class CnnDetector(Detector):
     """dlib's CNN detector: sees turned and tilted faces that HOG misses, and takes seconds a frame on a CPU."""
 
-    def __init__(self, settings: FacesConfig):
-        self.min_score, self.min_face_px = max(settings.min_score, 0), settings.min_face_px
+    LEAST = 0.0
 
-    def scan(self, bgr: np.ndarray, smallest_px: float = 0.0) -> list[Detection]:
-        return self.search(bgr, min(1.0, WINDOW_PX / self.min_face_px))
+    def scan_factor(self, bgr, smallest_px):
+        return min(1.0, WINDOW_PX / self.settings.min_face_px)
 
-    def near(self, bgr: np.ndarray, box: FaceBox) -> list[Detection]:
-        part, corner = surroundings(bgr, box)
-        return self.search(part, min(2.0, NEAR_PX / box.width), corner)
+    def near_factor(self, width):
+        return min(2.0, NEAR_PX / width)
 
-    def rescue(self, bgr: np.ndarray) -> list[Detection]:
-        """One look at a small copy of a frame in which the usual detector saw nobody."""
-        return self.search(bgr, min(1.0, RESCUE_PX / max(bgr.shape[:2])))
-
-    def search(self, bgr, factor, corner=(0, 0)) -> list[Detection]:
+    def find(self, bgr, factor, least):
         found = model("cnn")(np.ascontiguousarray(resized(bgr, factor)[..., ::-1]), 0)
-        sure = [d for d in found if d.confidence >= self.min_score]
-        return [in_frame(sides(d.rect), d.confidence, factor, corner) for d in sure]
+        return [(*sides(d.rect), d.confidence) for d in found if d.confidence >= least]
 
 
-class S3fdDetector:
+class S3fdDetector(Detector):
     """S3FD, the detector of the reference, for whoever has its published weights; on a GPU where there is one."""
 
-    def __init__(self, settings: FacesConfig):
-        if not settings.s3fd_weights:
-            raise SettingError(
-                "detector 's3fd' needs s3fd_weights: the path of its published weights "
-                "(checkpoints.fetch('s3fd', folder)), or use detector 'hog'"
-            )
-        self.network = s3fd_network(settings.s3fd_weights)
-        self.min_score, self.min_face_px = max(0.5, settings.min_score), settings.min_face_px
+    LEAST = 0.5
 
-    def scan(self, bgr: np.ndarray, smallest_px: float = 0.0) -> list[Detection]:
-        return self.search(bgr, min(1.0, max(S3FD_LONGEST_PX / max(bgr.shape[:2]), 20 / self.min_face_px)))
+    def scan_factor(self, bgr, smallest_px):
+        return min(1.0, max(S3FD_LONGEST_PX / max(bgr.shape[:2]), 20 / self.settings.min_face_px))
 
-    def near(self, bgr: np.ndarray, box: FaceBox) -> list[Detection]:
-        part, corner = surroundings(bgr, box)
-        return self.search(part, min(1.0, S3FD_NEAR_PX / box.width), corner)
+    def near_factor(self, width):
+        return min(1.0, S3FD_NEAR_PX / width)
 
-    def search(self, bgr, factor, corner=(0, 0)) -> list[Detection]:
+    def find(self, bgr, factor, least):
         from ..models.s3fd import detect_faces
 
-        rows = detect_faces(self.network, resized(bgr, factor), self.min_score)
-        rows = rows[(rows[:, 2] - rows[:, 0]) / factor >= self.min_face_px * 0.75]
-        return [in_frame(row[:4], row[4], factor, corner) for row in rows]
-
-
-def surroundings(picture: np.ndarray, box: FaceBox) -> tuple[np.ndarray, tuple[int, int]]:
-    """The picture around a face, twice as wide and high as its box, and where its corner lies."""
-    half = 0.5 * box.height, 0.5 * box.height, 0.5 * box.width, 0.5 * box.width
-    around = box.padded(*half).inside(picture.shape[1], picture.shape[0])
-    return around.crop(picture), (around.left, around.top)
+        return detect_faces(s3fd_network(self.settings.s3fd_weights), resized(bgr, factor), least)
 
 
 def sides(rect) -> tuple[int, int, int, int]:
     """dlib's rectangle, whose right and bottom are inside, as left, top, right, bottom."""
     return rect.left(), rect.top(), rect.right() + 1, rect.bottom() + 1
-
-
-def in_frame(place, score: float, factor: float, corner: tuple[int, int]) -> Detection:
-    """What was found at a place (4,) of a scaled part, in the frame."""
-    return Detection(FaceBox(*(np.multiply(place, 1 / factor) + (*corner, *corner)).tolist()), float(score))
 
 
 def distinct(found: list[Detection], taken: list[FaceBox], most_iou: float = 0.3) -> list[Detection]:
@@ -144,8 +137,10 @@ def distinct(found: list[Detection], taken: list[FaceBox], most_iou: float = 0.3
     return kept
 
 
-def make_detector(settings: FacesConfig):
+def make_detector(settings: FacesConfig) -> Detector:
     """The detector that the settings ask for. Raises SettingError where S3FD's weights are not there."""
+    if settings.detector == "s3fd" and not settings.s3fd_weights:
+        raise SettingError("detector 's3fd' needs s3fd_weights=checkpoints.fetch('s3fd', folder); or use 'hog'")
     return {"hog": HogDetector, "cnn": CnnDetector, "s3fd": S3fdDetector}[settings.detector](settings)
 
 

@@ -45,8 +45,6 @@ def smooth(extents: np.ndarray, window: int = WINDOW) -> np.ndarray:
     Sides and top: a symmetric weighted mean. Bottom: the lowest in the window, then the same mean, so that the chin
     never leaves the box while the mouth opens and the box does not follow every syllable.
     """
-    if len(extents) < 2:
-        return np.array(extents, float)
     weights = np.hanning(window + 2)[1:-1]
     calm = np.array(extents, float)
     calm[:, 3] = maximum_filter1d(calm[:, 3], window, mode="nearest")

@@ -6,7 +6,9 @@ at the next detection is spread over the frames. A face found late is followed b
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ VERSION = 4  # of what is found; a new number makes old cache files unused
 SCAN_EVERY = 25  # frames between two searches of the whole frame within a shot
 NEWCOMER = 0.6  # of the smallest known face: smaller ones are searched only where a shot begins, in the finest picture
 WORK_PX = 1920  # frames with a longer side are reduced to it
+RESCUE_PX = 480  # long side of the picture that the slow detector is shown as a rescue
 RESCUED_GAP = 30  # frames that a face found only by the rescue is followed without being found again
 PULL = 0.35  # of the way that a detection moves the calm box, from which landmarks start
 CHIPS = 3  # pictures kept of a face until it is known who it is
@@ -156,7 +159,8 @@ class Tracker:
 
     def key(self) -> None:
         """Look again around every known face, fill the frames since the last key frame, search for new faces."""
-        paths = [(t, self.chase(t)) for t in self.active]
+        frames = [one for one in self.buffer if one[0] >= self.key_at]
+        paths = [(t, [box for *_, box in trail(t.calm, frames)]) for t in self.active]
         self.active = []
         for tracklet, path in sorted(paths, key=lambda p: -len(p[1])):
             unbroken = len(path) == self.index - self.key_at
@@ -169,17 +173,6 @@ class Tracker:
             self.scan()
             if self.index - self.shot_at >= SCAN_EVERY:
                 self.ask_rescue()
-
-    def chase(self, tracklet: Tracklet) -> list[FaceBox]:
-        """Where the face went since the last key frame, frame by frame; shorter when it got lost."""
-        path, box = [], tracklet.calm
-        frames = [grey for index, grey in self.buffer if index >= self.key_at]
-        for grey, next_grey in zip(frames, frames[1:]):
-            box, likeness = follow(grey, box, next_grey)
-            if likeness < SAME_FACE or not on_picture(box, next_grey):
-                break
-            path.append(box)
-        return path
 
     def look_again(self, tracklet: Tracklet, expected: FaceBox) -> Detection | None:
         """The detection that continues a tracklet, or None."""
@@ -223,7 +216,7 @@ class Tracker:
         if self.active or self.asked or not self.settings.rescue or self.settings.detector == "cnn":
             return
         self.asked = True
-        self.welcome(rescuer().rescue(self.bgr), rescued=True)
+        self.welcome(rescuer().search(self.bgr, min(1.0, RESCUE_PX / max(self.bgr.shape[:2]))), rescued=True)
 
     def welcome(self, found: list[Detection], rescued: bool) -> None:
         """Begin a tracklet for every new face, and follow it back to where it came in."""
@@ -238,30 +231,12 @@ class Tracker:
     def earlier(self, new: Detection) -> list[Seen]:
         """A new face followed backwards through the kept frames of the shot."""
         traced = Tracklet(calm=new.box)
-        frames = list(self.buffer)[::-1]
-        for (_, grey), (index, before) in zip(frames, frames[1:]):
-            traced.calm, likeness = follow(grey, traced.calm, before)
+        for index, grey, traced.calm in trail(new.box, reversed(self.buffer)):
             known = [s.raw for t in self.shot for s in t.seen if s.frame == index]
-            met = any(traced.calm.iou(box) > SAME_PLACE for box in known)
-            if likeness < SAME_FACE or not on_picture(traced.calm, before) or met:
+            if any(traced.calm.iou(box) > SAME_PLACE for box in known):
                 break
-            self.observe(traced, index, before, traced.calm, new.score, How.TRACKED)
+            self.observe(traced, index, grey, traced.calm, new.score, How.TRACKED)
         return traced.seen[::-1]
-
-
-@dataclass
-class Person:
-    """Somebody seen before. chips: pictures that were not encoded yet, because nobody had to be compared."""
-
-    track_id: int
-    encodings: list[np.ndarray] = field(default_factory=list)
-    chips: list[np.ndarray] = field(default_factory=list)
-
-    def distance(self, encoding: np.ndarray) -> float:
-        """How far a face is from what is known of the person."""
-        self.encodings += map(encode_chip, self.chips)
-        self.chips = []
-        return distances(self.encodings[:MOST_ENCODINGS], encoding).min()
 
 
 class Cast:
@@ -269,57 +244,59 @@ class Cast:
 
     def __init__(self, settings: FacesConfig):
         self.settings = settings
-        self.persons: list[Person] = []
+        self.known: list[list[np.ndarray]] = []  # encodings by track id
         self.rows: list[tuple] = []
 
     def add_shot(self, tracklets: list[Tracklet]) -> None:
         """All tracklets of one shot, their frames ascending."""
         here: dict[int, list[Tracklet]] = {}
         for tracklet in sorted(filter(is_face, tracklets), key=lambda t: (t.seen[0].frame, t.seen[0].raw.left)):
-            person = self.who(tracklet, here)
-            here.setdefault(person.track_id, []).append(tracklet)
+            track_id = self.who(tracklet, here)
+            here.setdefault(track_id, []).append(tracklet)
             boxes = smooth(np.stack([s.extent for s in tracklet.seen])).tolist()
             for (frame, raw, _, score, how), box in zip(tracklet.seen, boxes):
-                self.rows.append((frame, person.track_id, *box, *astuple(raw), score, how))
+                self.rows.append((frame, track_id, *box, *astuple(raw), score, how))
         for track_id, parts in here.items():
-            for before, after in zip(parts, parts[1:]):
+            for before, after in pairwise(parts):
                 gap = range(before.seen[-1].frame + 1, after.seen[0].frame)
                 self.rows += [(frame, track_id, *(None,) * 9, How.GAP) for frame in gap]
 
-    def who(self, tracklet: Tracklet, here: dict[int, list[Tracklet]]) -> Person:
-        """The person that a tracklet shows: one of those who are not elsewhere in its frames, or a new one."""
-        first, last, mine, far = tracklet.seen[0], tracklet.seen[-1], [], {}
-        for person in self.persons if tracklet.chips else ():
-            parts = [(t.seen[0], t.seen[-1]) for t in here.get(person.track_id, [])]
+    def who(self, tracklet: Tracklet, here: dict[int, list[Tracklet]]) -> int:
+        """The track that a tracklet continues: one of those that are not elsewhere in its frames, or a new one."""
+        first, last, far = tracklet.seen[0], tracklet.seen[-1], {}
+        mine = [encode_chip(one) for one in tracklet.chips[:2]]
+        for track_id, encodings in enumerate(self.known if mine else ()):
+            parts = [(t.seen[0], t.seen[-1]) for t in here.get(track_id, [])]
             if any(begin.frame <= last.frame and first.frame <= end.frame for begin, end in parts):
                 continue
-            mine = mine or [encode_chip(tracklet.chips[0])]
             beside = any(
                 0 < first.frame - end.frame <= self.settings.max_gap_frames and first.raw.iou(end.raw) > SAME_PLACE
                 for _, end in parts
             )
-            far[person.track_id] = person.distance(mine[0]) - BESIDE * beside
+            far[track_id] = distances(encodings[:MOST_ENCODINGS], mine[0]).min(initial=np.inf) - BESIDE * beside
         nearest = min(far, key=far.get, default=None)
         if nearest is None or far[nearest] >= self.settings.same_person:
-            nearest = len(self.persons)
-            self.persons.append(Person(nearest, chips=[] if mine else tracklet.chips[:2]))
-        person = self.persons[nearest]
-        if len(person.encodings) < MOST_ENCODINGS:
-            person.encodings += mine
-        return person
+            self.known.append(mine[: 1 if far else 2])
+            return len(self.known) - 1
+        self.known[nearest].append(mine[0])
+        return nearest
 
 
 def is_face(tracklet: Tracklet) -> bool:
     """Whether the detector was sure once, or else the CNN detector sees a face too."""
     if tracklet.rescued or max(s.score for s in tracklet.seen) > WEAK_SCORE:
         return True
-    return any(rescuer().search(np.ascontiguousarray(c[..., ::-1]), 1.0) for c in tracklet.chips)
+    return any(rescuer().search(c[..., ::-1], 1.0) for c in tracklet.chips)
 
 
-def on_picture(box: FaceBox, grey: np.ndarray) -> bool:
-    """Whether most of a box lies on the picture."""
-    height, width = grey.shape
-    return bool(iou(box, np.clip(box, 0, (width, height, width, height))) > 0.6)
+def trail(box: FaceBox, frames) -> Iterator[tuple[int, np.ndarray, FaceBox]]:
+    """Where the face in `box` of the first frame goes: (index, grey, box) of the next ones until it gets lost."""
+    for (_, grey), (index, next_grey) in pairwise(frames):
+        box, likeness = follow(grey, box, next_grey)
+        visible = np.clip(box, 0, (*next_grey.shape[::-1], *next_grey.shape[::-1]))
+        if likeness < SAME_FACE or iou(box, visible) <= 0.6:
+            return
+        yield index, next_grey, box
 
 
 def follow(grey: np.ndarray, box: FaceBox, next_grey: np.ndarray) -> tuple[FaceBox, float]:

@@ -19,7 +19,7 @@ STARTS = np.array(
     [(0, 0, 0), (0.06, 0.04, 0), (-0.06, -0.04, 0), (0, 0, 0.06), (0.06, -0.05, -0.03)]
 )  # right, down, larger
 CHIP_PX, CHIP_PADDING = 150, 0.25  # of the picture that the encoder sees
-SEEN: dict = {}  # what steady_landmarks found: (part of a picture, box) -> (5, 68, 2)
+SEEN: dict = {}  # what steady_landmarks found: (picture, box) -> (5, 68, 2)
 
 
 @functools.cache
@@ -60,22 +60,16 @@ def steady_landmarks(grey: np.ndarray, raw: FaceBox) -> tuple[np.ndarray, np.nda
     scatter: (2,) of all landmarks and of the mouth's, as a share of the box's width: 0.004 on a face that is seen well,
     0.02 where something lies before it, 0.08 where there is no face.
     """
-    corner = np.maximum(np.round(np.array(raw)[:2] - raw.width), 0).astype(int)
-    part = np.ascontiguousarray(
-        grey[corner[1] : round(raw.bottom + raw.width), corner[0] : round(raw.right + raw.width)]
-    )
     x, y, grow = STARTS.T[..., None] * raw.width
-    starts = np.array(raw) - np.tile(corner, 2) + np.hstack([x - grow, y - grow, x + grow, y + grow])
-    key = hashlib.blake2b(part).digest(), part.shape, raw
+    starts = np.array(raw) + np.hstack([x - grow, y - grow, x + grow, y + grow])
+    key = hashlib.blake2b(np.ascontiguousarray(grey)).digest(), grey.shape, raw
     if key not in SEEN:  # the same frames are dubbed again and again, with other sentences and other models
         if len(SEEN) >= 4096:
             SEEN.clear()
-        SEEN[key] = np.stack([points(shape(part, FaceBox(*start))) for start in starts.tolist()])
-    found = SEEN[key]
-    middle = np.median(found, axis=0)
-    apart = np.linalg.norm(found - middle, axis=-1) / raw.width
-    scatter = np.median([apart.mean(axis=1), apart[:, OUTER_LIPS.start :].mean(axis=1)], axis=1)
-    return middle + corner.astype(np.float32), scatter
+        SEEN[key] = np.stack([points(shape(grey, FaceBox(*start))) for start in starts.tolist()])
+    middle = np.median(SEEN[key], axis=0)
+    apart = np.linalg.norm(SEEN[key] - middle, axis=-1) / raw.width
+    return middle, np.median([apart.mean(axis=1), apart[:, OUTER_LIPS.start :].mean(axis=1)], axis=1)
 
 
 def shape(grey: np.ndarray, raw: FaceBox):

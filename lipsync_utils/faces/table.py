@@ -149,10 +149,6 @@ class FaceTable:
             raise FaceError(f"no track {track_id} here; the tracks are {self.track_ids}")
         return rows
 
-    def frames_of(self, track_id: int) -> np.ndarray:
-        """The frames (k,) in which the track's face is seen, ascending."""
-        return self.rows_of(track_id).frame.to_numpy()
-
     def track_boxes(self, track_id: int, raw: bool = False) -> np.ndarray:
         """(n_frames, 4) float32 left, top, right, bottom of one track; NaN where it is not seen.
 
@@ -169,10 +165,6 @@ class FaceTable:
             track: FaceBox(*sides)
             for track, *sides in here[["track_id", *(RAW if raw else SIDES)]].itertuples(index=False)
         }
-
-    def box_of(self, track_id: int, frame: int) -> FaceBox | None:
-        """The box of a track in a frame, None where it is not seen."""
-        return self.at(frame).get(track_id)
 
     def best_frame(self, track_id: int) -> int:
         """A frame that shows the track's face well: largest and surest. Raises FaceError for an unknown track."""
@@ -205,14 +197,12 @@ class FaceTable:
             one = entry is None or isinstance(entry, FaceBox) or (len(entry) and np.isscalar(entry[0]))
             for track, face in enumerate([entry] if one else entry):
                 try:
-                    given = face is None or isinstance(face, FaceBox)
-                    box = face if given else FaceBox(*map(float, face))
+                    sides = (None,) * 4 if face is None else astuple(FaceBox(*np.array(face, float).tolist()))
                 except (TypeError, ValueError):
                     raise FaceError(
                         f"frame {frame}: {face!r} is not a box; use FaceBox(left, top, right, bottom)"
                     ) from None
-                sides = astuple(box) if box else (None,) * 4
-                rows.append((frame, track, *sides, *sides, None, How.GIVEN if box else How.GAP))
+                rows.append((frame, track, *sides, *sides, None, How.GAP if face is None else How.GIVEN))
         return cls.of_rows(pd.DataFrame(rows, columns=COLUMNS), size, len(boxes), fps)
 
 
@@ -246,27 +236,5 @@ def read_table(path: Path, media: str | None = None, settings: str | None = None
             raise ManifestError(f"{path}: made of other {what} ({said[what]}, not {wanted}); delete the file")
     if header != COLUMNS:
         raise ManifestError(f"{path}: the columns are {','.join(header)}; they must be {','.join(COLUMNS)}")
-    rows, n_frames = from_cells(cells, FaceRow, path), int(said["frames"])
-    rows["track_id"] = rows.track_id.fillna(-1)
-    for column, wrong, words in (
-        ("frame", ~rows.frame.between(0, n_frames - 1), f"is not a frame number below {n_frames}"),
-        ("track_id", rows.track_id < -1, "is not a track number"),
-        ("left", no_box(rows[SIDES]), "does not begin a box: need left < right and top < bottom"),
-        ("raw_left", no_box(rows[RAW]), "does not begin a box: need left < right and top < bottom"),
-        ("left", rows.left.isna() != (rows.how == How.GAP), "and the column how disagree: only a gap has no box"),
-    ):
-        if wrong.any():
-            number = int(wrong.argmax())
-            raise ManifestError(
-                f"{path}, row {number + 1}, column {column}: {cells[number][COLUMNS.index(column)]!r} {words}"
-            )
-    order = pd.MultiIndex.from_frame(rows[["frame", "track_id"]])
-    if not (order.is_monotonic_increasing and order.is_unique):
-        raise ManifestError(f"{path}: rows are not in the order of frame and track, or doubled; delete the file")
-    return FaceTable.of_rows(rows, (said["width"], said["height"]), n_frames, float(said["fps"]), from_cache)
-
-
-def no_box(sides: pd.DataFrame) -> pd.Series:
-    """Which rows of four sides are neither a box nor empty."""
-    left, top, right, bottom = (column for _, column in sides.items())
-    return ~((left < right) & (top < bottom) | sides.isna().all(axis=1))
+    rows = from_cells(cells, FaceRow, path).fillna({"track_id": -1})
+    return FaceTable.of_rows(rows, (said["width"], said["height"]), int(said["frames"]), float(said["fps"]), from_cache)
