@@ -72,11 +72,11 @@ def test_every_second_of_every_video_has_its_bar(tmp_path):
         columns=["video_id", "start_s", "end_s", "reason"],
     )
     figure = drawn(plots.timeline(rows), tmp_path)
-    assert widths(figure.axes[0]) == [(0, 2), (2, 1), (0, 0.5), (1, 4)]
+    assert sorted(widths(figure.axes[0])) == [(0, 0.5), (0, 2), (1, 4), (2, 1)]
     assert {"clip", "silence", "too short", "left out for another reason"} <= words(figure)
     rows = rows.assign(cut_start_s=[0.0, np.nan, np.nan, np.nan], cut_end_s=[2.2, np.nan, np.nan, np.nan])
-    lengths = drawn(plots.length_histogram(rows), tmp_path)
-    assert {"clip (1)", "too short (1)", "shortest clip"} <= words(lengths)
+    lengths = drawn(plots.length_histogram(rows, SplitConfig()), tmp_path)
+    assert {"clip (1)", "too short (1)", "shortest clip 1"} <= words(lengths)
 
 
 def test_the_programme_says_who_is_seen_and_who_speaks(tmp_path):
@@ -97,7 +97,7 @@ def test_the_programme_says_who_is_seen_and_who_speaks(tmp_path):
 
 def test_faces_and_distances(tmp_path):
     sheet = drawn(plots.contact_sheet([PICTURE] * 5, list("abcde"), "some", columns=3), tmp_path)
-    assert [len(axis.images) for axis in sheet.axes] == [1, 1, 1, 1, 1, 0] and {"a", "e", "some"} <= words(sheet)
+    assert [len(axis.images) for axis in sheet.axes] == [1] * 5 and {"a", "e", "some"} <= words(sheet)
     assert (sheet.axes[0].images[0].get_array() == PICTURE[..., ::-1]).all()
     drawn(plots.contact_sheet([], [], "none"), tmp_path)
     histogram = drawn(plots.distance_histogram([0.31, 0.32, 0.7], 0.6, 0.5), tmp_path).axes[0]
@@ -105,10 +105,8 @@ def test_faces_and_distances(tmp_path):
     assert {"tolerance 0.6", "suggested 0.5"} <= words(histogram.figure)
     box = FaceBox(1, 2, 4, 6)
     framed = drawn(plots.faces_on_frames([PICTURE] * 2, [box, None], [FaceBox(3, 4, 6, 7)] * 2, ["x", "y"]), tmp_path)
-    left, right = (axis.images[0].get_array() for axis in framed.axes)
-    white, orange = [255, 255, 255], [255, 140, 0]
-    assert left[2, 1].tolist() == white != right[2, 1].tolist() and "x" in words(framed)
-    assert left[7, 6].tolist() == right[7, 6].tolist() == orange
+    outlined = [[patch.get_bbox().extents.tolist() for patch in axis.patches] for axis in framed.axes]
+    assert outlined == [[[1, 2, 4, 6], [3, 4, 6, 7]], [[3, 4, 6, 7]]] and "x" in words(framed)
     boxes = np.tile(np.float32([1, 2, 3, 4]), (50, 1))
     curves = drawn(plots.box_over_time(boxes + 1, boxes), tmp_path)
     assert [[line.get_ydata()[0] for line in axis.lines] for axis in curves.axes] == [[5, 4], [2, 1]]
@@ -123,13 +121,13 @@ def test_training_curves_show_both_phases_of_both_runs(tmp_path):
     figure = drawn(plots.training_curves({"one": rows, "two": rows[:3]}, np.zeros((8, 20, 3), np.uint8)), tmp_path)
     first, second, strip = figure.axes
     assert [first.get_title(), second.get_title()] == ["L1 (mean difference, 0..1)", "sync loss"]
-    assert [len(line.get_xdata()) for line in first.lines] == [20, 1, 3] and len(strip.images) == 1
-    assert "one, held out" in words(figure) and "two, held out" not in words(figure)
-    drawn(plots.training_curves({}), tmp_path)
+    assert [len(line.get_xdata()) for line in first.lines] == [20, 1, 3, 0] and len(strip.images) == 1
+    assert {"one, train", "one, val"} <= words(figure)
+    drawn(plots.training_curves({"one": []}), tmp_path)
 
 
 def test_rows_of_faces_and_bars(tmp_path):
-    figure = drawn(plots.face_rows({"a": np.stack([PICTURE] * 3), "b": np.hstack([PICTURE] * 3)}, [5, 6, 9]), tmp_path)
+    figure = drawn(plots.face_rows({"a": np.stack([PICTURE] * 3), "b": np.stack([PICTURE] * 3)}, [5, 6, 9]), tmp_path)
     shown = [axis.images[0].get_array() for axis in figure.axes]
     assert (shown[0] == shown[1]).all() and shown[0].shape == (8, 30, 3) and "frame 9" in words(figure)
     bars = drawn(plots.paired_bars({"x": {"a": 1, "b": 2}, "y": {"a": 3, "b": 4}}, "u", "t", target=1), tmp_path)
@@ -158,8 +156,6 @@ def test_differences_have_a_panel_per_measure_in_its_own_unit(tmp_path):
     figure = drawn(plots.differences(rows), tmp_path)
     assert [axis.get_title() for axis in figure.axes] == ["L1 (of 255) ↓", "SSIM (0 to 1) ↑"]
     assert list(figure.axes[0].lines[0].get_xdata()) == [-0.2, 0.4] and {"with", "without"} <= words(figure)
-    many = table(measure=list(plots.models.MEASURES), model="with")
-    assert len(plots.differences(many).axes) == 8
 
 
 def test_gains_point_up_where_it_got_better(tmp_path):
