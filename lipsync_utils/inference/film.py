@@ -92,29 +92,23 @@ def shaped(frame_bgr: np.ndarray, settings: InferenceConfig) -> np.ndarray:
 
 
 @contextmanager
-def mixed(voices: list[tuple[Path, float, float]], duration_s: float, folder: Path):
+def mixed(voices: list[tuple[Path, str]], duration_s: float, folder: Path):
     """Mix sounds into one of exactly this length, at 48 kHz; yields what VideoWriter takes: sound, sample_rate_hz.
 
-    voices: (path, gain in dB, silent before this time in s; its clock keeps running).  The samples (n, channels) lie in
-    a temporary file in `folder`.  Several voices are added at their own loudness, peaks are limited softly; one voice
-    stays as it is.
+    voices: (path, what ffmpeg's filter does to it).  The samples (n, channels) lie in a temporary file in `folder`.
+    Several voices are added at their own loudness, peaks are limited softly; one voice stays as it is.
     """
-    channels = min(2, max(media.probe(path).audio_channels or 1 for path, *_ in voices))
+    n, channels = len(voices), min(2, max(media.probe(path).audio_channels or 1 for path, _ in voices))
     form = f"aresample={RATE_HZ}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts={channels}c"
-    steps = [
-        f"[{n}:a:0]{form},volume={gain_db}dB,volume=0:enable='lt(t,{from_s:.6f})'[v{n}]"
-        for n, (_, gain_db, from_s) in enumerate(voices)
-    ]
-    both = f"amix=inputs={len(voices)}:duration=longest:normalize=0,"
-    both += "alimiter=limit=0.97:level=false:attack=2:release=50,"
-    names = "".join(f"[v{n}]" for n in range(len(voices)))
-    steps.append(f"{names}{both if len(voices) > 1 else ''}apad,atrim=end={duration_s:.6f}[out]")
-    inputs = [word for path, *_ in voices for word in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(path))]
+    steps = [f"[{i}:a:0]{form},{change}[v{i}]" for i, (_, change) in enumerate(voices)]
+    both = f"amix=inputs={n}:duration=longest:normalize=0,alimiter=limit=0.97:level=false:attack=2:release=50,"
+    names = "".join(f"[v{i}]" for i in range(n))
+    steps.append(f"{names}{both if n > 1 else ''}apad,atrim=end={duration_s:.6f}[out]")
+    inputs = [word for path, _ in voices for word in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(path))]
+    graph = ["-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le"]
     with TemporaryDirectory(prefix=".part-sound-", dir=folder) as place:
         raw = Path(place) / "mix.f32"
-        media.ffmpeg(
-            ["-v", "error", *inputs, "-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le", file_url(raw)]
-        )
+        media.ffmpeg(["-v", "error", *inputs, *graph, file_url(raw)])
         samples = np.memmap(raw, np.float32, "r").reshape(-1, channels)
         yield {"sound": samples, "sample_rate_hz": RATE_HZ}
         del samples  # Windows deletes no file that is still mapped
@@ -176,4 +170,4 @@ def jpeg(image_bgr: np.ndarray, longest_px: int = 1280) -> bytes:
     """A picture as JPEG bytes, shrunk to a size that a browser shows quickly."""
     scale = min(1, longest_px / max(image_bgr.shape))
     small = cv2.resize(image_bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+    return cv2.imencode(".jpg", small)[1].tobytes()

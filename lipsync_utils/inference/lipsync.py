@@ -85,13 +85,14 @@ def lip_sync(
         media, speech, generator=generator, choice=choice, settings=settings, faces=faces, cache_dir=cache_dir
     )
     source, clock, total = job.source, job.clock, len(job.order)
-    spoken = {talker.mouth.track_id: talker.speech.path for talker in job.talkers}
-    inputs = [media, *spoken.values()]
+    talkers = {talker.mouth.track_id: talker for talker in job.talkers}
+    inputs = [media, *(talker.speech.path for talker in job.talkers)]
     if output.exists() and any(output.samefile(path) for path in inputs):
         raise SettingError(f"output {output.name!r} is one of the inputs: give another name")
     output.parent.mkdir(parents=True, exist_ok=True)
     made_from([output], inputs)
-    tags = film.label_tags(content_hash(media), {str(track): content_hash(path) for track, path in spoken.items()})
+    hashes = {str(track): content_hash(talker.speech.path) for track, talker in talkers.items()}
+    tags = film.label_tags(content_hash(media), hashes)
     options = {"fps": source.fps, "size": source.size, "crf": job.settings.crf, "metadata": tags}
     with film.mixed(voices(job), total / source.fps, output.parent) as sound:
         clock.lap("prepare")
@@ -103,14 +104,14 @@ def lip_sync(
                 if on_progress:
                     on_progress(writer.n_frames, total)
     clock.lap("encode")
-    found = {talker.mouth.track_id: mouths.stretches(talker.mouth.reason[job.order]) for talker in job.talkers}
+    left = {track: mouths.stretches(talker.mouth.reason[job.order]) for track, talker in talkers.items()}
     return LipSyncResult(
         output=output,
         n_frames=total,
         fps=source.fps,
         size=(writer.width, writer.height),
-        drawn_frames={talker.mouth.track_id: int((talker.strength > 0).sum()) for talker in job.talkers},
-        gaps={track: [(first, last) for first, last, _ in parts] for track, parts in found.items()},
+        drawn_frames={track: int((talker.strength > 0).sum()) for track, talker in talkers.items()},
+        gaps={track: [(first, last) for first, last, _ in parts] for track, parts in left.items()},
         faces_from_cache=job.table.from_cache,
         engine=job.engine.name,
         seconds={name: round(s, 3) for name, s in [*clock.items(), ("total", clock.total())]},
@@ -297,14 +298,14 @@ def drawn_shift(engine: Engine, source: film.Source, talker: Talker, order: list
     return np.median(shifts, axis=0) + UNDER_NOSE if shifts else talker.shift
 
 
-def voices(job: Job) -> list[tuple[Path, float, float]]:
-    """The sounds of a result: path, gain in dB, time in s before which it is silent."""
+def voices(job: Job) -> list[tuple[Path, str]]:
+    """The sounds of a result, and what ffmpeg's filter does to each."""
     settings, source, spoken = job.settings, job.source, [talker.speech for talker in job.talkers]
-    heard, spoken_s = [(speech.path, 0.0, 0.0) for speech in spoken], max(speech.duration_s for speech in spoken)
+    heard, spoken_s = [(speech.path, "anull") for speech in spoken], max(speech.duration_s for speech in spoken)
     if source.has_sound and settings.keep_sound:
-        heard.append((source.path, settings.kept_sound_db, 0.0))
+        heard.append((source.path, f"volume={settings.kept_sound_db}dB"))
     elif source.has_sound and settings.shorter_speech == "continue" and len(job.order) > round(spoken_s * source.fps):
-        heard.append((source.path, 0.0, spoken_s))
+        heard.append((source.path, f"volume=0:enable='lt(t,{spoken_s:.6f})'"))
     return heard
 
 

@@ -108,17 +108,17 @@ def find_mouths(
 
     pictures: (frame number, uint8 BGR); a frame that does not come counts as one in which nobody is seen.
     """
-    boxes, raw = ({track: table.track_boxes(track, kind) for track in track_ids} for kind in (False, True))
-    looks = {track: {} for track in boxes}
+    looks = {track: {} for track in track_ids}
     for k, picture in pictures:
-        grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-        for track in (track for track in boxes if not np.isnan(boxes[track][k, 0])):
-            calm, own = (FaceBox(*rows[track][k].tolist()) for rows in (boxes, raw))
-            looks[track][k] = steady_landmarks(grey, to_detector_box(calm))
-            if np.float32(looks[track][k][1][1]) > COVERED and own != calm:
-                # The detector's own box: it jumps, but keeps up with a head.
-                looks[track][k] = min(looks[track][k], steady_landmarks(grey, own), key=lambda look: look[1][1])
-    return {track: mouth_of(track, boxes[track], looks[track], min_face_px, bridged) for track in boxes}
+        grey, own = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), table.at(k, raw=True)
+        for track, calm in table.at(k).items():
+            if track in looks:
+                look = steady_landmarks(grey, to_detector_box(calm))
+                if np.float32(look[1][1]) > COVERED and own[track] != calm:
+                    # The detector's own box: it jumps, but keeps up with a head.
+                    look = min(look, steady_landmarks(grey, own[track]), key=lambda found: found[1][1])
+                looks[track][k] = look
+    return {t: mouth_of(t, table.track_boxes(t), look, min_face_px, bridged) for t, look in looks.items()}
 
 
 def mouth_of(track: int, boxes: np.ndarray, looks: dict, min_face_px: int, bridged: int) -> Mouth:
