@@ -67,13 +67,6 @@ def test_sharpness_ratio_sees_blur_of_the_mouth_only():
     assert np.isnan(metrics.sharpness_ratio(truth, np.zeros_like(truth)))
 
 
-def test_pictures_that_do_not_fit_are_refused():
-    with pytest.raises(DataError, match="one shape"):
-        metrics.l1(noise(4, 4, 3), noise(4, 5, 3))
-    with pytest.raises(DataError, match="uint8"):
-        metrics.psnr(np.zeros((4, 4, 3)), np.zeros((4, 4, 3)))
-
-
 def face_points(opening=0.0, shift=0.0, n=5):
     """68 points with eyes 100 px apart and inner lips `opening` px apart."""
     points = np.zeros((n, 68, 2))
@@ -102,8 +95,6 @@ def test_landmark_distance_by_hand():
     wide[1:] = np.nan
     assert metrics.landmark_distance(wide, truth) == pytest.approx(2.0)
     assert np.isnan(metrics.landmark_distance(truth * np.nan, truth))
-    with pytest.raises(DataError):
-        metrics.landmark_distance(truth[:2], truth)
 
 
 def test_correlation_by_hand():
@@ -132,8 +123,6 @@ def test_frechet_distance_by_hand():
     assert metrics.frechet_distance(square, square) == pytest.approx(0, abs=1e-9)
     few = np.random.default_rng(0).standard_normal((10, 64))  # fewer pictures than features: singular
     assert metrics.frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
-    with pytest.raises(DataError, match="two pictures"):
-        metrics.frechet_distance(square[:1], square)
 
 
 def test_fid_shows_the_extractor_rgb():
@@ -176,8 +165,6 @@ def test_bootstrap_resamples_whole_videos():
     assert metrics.bootstrap([1.0, np.nan, 3.0], ["a", "b", "c"]).mean == 2
     with pytest.raises(DataError):
         metrics.bootstrap([np.nan], ["a"])
-    with pytest.raises(DataError):
-        metrics.bootstrap([1.0, 2.0], ["a"])
 
 
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says():

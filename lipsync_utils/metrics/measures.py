@@ -116,13 +116,10 @@ def bootstrap(values, videos, *, samples: int = 10_000, level: float = 0.95, see
     values: (n,), clips that are NaN are left out.  videos: (n,) the video of each clip.  p is exact for up to
     log2(samples) videos, else from random flips.  Raises DataError if no value is left.
     """
-    values, videos = np.asarray(values, float), np.asarray(videos)
-    if values.shape != videos.shape:
-        raise DataError(f"every value needs its video, got {len(values)} values and {len(videos)} videos")
-    totals = pd.Series(values).dropna().groupby(videos[~np.isnan(values)]).agg(["sum", "count"])
-    if totals.empty:
+    totals = pd.Series(values, dtype=float).groupby(np.asarray(videos)).agg(["sum", "count"])
+    sums, counts = totals[totals["count"] > 0].to_numpy(float).T
+    if not len(sums):
         raise DataError("there is no value to take a mean of")
-    sums, counts = totals.to_numpy(float).T
     low = high = p = np.nan
     if len(sums) > 1:
         rng, many = np.random.default_rng(seed), {"n_resamples": samples, "batch": 1000}
@@ -142,6 +139,4 @@ def paired_difference(ours, theirs, videos, **settings) -> Interval:
 
     ours, theirs: (n,), clip by clip; a clip that is NaN in one is left out of both.  settings: as for bootstrap.
     """
-    if len(ours) != len(theirs):
-        raise DataError(f"a paired comparison needs the same clips, got {len(ours)} and {len(theirs)} values")
     return bootstrap(np.subtract(ours, theirs, dtype=float), videos, **settings)

@@ -10,7 +10,6 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -65,17 +64,14 @@ def _log(values):
     return np.log(np.where(values == 0, np.finfo(float).eps, values))
 
 
-@lru_cache(maxsize=1)
 def _filters():
     """(26, 257) triangles between whole FFT bins, evenly spaced on the mel scale from 0 to 8000 Hz, height 1."""
     top = 2595 * np.log10(1 + SAMPLE_RATE_HZ / 2 / 700)
     hz = 700 * (10 ** (np.linspace(0, top, N_FILTERS + 2) / 2595) - 1)
-    edges = np.floor((FFT_SIZE + 1) * hz / SAMPLE_RATE_HZ)
+    edges = np.floor((FFT_SIZE + 1) * hz / SAMPLE_RATE_HZ)[:, None]
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     bins = np.arange(FFT_SIZE // 2 + 1)
-    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
-    return np.where((bins >= left) & (bins < centre), rising, np.where((bins >= centre) & (bins < right), falling, 0))
+    return np.maximum(0, np.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)))
 
 
 def to_int16(wav) -> np.ndarray:
@@ -114,8 +110,6 @@ def lse_from_features(face_features, audio_features, vshift: int = MAX_SHIFT) ->
 def offset_distances(face_features, audio_features, vshift: int = MAX_SHIFT) -> np.ndarray:
     """Return (n, 2 * vshift + 1): lip window i against sound window i + k - vshift; a zero vector outside the sound."""
     n = min(len(face_features), len(audio_features))
-    if n == 0:
-        raise DataError("no window to compare: the clip is shorter than 6 frames (0.24 s)")
     face, audio = (np.asarray(features[:n], np.float64) for features in (face_features, audio_features))
     padded = np.pad(audio, ((vshift, vshift), (0, 0)))
     shifts = range(2 * vshift + 1)
