@@ -209,7 +209,7 @@ def test_rendering_again_changes_nothing_and_a_fresh_run_gives_the_same_bytes(tm
 def test_clip_for_pretraining_takes_its_camera(tmp_path):
     actor = talkshow.random_actor(11, "en")
     camera = talkshow.Camera(grain=6, gain=(0.8, 0.9, 1.1), blur_px=0.8, crf=34, volume_db=-10)
-    said, look = [(0, "Yes.")], {"size": (160, 160), "face": 0.9}
+    said, look = [(0, "Yes.")], {"size": (160, 160)}
     rough = talkshow.render_clip(tmp_path / "rough.mp4", [actor], said, camera=camera, **look)
     clean = talkshow.render_clip(tmp_path / "clean.mp4", [actor], said, **look)
     assert rough.stat().st_size < clean.stat().st_size

@@ -34,13 +34,20 @@ def fall(start, end, x):
     return 1 - rise(start, end, x)
 
 
-def bell(x, y, cx, cy, sx, sy, turn=0.0):
-    """Return a 2-D Gaussian of height 1 around (cx, cy), turned by `turn` radians."""
-    dx, dy = x - cx, y - cy
-    if turn:
-        c, s = np.cos(turn), np.sin(turn)
-        dx, dy = c * dx + s * dy, -s * dx + c * dy
-    return np.exp(-0.5 * ((dx / sx) ** 2 + (dy / sy) ** 2))
+def turned(x, y, angle):
+    """Turn (x, y) by `angle` radians; numpy's own, so the results are float64."""
+    c, s = np.cos(angle), np.sin(angle)
+    return c * x + s * y, c * y - s * x
+
+
+def fade(distance, length):
+    """Fall from 1 at 0 and before it to 1/e at `length`."""
+    return np.exp(-clamp(distance) / length)
+
+
+def cover(inside, pixel):
+    """Turn a signed distance (positive inside) into coverage 0..1 that changes over `pixel`."""
+    return clamp(inside / pixel + 0.5)
 
 
 def ridge(distance, width):
@@ -118,18 +125,15 @@ class Canvas(NamedTuple):
         x, y = np.meshgrid(x, y)
         return cls(x, y, abs(x), u)
 
-    @classmethod
-    def of_head(cls):
-        """Return the plane that a baked head covers."""
-        w, h = round(WIDTH * BAKE_PX), round(HEIGHT * BAKE_PX)
-        return cls.of(centres(w, BAKE_PX, LEFT), centres(h, BAKE_PX, TOP), BAKE_PX)
-
     def bells(self, start, *rows):
-        """Add Gaussians (height, |x|, y, width, height and turn of `bell`) to `start`, one after the other."""
-        for height, *where in rows:
-            start = start + height * bell(self.ax, self.y, *where)
+        """Add 2-D Gaussians (height, |x| and y of the middle, x and y deviation, turn) to `start`, in this order."""
+        for height, x, y, sx, sy, *turn in rows:
+            x, y = self.ax - x, self.y - y
+            if turn:
+                x, y = turned(x, y, *turn)
+            start = start + height * np.exp(-0.5 * ((x / sx) ** 2 + (y / sy) ** 2))
         return start
 
     def edge(self, inside, softness_px=1.5):
         """Turn a signed distance in head units (positive inside) into coverage 0..1."""
-        return clamp(inside / (softness_px * (1.0 / self.u)) + 0.5)
+        return cover(inside, softness_px * (1.0 / self.u))

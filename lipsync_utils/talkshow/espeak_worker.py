@@ -4,8 +4,8 @@ espeak-ng keeps state between lines, so that the same text twice in one process 
 in the same order in a fresh process are. It is also GPL, and stays a separate program this way. This file is run by
 path and imports nothing of the package.
 
-stdin: JSON list of {"text", "name" (of the voice), "rate", "pitch", "range"}. stdout: one line of JSON {"rate_hz",
-"lines": [{"n_samples", "phonemes": [[start_s, ipa], ...]}]}, then the samples of all lines, int16 little-endian.
+stdin: JSON list of {"text", "name" (of the voice), "rate", "pitch", "range"}. stdout: JSON [rate_hz, [line, ...]], each
+line as [[[start_s, ipa], ...], samples], samples as int16 little-endian in hex.
 """
 
 import ctypes
@@ -29,36 +29,32 @@ class Event(ctypes.Structure):
 
 def main():
     """Read the lines, speak them, write the answer."""
-    lib, lines, pcm = ctypes.CDLL(espeakng_loader.get_library_path()), [], bytearray()
+    lib, spoken = ctypes.CDLL(espeakng_loader.get_library_path()), []
     data = espeakng_loader.get_data_path().encode()
     rate_hz = lib.espeak_Initialize(SYNCHRONOUS, 200, data, PHONEME_EVENTS_IN_IPA)
-    if rate_hz <= 0:
-        raise RuntimeError(f"espeak_Initialize returned {rate_hz}")
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(Event))
     def receive(samples, count, events):
-        if samples and count > 0:
-            pcm.extend(ctypes.string_at(samples, 2 * count))
+        phonemes, pcm = spoken[-1]
+        pcm.extend(ctypes.string_at(samples, 2 * count))
         for event in events:
-            if event.type == PHONEME:
-                lines[-1]["phonemes"].append((event.audio_position / 1000, event.id.decode("utf-8", "ignore")))
-            elif event.type == END_OF_LIST:
+            if event.type == END_OF_LIST:
                 return 0
+            if event.type == PHONEME:
+                phonemes.append((event.audio_position / 1000, event.id.decode("utf-8", "ignore")))
 
     lib.espeak_SetSynthCallback(receive)
     for line in json.load(sys.stdin):
-        start, text = len(pcm), line["text"].encode() + b"\0"
-        lines.append({"phonemes": []})
+        text = line["text"].encode() + b"\0"
+        spoken.append(([], bytearray()))
         if lib.espeak_SetVoiceByName(line["name"].encode()):
             raise RuntimeError(f"espeak-ng has no voice {line['name']!r}")
         for name, number in PARAMETERS.items():
             lib.espeak_SetParameter(number, line[name], 0)
-        status = lib.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, CHARACTERS, 0, UTF8, None, None)
-        if status:
-            raise RuntimeError(f"espeak_Synth returned {status} for {line['text']!r}")
+        if lib.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, CHARACTERS, 0, UTF8, None, None):
+            raise RuntimeError(f"espeak-ng could not speak {line['text']!r}")
         lib.espeak_Synchronize()
-        lines[-1]["n_samples"] = (len(pcm) - start) // 2
-    sys.stdout.buffer.write(json.dumps({"rate_hz": rate_hz, "lines": lines}).encode() + b"\n" + pcm)
+    json.dump([rate_hz, [(phonemes, pcm.hex()) for phonemes, pcm in spoken]], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from numpy import clip, exp, hypot, maximum, pi, sin, where
 from numpy import float32 as f32
 from scipy.interpolate import CubicSpline
 
-from .canvas import CENTRE_Y, Canvas, blur, clamp, display, fall, hump, linear, mix, noise, rgb, ridge, rise, streaks
+from .canvas import BAKE_PX, CENTRE_Y, HEIGHT, LEFT, TOP, WIDTH, Canvas, blur, centres, clamp, display, fall, hump
+from .canvas import linear, mix, noise, rgb, ridge, rise, streaks, turned
 from .costume import put_on_glasses, put_on_hair
 
 FILL = (0.75, -0.10, 0.60)  # where the second light comes from
@@ -23,7 +24,8 @@ def bake(actor):
     Returns layers head, back hair and glasses, each None or straight display RGBA, float32 (h, w, 4) 0..1; and relief
     (h, w), which drives what turns of the head show.
     """
-    rng, canvas = np.random.default_rng(actor.seed), Canvas.of_head()
+    rng, sides = np.random.default_rng(actor.seed), ((WIDTH, LEFT), (HEIGHT, TOP))
+    canvas = Canvas.of(*(centres(round(side * BAKE_PX), BAKE_PX, start) for side, start in sides), BAKE_PX)
     form = _form(actor, canvas, rng)
     albedo, relief, gloss = _paint(actor, canvas, form, rng)
     light = _shade(form.height + relief, albedo, canvas, gloss, actor.key_light)
@@ -57,13 +59,9 @@ def outline(actor):
         (0.23 * (0.5 + 0.5 * jaw) * actor.chin_w, 1.50 + c),
         (0, 1.535 + c),
     )
-    x, y = np.transpose(points)
-    x, y = x * actor.face_w, y - CENTRE_Y
-    angle, radius = np.arctan2(y, x), hypot(x, y)
-    angle = np.r_[angle, (2 * pi - angle[1:-1]) % (2 * pi) - pi]  # the other half
-    order = np.argsort(angle)
-    angle, radius = angle[order], np.r_[radius, radius[1:-1]][order]
-    spline = CubicSpline(np.r_[angle, angle[0] + 2 * pi], np.r_[radius, radius[0]], bc_type="periodic")
+    mirrored = np.array(points[-2::-1]) * (-1, 1)
+    x, y = (np.r_[points, mirrored] * (actor.face_w, 1) - (0, CENTRE_Y)).T
+    spline = CubicSpline(np.unwrap(np.arctan2(y, x)), hypot(x, y), bc_type="periodic")
     return lambda x, y: spline(np.arctan2(y - CENTRE_Y, x)).astype(f32)
 
 
@@ -103,7 +101,7 @@ def _upper_face(actor, canvas):
         (-0.07, wing + 0.085, tip + 0.04, 0.028, 0.07),
     )
     sockets = canvas.bells(0, (-0.15, e - 0.04, -0.05, 0.22, 0.13), (-0.06, 0.17, -0.03, 0.07, 0.10))
-    sockets += canvas.bells(0, (0.075, e, 0.0, 0.155, 0.10), (0.065, e + 0.02, actor.brow_y, 0.25, 0.085))
+    sockets += canvas.bells(0, (0.075, e, 0, 0.155, 0.10), (0.065, e + 0.02, actor.brow_y, 0.25, 0.085))
     cheeks = canvas.bells(
         0,
         (0.085 * actor.cheek, 0.60 * f, 0.30, 0.20, 0.15, 0.5),
@@ -116,8 +114,8 @@ def _upper_face(actor, canvas):
 def _mouth(actor, canvas, line, top, bottom):
     """Muzzle, philtrum and the two lips."""
     (_, y, ax, u), my, mw = canvas, actor.mouth_y, actor.mouth_w
-    z = canvas.bells(0, (0.115, 0, my - 0.02, 0.34, 0.22), (-0.022, 0, my - 0.16, 0.03, 0.07))
-    z = canvas.bells(z, (0.012, 0.05, my - 0.15, 0.022, 0.07))
+    muzzle = (0.115, 0, my - 0.02, 0.34, 0.22), (-0.022, 0, my - 0.16, 0.03, 0.07), (0.012, 0.05, my - 0.15, 0.022, 0.07)
+    z = canvas.bells(0, *muzzle)
 
     def rounded(off, thickness):
         return clamp(sin(pi * clamp(off / maximum(thickness, 1e-3)))) ** 0.8

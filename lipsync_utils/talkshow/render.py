@@ -1,9 +1,9 @@
 """From a script to an mp4 with its ground truth."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,8 +20,7 @@ from .speech import Speech, is_pause, mouth_curves, play, segments, speak
 from .stage import Shot
 
 VERSION = 4  # raise it when the same script gives another video
-LEAD_IN_S = 0.6  # silence before the first line, long enough for the silence detector (400 ms)
-TAIL_S = 0.6  # silence after the last line, at least
+SILENT_END_S = 0.6  # before the first line and after the last: long enough for the silence detector (400 ms)
 
 
 @dataclass(frozen=True)
@@ -45,22 +44,16 @@ class FaceTruth:
     speaker: str | None
 
 
-@dataclass(frozen=True, eq=False)
-class Cue:
+class Cue(NamedTuple):
     """A spoken line in its place."""
 
     start_s: float
+    end_s: float
     actor: Actor
     speech: Speech
 
-    @property
-    def end_s(self) -> float:
-        """When its last phoneme ends."""
-        return self.start_s + self.speech.length_s
 
-
-@dataclass(frozen=True, eq=False)
-class Film:
+class Film(NamedTuple):
     """A script that has been spoken; `frames` draws it.
 
     cues: the lines in order; takes: scenes in order, as (scene, first frame, frame after the last); wav: float32 (n,)
@@ -74,31 +67,48 @@ class Film:
     wav: np.ndarray
     rate_hz: int
 
-    def frames(self, every: int = 1) -> Iterator[tuple[np.ndarray, list[FaceTruth]]]:
-        """Yield (image_bgr uint8 (h, w, 3), the truth about it) for every frame, or for every so many-th."""
-        script, fps, camera = self.script, self.script.fps, self.script.camera
-        voices = [(round(cue.start_s * fps), round(cue.end_s * fps), cue.actor.name) for cue in self.cues]
-        played = {}  # by name; who does not speak listens with a closed mouth
+    def frames(self, every: int = 1):
+        """Yield (image_bgr uint8 (h, w, 3), list of FaceTruth) for every frame, or for every so many-th."""
+        script, camera, fps, played = self.script, self.script.camera, self.script.fps, {}
         for number, actor in enumerate(dict.fromkeys(p for scene, *_ in self.takes for p in scene.people)):
-            own = [c for c in self.cues if c.actor.name == actor.name]
-            held = [shape for c in own for shape in segments(c.speech.phonemes, c.start_s)]
-            curves = mouth_curves(held, self.n_frames, fps)
-            played[actor.name] = play(actor, curves, fps, script.seed * 31 + number, script.motion)
+            own = [segments(c.speech.phonemes, c.start_s) for c in self.cues if c.actor == actor]
+            curves = mouth_curves(sum(own, []), self.n_frames, fps)  # who does not speak listens with a closed mouth
+            played[actor] = play(actor, curves, fps, script.seed * 31 + number, script.motion)
+        speakers = [None] * self.n_frames
+        for cue in self.cues:
+            heard = range(round(cue.start_s * fps), round(cue.end_s * fps))
+            speakers[heard.start : heard.stop] = [cue.actor.name] * len(heard)
         shot_of = cache(lambda scene: Shot(scene, script.size, camera.grain))  # the camera comes back to a scene
         colours = np.float32(camera.gain[::-1]) * np.arange(256, dtype=np.float32)[None, :, None] + 0.5
         colours = colours.clip(0, 255).astype(np.uint8)
         for scene, first, end in self.takes:
             shot = shot_of(scene)
-            for frame in (f for f in range(first, end) if f % every == 0):
-                when = frame, frame / fps, scene.kind
-                speaker = next((name for start, stop, name in voices if start <= frame < stop), None)
-                states = [played[member.actor.name][frame] for member in shot.members]
-                rows = [FaceTruth(*when, *[None] * 6, False, speaker)] if not states else []
+            for frame in range(first + -first % every, end, every):
+                when, speaker, rows = (frame, frame / fps, scene.kind), speakers[frame], []
+                states = [played[member.actor][frame] for member in shot.members]
                 for member, state in zip(shot.members, states):
                     name, gap = member.actor.name, round(mouth_opening(member.actor, state), 4)
                     rows.append(FaceTruth(*when, name, *member.face_box(state), gap, name == speaker, speaker))
                 image = cv2.LUT(cv2.cvtColor(shot.render(states, frame), cv2.COLOR_RGB2BGR), colours)
-                yield cv2.GaussianBlur(image, (0, 0), camera.blur_px) if camera.blur_px else image, rows
+                image = cv2.GaussianBlur(image, (0, 0), camera.blur_px) if camera.blur_px else image
+                yield image, rows or [FaceTruth(*when, *[None] * 6, False, speaker)]
+
+    def truth(self) -> dict:
+        """Return what the JSON file says: the video, its shots, who says what when, and every phoneme."""
+
+        def span(start_s, end_s, **more):
+            return {"start_s": round(start_s, 4), "end_s": round(end_s, 4), **more}
+
+        shots, spoken, phonemes, fps = [], [], [], self.script.fps
+        for scene, first, end in self.takes:
+            shots.append(span(first / fps, end / fps, kind=scene.kind, people=[p.name for p in scene.people]))
+        for start_s, end_s, actor, speech in self.cues:
+            spoken.append(span(start_s, end_s, actor=actor.name, text=speech.text))
+            sounds = [p for p in speech.phonemes if not is_pause(p.symbol)]
+            phonemes += [span(start_s + p.start_s, start_s + p.end_s, actor=actor.name, symbol=p.symbol) for p in sounds]
+        length = {"n_frames": self.n_frames, "duration_s": round(self.n_frames / fps, 4)}
+        about = {"video_id": self.script.video_id, "title": self.script.title, **length}
+        return about | {"shots": shots, "spoken": spoken, "phonemes": phonemes}
 
 
 def film(script: Script) -> Film:
@@ -107,17 +117,17 @@ def film(script: Script) -> Film:
     Raises SettingError when no line fits into the script's seconds.
     """
     spoken = speak([(line.text, line.actor.voice) for line in script.lines])
-    fps, camera, cues, shown, end_s = script.fps, script.camera, [], [], LEAD_IN_S
+    fps, camera, cues, shown, end_s = script.fps, script.camera, [], [], SILENT_END_S
     scenes = [scene for scene in script.scenes for _ in scene.lines]
     for scene, line, speech in zip(scenes, script.lines, spoken):
         start_s = end_s + (line.pause_s if cues else 0)
-        if script.seconds is None or start_s + speech.length_s + TAIL_S <= script.seconds:
-            cues.append(Cue(start_s, line.actor, speech))
+        if script.seconds is None or start_s + speech.length_s + SILENT_END_S <= script.seconds:
+            end_s = start_s + speech.length_s
+            cues.append(Cue(start_s, end_s, line.actor, speech))
             shown.append(replace(scene, lines=()))
-            end_s = cues[-1].end_s
     if not cues:
         raise SettingError(f"{script.video_id}: no line fits into {script.seconds} s; make the video longer")
-    n_frames = round((script.seconds or end_s + TAIL_S) * fps)
+    n_frames = round((script.seconds or end_s + SILENT_END_S) * fps)
     cuts = [k for k in range(1, len(cues)) if shown[k] != shown[k - 1]]  # elsewhere the camera stays
     edges = [0, *(round((cues[k - 1].end_s + cues[k].start_s) / 2 * fps) for k in cuts), n_frames]
     takes = list(zip([shown[k] for k in (0, *cuts)], edges, edges[1:]))
@@ -138,7 +148,7 @@ def render_video(script: Script, folder: Path) -> Path:
     table, about = path.with_suffix(".truth.csv"), path.with_suffix(".truth.json")
     if all(p.is_file() for p in (path, table, about)) and made_from in about.read_text(encoding="utf-8"):
         return path
-    shot, rows, threads = film(script), [], cv2.getNumThreads()
+    shot, rows = film(script), []
     writer = VideoWriter(
         path,
         fps=script.fps,
@@ -149,50 +159,13 @@ def render_video(script: Script, folder: Path) -> Path:
         crf=script.camera.crf,
         metadata={"title": script.title, "comment": "rendered talk show: no real person"},
     )
-    cv2.setNumThreads(1)  # one video per process: more threads would only fight for the same cores
-    try:
-        with writer:
-            for picture, truth in shot.frames():
-                writer.write(picture)
-                rows += truth
-    finally:
-        cv2.setNumThreads(threads)
+    with writer:
+        for picture, truth in shot.frames():
+            writer.write(picture)
+            rows += truth
     write_csv(table, rows, FaceTruth)
-    write_json(about, _describe(shot) | {"made_from": made_from})
+    write_json(about, shot.truth() | {"made_from": made_from})
     return path
-
-
-def _describe(shot: Film) -> dict:
-    """Return what the JSON file says: the video, its shots, who says what when, and every phoneme."""
-    script, fps, shots, spoken, phonemes = shot.script, shot.script.fps, [], [], []
-
-    def add(to, start_s, end_s, **more):
-        to.append({"start_s": round(start_s, 4), "end_s": round(end_s, 4), **more})
-
-    for scene, first, end in shot.takes:
-        add(shots, first / fps, end / fps, kind=scene.kind, people=[p.name for p in scene.people])
-    for cue in shot.cues:
-        name, speech, start_s = cue.actor.name, cue.speech, cue.start_s
-        add(spoken, start_s, cue.end_s, actor=name, language=cue.actor.voice.language, text=speech.text)
-        for p in speech.phonemes:
-            if not is_pause(p.symbol):
-                add(phonemes, start_s + p.start_s, start_s + p.end_s, actor=name, symbol=p.symbol)
-    return {
-        "video_id": script.video_id,
-        "title": script.title,
-        "languages": list(dict.fromkeys(s["language"] for s in spoken)),
-        "fps": fps,
-        "width_px": script.size[0],
-        "height_px": script.size[1],
-        "n_frames": shot.n_frames,
-        "duration_s": round(shot.n_frames / fps, 4),
-        "seed": script.seed,
-        "people": list(dict.fromkeys(name for s in shots for name in s["people"])),
-        "camera": asdict(script.camera),
-        "shots": shots,
-        "spoken": spoken,
-        "phonemes": phonemes,
-    }
 
 
 def render_clip(
@@ -203,19 +176,17 @@ def render_clip(
     size=(256, 256),
     seconds=None,
     pause_s=0.6,
-    face=1.0,
-    camera: Camera | None = None,
+    camera: Camera = Camera(),
     seed=0,
 ) -> Path:
     """Render one shot of one actor, or of up to three at a desk, to an mp4 with its ground truth.
 
     lines: (index into actors, text), spoken one after the other, pause_s apart; seconds: length (lines that do not fit
-    are left out), None: as long as they take; face: size of the head in a shot of one actor (1 fills the picture well).
-    A Script says more: other shots, backdrops, frame rates.
+    are left out), None: as long as they take. A Script says more: other shots, backdrops, frame rates.
     """
     spoken = tuple(Line(actors[who], text, pause_s) for who, text in lines)
-    scene = Scene("single" if len(actors) == 1 else "group", tuple(actors), spoken, seed, face)
-    script = Script(Path(path).stem, (scene,), seconds, tuple(size), seed=seed, camera=camera or Camera())
+    scene = Scene("single" if len(actors) == 1 else "group", tuple(actors), spoken, seed)
+    script = Script(Path(path).stem, (scene,), seconds, tuple(size), seed=seed, camera=camera)
     return render_video(script, Path(path).parent)
 
 

@@ -1,14 +1,14 @@
 """The sample's files: the show's videos, pictures of the actors, and what notebook 08 works on."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
+from .. import media
 from ..config import TalkshowConfig
 from ..errors import MediaError
-from ..media import extract_sound, write_picture
 from ..parallel import Failure, map_items
 from .actor import Actor, cast
 from .puppet import FaceState
@@ -22,8 +22,7 @@ def render_scripts(scripts: list[Script], folder: Path, *, workers: int | None =
 
     Raises MediaError naming the videos that failed.
     """
-    work, scheduler = partial(render_video, folder=Path(folder)), "inline" if workers == 1 else "processes"
-    results = map_items(work, scripts, scheduler=scheduler, workers=workers, desc="talk show", unit="video")
+    results = map_items(partial(render_video, folder=Path(folder)), scripts, workers=workers, desc="talk show")
     done = {script.video_id: result for script, result in results}
     failed = [f"{video_id}: {result.error}" for video_id, result in done.items() if isinstance(result, Failure)]
     if failed:
@@ -32,14 +31,7 @@ def render_scripts(scripts: list[Script], folder: Path, *, workers: int | None =
 
 
 def render(
-    n_videos: int,
-    seconds: float,
-    folder: Path,
-    *,
-    seed: int = 1,
-    size=(640, 480),
-    held_out: bool = False,
-    workers: int | None = None,
+    n_videos: int, seconds: float, folder: Path, *, seed=1, size=(640, 480), held_out=False, workers: int | None = None
 ) -> list[Path]:
     """Render any number of videos of any length into a folder, each with <video_id>.truth.csv and .truth.json.
 
@@ -51,7 +43,7 @@ def render(
 
 
 def _photograph(path, scene, size, states) -> Path:
-    return write_picture(path, cv2.cvtColor(Shot(scene, size).render(states, 0), cv2.COLOR_RGB2BGR))
+    return media.write_picture(path, cv2.cvtColor(Shot(scene, size).render(states, 0), cv2.COLOR_RGB2BGR))
 
 
 def portrait(path: Path, actor: Actor, size=(360, 360), seed: int = 0) -> Path:
@@ -61,19 +53,18 @@ def portrait(path: Path, actor: Actor, size=(360, 360), seed: int = 0) -> Path:
 
 def group_picture(path: Path, actors: list[Actor], size=(640, 480), seed: int = 0) -> Path:
     """Write a picture of up to three actors behind a desk."""
-    states = [FaceState(yaw=y, roll=r) for y, r in ((0.08, 0.02), (-0.08, -0.02), (0.0, 0.01))][: len(actors)]
+    states = [FaceState(yaw=y, roll=r) for y, r in ((0.08, 0.02), (-0.08, -0.02), (0, 0.01))][: len(actors)]
     return _photograph(path, Scene("group", tuple(actors), seed=seed), size, states)
 
 
 def render_pictures(folder: Path) -> dict[str, Path]:
     """Write group.png (host and two guests) and a reference picture of every actor; returns them by name."""
-    folder, people = Path(folder), cast()
-    paths = {name: portrait(folder / f"{name.lower()}.png", a, seed=k) for k, (name, a) in enumerate(people.items())}
-    return {"group": group_picture(folder / "group.png", list(people.values())[:3], seed=3), **paths}
+    folder, people = Path(folder), cast().values()
+    paths = {a.name: portrait(folder / f"{a.name.lower()}.png", a, seed=k) for k, a in enumerate(people)}
+    return {"group": group_picture(folder / "group.png", list(people)[:3], seed=3), **paths}
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(NamedTuple):
     """What notebook 08 works on where the reader brings nothing.
 
     portrait: of the person in the middle; speech: for each person from left to right a sentence in that person's voice;
@@ -95,12 +86,13 @@ SENTENCES = {
 
 def make_material(folder: Path) -> Material:
     """Render the sample's group into a folder; the videos that are there stay. About 20 s on two cores."""
-    folder, people, group = Path(folder), list(cast().values())[:3], {"size": (640, 480), "seed": 4}
-    video = render_clip(folder / "group.mp4", people, [(0, SENTENCES["nl"][1])], seconds=4.0, **group)
+    folder, people = Path(folder), list(cast().values())[:3]
+    shoot = partial(render_clip, actors=people, size=(640, 480), seed=4)
+    video = shoot(folder / "group.mp4", lines=[(0, SENTENCES["nl"][1])], seconds=4.0)
     true, speech = [], []
-    for place, actor in enumerate((0, 2, 1), 1):  # a group's second person sits on the right
-        text = SENTENCES[people[actor].voice.language][0]
-        true.append(render_clip(folder / f"true{place}.mp4", people, [(actor, text)], **group))
-        speech.append(extract_sound(true[-1], folder / f"speech{place}.wav"))
+    for place, k in enumerate((0, 2, 1), 1):  # a group's second person sits on the right
+        text = SENTENCES[people[k].voice.language][0]
+        true.append(shoot(folder / f"true{place}.mp4", lines=[(k, text)]))
+        speech.append(media.extract_sound(true[-1], folder / f"speech{place}.wav"))
     face = portrait(folder / "portrait.png", people[2], seed=5)
     return Material(group_picture(folder / "group.png", people, seed=3), video, face, speech, true)

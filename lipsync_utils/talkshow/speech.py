@@ -6,10 +6,11 @@ Phonemes become mouth movement by viseme targets, blended by dominance functions
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.ndimage import uniform_filter1d
 
 from ..errors import MediaError
@@ -67,8 +68,7 @@ VOWEL_DOMINANCE = (1.4, 0.07)
 SHAPES = {symbol: row for symbols, row in VISEMES.items() for symbol in symbols}
 
 
-@dataclass(frozen=True)
-class Phoneme:
+class Phoneme(NamedTuple):
     """One sound of a line, seconds from the line's start; symbol in IPA."""
 
     start_s: float
@@ -76,8 +76,7 @@ class Phoneme:
     symbol: str
 
 
-@dataclass(frozen=True, eq=False)
-class Speech:
+class Speech(NamedTuple):
     """One spoken line: text, sound (float32 in [-1, 1] at rate_hz), phonemes; it starts and ends with a phoneme."""
 
     text: str
@@ -97,15 +96,12 @@ def speak(lines: list[tuple[str, Voice]]) -> list[Speech]:
     Raises MediaError when espeak-ng cannot speak a line (unknown voice, nothing to say).
     """
     wanted = json.dumps([{"text": text, **vars(voice)} for text, voice in lines])
-    done = subprocess.run([sys.executable, WORKER], input=wanted.encode(), capture_output=True)
+    done = subprocess.run([sys.executable, WORKER], input=wanted, capture_output=True, text=True)
     if done.returncode:
-        words = done.stderr.decode(errors="replace")[-800:]
+        words = done.stderr[-800:]
         raise MediaError(f"espeak-ng could not speak {len(lines)} lines; check voice names and texts\n{words}")
-    header, _, pcm = done.stdout.partition(b"\n")
-    answer, samples = json.loads(header), np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
-    spoken, rate_hz = answer["lines"], answer["rate_hz"]
-    sounds = np.split(samples, np.cumsum([line["n_samples"] for line in spoken]))
-    return [_tidy(text, wav, rate_hz, line["phonemes"]) for (text, _), wav, line in zip(lines, sounds, spoken)]
+    rate_hz, spoken = json.loads(done.stdout)
+    return [_tidy(text, rate_hz, *line) for (text, _), line in zip(lines, spoken)]
 
 
 def is_pause(symbol: str) -> bool:
@@ -113,35 +109,31 @@ def is_pause(symbol: str) -> bool:
     return symbol.strip() == "" or symbol.startswith("_")
 
 
-def _tidy(text, wav, rate_hz, events) -> Speech:
+def _tidy(text, rate_hz, events, pcm) -> Speech:
     """Cut silence off both ends, shorten long gaps, set the level."""
-    ends = [start for start, _ in events[1:]] + [len(wav) / rate_hz]
-    timeline = [(a, b, symbol) for (a, symbol), b in zip(events, ends) if b > a]
-    sounding = [i for i, (*_, symbol) in enumerate(timeline) if not is_pause(symbol)]
+    wav = np.frombuffer(bytes.fromhex(pcm), "<i2").astype(np.float32) / 32768
+    edges = [round(start_s * rate_hz) for start_s, _ in events] + [len(wav)]
+    timeline = [(a, b, symbol) for a, b, (_, symbol) in zip(edges, edges[1:], events) if b > a]
+    sounding = [k for k, (*_, symbol) in enumerate(timeline) if not is_pause(symbol)]
     if not sounding:
         raise MediaError(f"espeak-ng found nothing to say in {text!r}")
     pieces, phonemes, now, silent = [], [], 0, 0
-    for start_s, end_s, symbol in timeline[sounding[0] : sounding[-1] + 1]:
-        a, b = round(start_s * rate_hz), round(end_s * rate_hz)
+    for a, b, symbol in timeline[sounding[0] : sounding[-1] + 1]:
         if is_pause(symbol):
             b = min(b, a + round(LONGEST_GAP_S * rate_hz) - silent)
-            silent += b - a
-        else:
-            silent = 0
+        silent = silent + b - a if is_pause(symbol) else 0
         if b > a:
             pieces.append(wav[a:b])
             phonemes.append(Phoneme(now / rate_hz, (now + b - a) / rate_hz, symbol))
             now += b - a
     wav = np.concatenate(pieces)
-    loud = wav[abs(wav) > 0.01]
-    level = np.sqrt(np.mean(np.square(loud, dtype=np.float64))) if len(loud) else 1.0
+    level = np.sqrt(np.mean(np.square(wav[abs(wav) > 0.01], dtype=np.float64)))
     wav = _lift_soft_sounds(wav * np.float32(10 ** (LEVEL_DBFS / 20) / level), rate_hz)
-    last, block, end = phonemes[-1], round(BLOCK_S * rate_hz), len(wav)
-    earliest = round((last.start_s + BLOCK_S) * rate_hz)
+    start_s, _, symbol = phonemes.pop()
+    block, end, earliest = round(BLOCK_S * rate_hz), len(wav), round((start_s + BLOCK_S) * rate_hz)
     while end - block > earliest and np.mean(wav[end - block : end] ** 2) < 10 ** (INAUDIBLE_DBFS / 10):
         end -= block // 2
-    phonemes[-1] = Phoneme(last.start_s, end / rate_hz, last.symbol)
-    return Speech(text, wav[:end], rate_hz, phonemes)
+    return Speech(text, wav[:end], rate_hz, [*phonemes, Phoneme(start_s, end / rate_hz, symbol)])
 
 
 def _lift_soft_sounds(wav, rate_hz):
@@ -155,13 +147,12 @@ def _lift_soft_sounds(wav, rate_hz):
 def segments(phonemes: list[Phoneme], offset_s: float = 0.0) -> list[tuple]:
     """Turn phonemes into (start_s, end_s, row of VISEMES); a diphthong becomes two, /h/ gives none."""
     out = []
-    for p in phonemes:
-        held = [SHAPES[c] for c in p.symbol if c in SHAPES] or [REST] * is_pause(p.symbol)
+    for start_s, end_s, symbol in phonemes:
+        held = [SHAPES[c] for c in symbol if c in SHAPES] or [REST] * is_pause(symbol)
         for k, row in enumerate(held):
-            if row:
-                step = (p.end_s - p.start_s) / len(held)
-                start = offset_s + p.start_s + k * step
-                out.append((start, start + step, row))
+            step = (end_s - start_s) / len(held)
+            start = offset_s + start_s + k * step
+            out += [(start, start + step, row)] * bool(row)
     return out
 
 
@@ -195,9 +186,9 @@ def play(actor: Actor, curves: dict, fps: float, seed: int, strength: float = 1.
     pitch and roll to add, radians.
     """
     rng = np.random.default_rng((actor.seed, seed))
-    n, width, tracks = len(curves["jaw"]), round(fps) // 2 * 2 + 1, dict(curves)
-    t = np.arange(n) / fps
-    talk = np.pad(np.clip(curves["jaw"] * 3, 0, 1), width // 2, mode="edge")
+    n, half, tracks = len(curves["jaw"]), round(fps) // 2, dict(curves)
+    t, width = np.arange(n) / fps, 2 * half + 1
+    talk = np.pad(np.clip(curves["jaw"] * 3, 0, 1), half, mode="edge")
     talk = np.convolve(talk, np.ones(width) / width, "valid")
 
     def sway(amplitude, *hertz):
@@ -207,14 +198,14 @@ def play(actor: Actor, curves: dict, fps: float, seed: int, strength: float = 1.
         tracks[name] = np.clip(strength * (sway(*always) + talk * sway(*talking)) + turn, *limits)
     tracks["brow"] = strength * (np.clip(sway(0.9, 0.17, 0.29, 0.61), -0.3, 1) * (0.35 + 0.65 * talk))
     blink, when = np.zeros(n), rng.uniform(0.5, 3)
-    while n and when < t[-1]:
+    while when < t[-1]:
         blink = np.maximum(blink, np.clip(1.25 - abs(t - when) / BLINK_HALF_S, 0, 1))
         when += rng.uniform(2, 5)
     gaze, start = np.zeros((2, n)), 0
     while start < n:
         end = start + int(rng.uniform(0.6, 2.4) * fps)
         if rng.random() < 0.5:
-            gaze[:, start:end] = rng.uniform(-0.25, 0.25, 2)[:, None]
+            gaze[:, start:end] = rng.uniform(-0.25, 0.25, (2, 1))
         start = end
     tracks |= {"blink": blink, "gaze_x": gaze[0], "gaze_y": gaze[1]}
-    return [FaceState(**dict(zip(tracks, values))) for values in np.array(list(tracks.values())).T.tolist()]
+    return [FaceState(**row) for row in pd.DataFrame(tracks).to_dict("records")]
