@@ -114,7 +114,11 @@ def _upper_face(actor, canvas):
 def _mouth(actor, canvas, line, top, bottom):
     """Muzzle, philtrum and the two lips."""
     (_, y, ax, u), my, mw = canvas, actor.mouth_y, actor.mouth_w
-    muzzle = (0.115, 0, my - 0.02, 0.34, 0.22), (-0.022, 0, my - 0.16, 0.03, 0.07), (0.012, 0.05, my - 0.15, 0.022, 0.07)
+    muzzle = (
+        (0.115, 0, my - 0.02, 0.34, 0.22),
+        (-0.022, 0, my - 0.16, 0.03, 0.07),
+        (0.012, 0.05, my - 0.15, 0.022, 0.07),
+    )
     z = canvas.bells(0, *muzzle)
 
     def rounded(off, thickness):

@@ -105,7 +105,9 @@ class Film(NamedTuple):
         for start_s, end_s, actor, speech in self.cues:
             spoken.append(span(start_s, end_s, actor=actor.name, text=speech.text))
             sounds = [p for p in speech.phonemes if not is_pause(p.symbol)]
-            phonemes += [span(start_s + p.start_s, start_s + p.end_s, actor=actor.name, symbol=p.symbol) for p in sounds]
+            phonemes += [
+                span(start_s + p.start_s, start_s + p.end_s, actor=actor.name, symbol=p.symbol) for p in sounds
+            ]
         length = {"n_frames": self.n_frames, "duration_s": round(self.n_frames / fps, 4)}
         about = {"video_id": self.script.video_id, "title": self.script.title, **length}
         return about | {"shots": shots, "spoken": spoken, "phonemes": phonemes}

@@ -35,10 +35,9 @@ class Member:
 
     def __init__(self, actor: Actor, size, px_per_unit, cx, cy):
         self.actor, self.size, self.px_per_unit, self.eyes = actor, size, px_per_unit, (cx, cy)
-        self.puppet = Puppet(actor, px_per_unit)
+        self.puppet, self.half_width = Puppet(actor, px_per_unit), float(outline(actor)(1.0, CENTRE_Y + 0.1))
         self.body, *self.body_at = paint_body(actor, px_per_unit, size, cx, cy)
-        self.head_at = round(cx + self.puppet.left * px_per_unit), round(cy + self.puppet.top * px_per_unit)
-        self.half_width = float(outline(actor)(1.0, CENTRE_Y + 0.1))
+        self.head_at = round(cx + Puppet.left * px_per_unit), round(cy + Puppet.top * px_per_unit)
 
     def draw(self, picture, state: FaceState):
         """Draw the head over a picture that already has the body, in place."""
@@ -56,7 +55,7 @@ class Member:
     def face_box(self, state: FaceState) -> Box:
         """Return the box of the face as drawn, cut to the picture."""
         w, chin = self.half_width, 1.52 + self.actor.chin + state.chin_drop
-        edge = [(-w, 0.1), (w, 0.1), (-0.75 * w, 0.9), (0.75 * w, 0.9), (0, FOREHEAD_Y), (0, chin)]
+        edge = *((k * w, y) for k, y in ((-1, 0.1), (1, 0.1), (-0.75, 0.9), (0.75, 0.9))), (0, FOREHEAD_Y), (0, chin)
         points = self.locate(edge, state).clip(0, self.size)
         return Box(*np.r_[points.min(0), points.max(0)].round(2).tolist())
 
@@ -65,31 +64,30 @@ class Shot:
     """A scene in a picture of a size (width, height): `render` draws a frame of its members."""
 
     def __init__(self, scene: Scene, size: tuple, grain: float = GRAIN):
-        (w, h), kind, seed, places = size, scene.kind, scene.seed, []
+        (w, h), kind, seed = size, scene.kind, scene.seed
+        style = {"title": "slats", "inset": "plain"}.get(kind, scene.backdrop)
+        self._base = wall = paint_backdrop(size, seed, style, DESK if kind in ("group", "empty") else None)
+        places, self._front = [(0.192 * min(w, h) * scene.face, scene.at[0] * w, scene.at[1] * h)], wall[h:]
         if kind == "title":
-            wall = paint_title(size, seed, scene.title, scene.subtitle)
-        else:
-            style = "plain" if kind == "inset" else scene.backdrop
-            wall = paint_backdrop(size, seed, style, DESK if kind in ("group", "empty") else None)
-        if kind == "single":
-            places = [(0.192 * min(w, h) * scene.face, scene.at[0] * w, scene.at[1] * h)]
+            _write_title(wall, scene.title, scene.subtitle)
         elif kind == "group":
             places = [(min(0.104 * w, 0.145 * h) * k, x * w, y * h) for x, y, k in SEATS]
+            self._front = wall[int(DESK * h) :].copy()
         elif kind == "inset":
             left, top, right, bottom = int(0.05 * w), int(0.16 * h), int(0.42 * w), int(0.60 * h)
-            wide, high = right - left, bottom - top
+            wide, high, screen = right - left, bottom - top, np.s_[top:bottom, left:right]
             small = min(0.155 * high, 0.17 * wide), (left + right) / 2, top + 0.42 * high
             places = [(min(0.19 * h, 0.23 * w * 0.5), 0.74 * w, 0.42 * h), small]
-        self.members = [Member(actor, size, *place) for actor, place in zip(scene.people, places)]
-        if kind == "inset":
             wall[top - 4 : bottom + 4, left - 4 : right + 4] = (16, 16, 20)
-            wall[top:bottom, left:right] = paint_backdrop((wide, high), seed + 1, "skyline")
-            screen, body, (x, y) = np.zeros((h, w, 1), np.uint8), self.members[1].body, self.members[1].body_at
-            screen[top:bottom, left:right] = 1
-            body *= screen[y:, x : x + body.shape[1]]
-        self._base, self._front = wall, wall[int(DESK * h) :].copy() if kind == "group" else wall[h:]
+            wall[screen] = paint_backdrop((wide, high), seed + 1, "skyline")
+        self.members = [Member(actor, size, *place) for actor, place in zip(scene.people, places)]
         for member in self.members:
-            lay_over(wall, member.body, *member.body_at)
+            body, (x, y) = member.body, member.body_at
+            if kind == "inset" and member is self.members[1]:  # cut to the screen
+                shown = np.zeros((h, w, 1), np.uint8)
+                shown[screen] = 1
+                body *= shown[y:, x : x + body.shape[1]]
+            lay_over(wall, body, x, y)
         rng = np.random.default_rng((seed, 5))
         self._grain = [rng.normal(0, grain, (h, w, 3)).astype(np.int16) for _ in range(N_GRAINS)]
 
@@ -189,10 +187,10 @@ def _plain(wall, x, y, aspect, rng):
 STYLES = {"slats": _slats, "shelves": _shelves, "skyline": _skyline, "plain": _plain}
 
 
-def paint_title(size, seed, title, subtitle):
-    """Return a title card, uint8 RGB (h, w, 3); letters outside ASCII are not drawn."""
-    picture, (width, height), font = paint_backdrop(size, seed, "slats"), size, cv2.FONT_HERSHEY_DUPLEX
-    top, bottom = int(0.38 * height), int(0.62 * height)
+def _write_title(picture, title, subtitle):
+    """Make a wall a title card, in place; letters outside ASCII are not drawn."""
+    height, width, _ = picture.shape
+    top, bottom, font = int(0.38 * height), int(0.62 * height), cv2.FONT_HERSHEY_DUPLEX
     picture[top:bottom] = picture[top:bottom] // 4 + np.uint8([14, 18, 34])
     picture[top : top + 3] = picture[bottom - 3 : bottom] = (230, 170, 60)
     for text, tall, line in ((title, 0.085, 0.49), (subtitle, 0.042, 0.57)):
@@ -200,4 +198,3 @@ def paint_title(size, seed, title, subtitle):
         scale = min(tall * height / h, 0.9 * width / max(w, 1))
         corner = int((width - w * scale) / 2), int(line * height)
         cv2.putText(picture, text, corner, font, scale, (245, 240, 230), max(1, round(scale * 1.6)), cv2.LINE_AA)
-    return picture
