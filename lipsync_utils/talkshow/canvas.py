@@ -34,12 +34,6 @@ def fall(start, end, x):
     return 1 - rise(start, end, x)
 
 
-def turned(x, y, angle):
-    """Turn (x, y) by `angle` radians; numpy's own, so the results are float64."""
-    c, s = np.cos(angle), np.sin(angle)
-    return c * x + s * y, c * y - s * x
-
-
 def fade(distance, length):
     """Fall from 1 at 0 and before it to 1/e at `length`."""
     return np.exp(-clamp(distance) / length)
@@ -85,7 +79,7 @@ def blur(image, sigma_px):
     return cv2.GaussianBlur(np.ascontiguousarray(image, f32), (0, 0), sigma_px)
 
 
-def to_uint8(image):
+def to_8bit(image):
     """Turn 0..1 into 0..255 uint8."""
     return (clamp(image) * 255 + 0.5).astype(np.uint8)
 
@@ -125,12 +119,19 @@ class Canvas(NamedTuple):
         x, y = np.meshgrid(x, y)
         return cls(x, y, abs(x), u)
 
+    @classmethod
+    def of_head(cls):
+        """Return the plane that a baked head covers."""
+        sides = (WIDTH, LEFT), (HEIGHT, TOP)
+        return cls.of(*(centres(round(side * BAKE_PX), BAKE_PX, start) for side, start in sides), BAKE_PX)
+
     def bells(self, start, *rows):
         """Add 2-D Gaussians (height, |x| and y of the middle, x and y deviation, turn) to `start`, in this order."""
         for height, x, y, sx, sy, *turn in rows:
             x, y = self.ax - x, self.y - y
-            if turn:
-                x, y = turned(x, y, *turn)
+            for angle in turn:
+                c, s = np.cos(angle), np.sin(angle)
+                x, y = c * x + s * y, c * y - s * x
             start = start + height * np.exp(-0.5 * ((x / sx) ** 2 + (y / sy) ** 2))
         return start
 

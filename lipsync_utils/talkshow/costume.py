@@ -6,7 +6,7 @@ from numpy import clip, exp, hypot, maximum, minimum, sin
 from numpy import float32 as f32
 
 from .actor import LONG_HAIR
-from .canvas import CENTRE_Y, Canvas, blur, clamp, display, fall, hump, linear, mix, noise, rgb, ridge, rise, to_uint8
+from .canvas import CENTRE_Y, Canvas, blur, centres, clamp, display, fall, hump, linear, mix, noise, rgb, ridge, rise
 
 VOLUME = {"short": 0.12, "crop": 0.06, "curly": 0.30, "bun": 0.10, "bob": 0.20, "long": 0.19}  # above the skull
 SIDE_END = {"short": 0.18, "crop": 0.10, "curly": 0.28, "bun": -0.05}  # y of the sideburns
@@ -23,12 +23,12 @@ def put_on_hair(actor, canvas, form, rng, light, coverage):
     if actor.hair == "bald":  # a shaven head still shows where the hair was
         stubble = rise(0.05, -0.25, y - (actor.hair_hl + 0.75 * clamp(ax - 0.5)))
         return light * (1 - 0.18 * stubble * coverage), coverage, None
-    distance = hypot(x, y - CENTRE_Y)
-    upward = clip(-(y - CENTRE_Y) / maximum(distance, 1e-3), -1, 1)
-    thick = VOLUME[actor.hair] * (0.35 + 0.65 * rise(-0.1, 0.8, upward))
+    down = y - CENTRE_Y
+    distance = hypot(x, down)
+    thick = VOLUME[actor.hair] * (0.35 + 0.65 * rise(-0.1, 0.8, -down / maximum(distance, 1e-3)))
     thick *= 1 + 0.10 * sin(3 * x * parting + actor.seed)
     if actor.hair == "curly":
-        angle = np.arctan2(y - CENTRE_Y, x)
+        angle = np.arctan2(down, x)
         thick = thick * (1 + 0.10 * sin(angle * 17 + actor.seed) + 0.08 * sin(angle * 29)) + 0.03
     rho = distance / (form.radius + thick)
     ragged = noise(rng, x.shape, [40, 14, 5, 2.5], [0.010] * 4)
@@ -39,8 +39,9 @@ def put_on_hair(actor, canvas, form, rng, light, coverage):
     dome = np.sqrt(clamp(1 - clamp(rho) ** 3))
     if actor.hair in LONG_HAIR:
         dome = maximum(dome, 0.45 * (y > 0))
-    gleam = hump(hypot((x + 0.25) * 0.9, y + 0.15) - 1.05, 0.16) * (y < -0.3)
-    gleam = gleam * (0.5 + 0.5 * clip(strands + 0.4, 0, 1.5))
+    gleam = (
+        hump(hypot((x + 0.25) * 0.9, y + 0.15) - 1.05, 0.16) * (y < -0.3) * (0.5 + 0.5 * clip(strands + 0.4, 0, 1.5))
+    )
     colour, cap = linear(actor.hair_col), cap.astype(f32)
     front = (colour * (body * (0.35 + 0.75 * dome) * lit * 1.5) + 0.055 * gleam * colour**0.4).astype(f32)
     back = (colour * (body * 0.40 * lit)).astype(f32), behind.astype(f32)
@@ -105,34 +106,30 @@ def put_on_glasses(actor, canvas):
     (x, y, ax, u), gx = canvas, actor.eye_dx + 0.01
     y = y - 0.03
     rim = (abs((ax - gx) / 0.295) ** 3.2 + abs(y / 0.215) ** 3.2) ** (1 / 3.2)
-    frame = canvas.edge(0.030 * actor.glasses - abs(rim - 1) * 0.24)
     bridge = canvas.edge(0.022 - abs(y + 0.07 + 0.05 * (1 - (x / 0.13) ** 2))) * (ax < gx - 0.27)
     arm = canvas.edge(0.022 - abs(y + 0.09)) * (ax > gx + 0.28) * (ax < 0.985 * actor.face_w + 0.02)
-    frame = maximum(maximum(frame, bridge), arm).astype(f32)
+    frame = np.max([canvas.edge(0.030 * actor.glasses - abs(rim - 1) * 0.24), bridge, arm], 0).astype(f32)
     colour = linear(actor.glass_col) * (1.0 + 0.8 * clip(-y / 0.25, -0.5, 1))
     shadow = np.roll(blur(frame, 0.02 * u), (int(0.04 * u), int(0.015 * u)), (0, 1))
     return np.dstack([*display(colour), frame]), shadow
 
 
 def paint_body(actor, px_per_unit, size, cx, cy):
-    """Return (uint8 RGBA layer (h, w, 4) with straight alpha, x, y of its corner in the picture).
+    """Return (RGBA layer (h, w, 4), 0..1 with straight alpha, x, y of its corner in the picture).
 
     px_per_unit, cx, cy: of the head, whose eyes' middle is at pixel (cx, cy); size: (width, height) of the picture.
     """
     left, right = (int(clip(cx + side * HALF_WIDTH * px_per_unit, 0, size[0])) for side in (-1, 1))
     top = int(clip(cy + NECK_TOP * px_per_unit, 0, size[1] - 1))
     w, h = right - left, size[1] - top
-    x, y = (
-        ((np.arange(n * SUPERSAMPLE, dtype=f32) + 0.5) / SUPERSAMPLE + start - c) / px_per_unit
-        for n, start, c in ((w, left, cx), (h, top, cy))
-    )
-    canvas = Canvas.of(x, y, px_per_unit * SUPERSAMPLE)
+    columns, rows = (centres(n * SUPERSAMPLE, SUPERSAMPLE, start) for n, start in ((w, left), (h, top)))
+    canvas = Canvas.of((columns - cx) / px_per_unit, (rows - cy) / px_per_unit, px_per_unit * SUPERSAMPLE)
     picture = np.zeros((4, *canvas.x.shape), f32)
     neck = _paint_neck(actor, canvas, picture)
     _paint_clothes(actor, canvas, picture, neck, np.random.default_rng(actor.seed + 99))
     picture = cv2.resize(np.dstack(picture), (w, h), interpolation=cv2.INTER_AREA)
     alpha = picture[..., 3:]
-    return to_uint8(np.dstack([picture[..., :3] / maximum(alpha, 1e-3), alpha])), left, top
+    return np.dstack([picture[..., :3] / maximum(alpha, 1e-3), alpha]), left, top
 
 
 def _put(picture, colour, coverage):
@@ -148,11 +145,10 @@ def _darken(picture, share):
 def _paint_neck(actor, canvas, picture):
     """Paint the neck; return its display colour for the open collar."""
     x, y, ax, _ = canvas
-    width = 0.53 * (actor.face_w + actor.jaw_w) / 2
-    width = width + 0.05 * np.cos((y - 1.6) * 3) + 0.30 * rise(1.85, 2.5, y) ** 2
+    width = 0.53 * (actor.face_w + actor.jaw_w) / 2 + 0.05 * np.cos((y - 1.6) * 3) + 0.30 * rise(1.85, 2.5, y) ** 2
     across = clip(x / width, -1, 1)
     light = 0.18 + 0.40 * clamp(np.sqrt(1 - across**2) * 0.75 - across * 0.42)
-    chin_shadow = 1 - 0.62 * exp(-clip(y - 1.25 - actor.chin + 0.56 * x**2, 0, 3) / 0.22)
+    chin_shadow = 1 - 0.62 * exp(-maximum(y - 1.25 - actor.chin + 0.56 * x**2, 0) / 0.22)
     tendon = 1 - 0.12 * ridge(ax - (0.30 - 0.20 * (y - 1.6)), 0.0354)
     colour = linear(actor.skin) * (light * chin_shadow * tendon) * rgb(1.05, 0.97, 0.93)
     _put(picture, display(colour), canvas.edge(width - ax) * (y > 0.7))
@@ -162,8 +158,11 @@ def _paint_neck(actor, canvas, picture):
 def _paint_clothes(actor, canvas, picture, neck, rng):
     (x, y, ax, u), edge = canvas, canvas.edge
     y, shoulder = y + 0.16, 2.15 * (0.75 + 0.25 * actor.face_w)
-    top = 2.02 + 0.62 * clip((ax - 0.45) / (shoulder - 0.45), 0, 2) ** 1.6
-    top = top + 0.75 * clip(ax - shoulder * 0.86, 0, 9) ** 1.2
+    top = (
+        2.02
+        + 0.62 * clip((ax - 0.45) / (shoulder - 0.45), 0, 2) ** 1.6
+        + 0.75 * maximum(ax - shoulder * 0.86, 0) ** 1.2
+    )
     folds, weave = (rng.standard_normal(x.shape).astype(f32) for _ in range(2))
     folds = cv2.GaussianBlur(folds, (0, 0), sigmaX=0.10 * u, sigmaY=0.5 * u)
     folds /= folds.std() + 1e-6

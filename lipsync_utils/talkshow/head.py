@@ -9,8 +9,7 @@ from numpy import clip, exp, hypot, maximum, pi, sin, where
 from numpy import float32 as f32
 from scipy.interpolate import CubicSpline
 
-from .canvas import BAKE_PX, CENTRE_Y, HEIGHT, LEFT, TOP, WIDTH, Canvas, blur, centres, clamp, display, fall, hump
-from .canvas import linear, mix, noise, rgb, ridge, rise, streaks, turned
+from .canvas import CENTRE_Y, Canvas, blur, clamp, display, fall, hump, linear, mix, noise, rgb, ridge, rise, streaks
 from .costume import put_on_glasses, put_on_hair
 
 FILL = (0.75, -0.10, 0.60)  # where the second light comes from
@@ -24,8 +23,7 @@ def bake(actor):
     Returns layers head, back hair and glasses, each None or straight display RGBA, float32 (h, w, 4) 0..1; and relief
     (h, w), which drives what turns of the head show.
     """
-    rng, sides = np.random.default_rng(actor.seed), ((WIDTH, LEFT), (HEIGHT, TOP))
-    canvas = Canvas.of(*(centres(round(side * BAKE_PX), BAKE_PX, start) for side, start in sides), BAKE_PX)
+    rng, canvas = np.random.default_rng(actor.seed), Canvas.of_head()
     form = _form(actor, canvas, rng)
     albedo, relief, gloss = _paint(actor, canvas, form, rng)
     light = _shade(form.height + relief, albedo, canvas, gloss, actor.key_light)

@@ -8,14 +8,14 @@ head units.
 
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 from numpy import clip, cos, exp, hypot, maximum, sin
+from numpy import float32 as f32
 
 from .actor import Actor
-from .canvas import BAKE_PX, HEIGHT, LEFT, TOP, WIDTH, centres, clamp, f32, hump, mix, rgb, ridge, rise, to_uint8
+from .canvas import BAKE_PX, HEIGHT, LEFT, TOP, WIDTH, centres, clamp, cover, fade, hump, mix, rgb, ridge, rise, to_8bit
 from .head import bake
 
 MARGIN = 0.22  # room round the baked head for motion, head units
@@ -102,7 +102,7 @@ class Puppet:
         if glasses is not None:
             alpha = maximum(texture[..., 3:], glasses[..., 3:])
             texture = np.dstack([mix(texture[..., :3], glasses[..., :3], glasses[..., 3:]), alpha])
-        self._texture, self._back = to_uint8(texture), None if back is None else to_uint8(back)
+        self._texture, self._back = to_8bit(texture), None if back is None else to_8bit(back)
         w, h = (int((side + 2 * MARGIN) * px_per_unit) // COARSE for side in (WIDTH, HEIGHT))
         self.size, k = (w * COARSE, h * COARSE), px_per_unit / COARSE
         self._x, self._y = np.meshgrid(centres(w, k, self.left), centres(h, k, self.top))
@@ -118,8 +118,7 @@ class Puppet:
         at = slice(int((-0.24 - TOP) * self.ky), int((0.24 - TOP) * self.ky)), columns
         x, y = np.meshgrid((centres(w, self.kx, LEFT) - f32(cx)) * side, centres(h, self.ky, TOP))
         skin, frame = (None if layer is None else np.moveaxis(layer[at], -1, 0) for layer in (texture, glasses))
-        eye = SimpleNamespace(side=side, x=x[at], y=y[at], skin=skin, frame=frame, soft=1.1 / float(self.kx))
-        return at, cache(partial(_paint_eye, self.actor, eye))
+        return at, cache(partial(_paint_eye, self.actor, side, x[at], y[at], skin, frame, 1.1 / float(self.kx)))
 
     def render(self, state: FaceState):
         """Return (head, back hair or None), each uint8 RGBA of `size`, straight alpha."""
@@ -128,11 +127,12 @@ class Puppet:
             steps = round(state.blink * BLINK_STEPS), round(state.gaze_x * GAZE_STEPS), round(state.gaze_y * GAZE_STEPS)
             self._texture[at] = paint(*steps)
         x, y = self._pose(state)
-        mouth = self._window()
+        k, middle = self.px_per_unit, self.actor.mouth_y - self.top
+        rows = slice(int((middle - 0.62) * k), int((middle + 1.10) * k))  # what the mouth moves
+        mouth = rows, slice(int((-self.left - 1.1) * k), int((1.1 - self.left) * k))
         x[mouth], y[mouth], *gap = warp_mouth(self.actor, state, x[mouth], y[mouth])
         head = self._sample(self._texture, x, y)
         if state.upper_lift + state.lower_drop > 0.004:
-            k = self.px_per_unit
             inner = np.s_[int(0.37 * k) : -int(0.48 * k), int(0.45 * k) : -int(0.45 * k)]  # where the gap can be
             parts = (part[inner] for part in (x[mouth], *gap))
             colour, coverage = paint_gap(self.actor, state, *parts, 1.2 / k)
@@ -141,7 +141,7 @@ class Puppet:
         if self._back is None:
             return head, None
         x, y = _rolled(state, self._x + 0.25 * state.yaw, self._y + 0.2 * state.pitch)
-        return head, self._sample(self._back, self._enlarge(x), self._enlarge(y))
+        return head, self._sample(self._back, *(cv2.resize(field, self.size) for field in (x, y)))
 
     def _pose(self, state):
         """Return where in the head each pixel looks: roll about the neck, turns, raised brows."""
@@ -151,7 +151,7 @@ class Puppet:
         a = self.actor
         off = ((abs(x) - a.eye_dx) / 0.30) ** 2 + ((y - a.brow_y + a.brow_arch * 0.6) / 0.15) ** 2
         y = y + BROW_LIFT * state.brow * exp(-0.5 * off)
-        return self._enlarge(x), self._enlarge(y)
+        return cv2.resize(x, self.size), cv2.resize(y, self.size)
 
     def _turned(self, state, x, y):
         """Undo yaw, then pitch: what a turn hides lies in the folds that `_unfold` skips."""
@@ -167,15 +167,6 @@ class Puppet:
         across = _remap(across.astype(f32), columns, (down - y1[0]) / step)
         at = (x - x1[0]) / step, (y - y1[0]) / step
         return _remap(across, *at), _remap(down, *at)
-
-    def _enlarge(self, field):
-        return cv2.resize(field, self.size, interpolation=cv2.INTER_LINEAR)
-
-    def _window(self):
-        """Rows and columns of what the mouth moves: 1.1 to both sides, from 0.62 above its middle to 1.1 below."""
-        x, y, k = -self.left, self.actor.mouth_y - self.top, self.px_per_unit
-        rows = slice(int((y - 0.62) * k), int((y + 1.10) * k))
-        return rows, slice(int((x - 1.1) * k), int((x + 1.1) * k))
 
     def _sample(self, texture, x, y):
         return _remap(texture, *cv2.convertMaps(*self._in_texture(x, y), cv2.CV_16SC2))
@@ -212,43 +203,39 @@ def _unfold(seen, at, turn):
     return np.interp(at, maximum.accumulate(seen), at)
 
 
-def _paint_eye(actor, eye, blink, gaze_x, gaze_y):
+def _paint_eye(actor, side, x, y, skin, frame, soft, blink, gaze_x, gaze_y):
     """Return the texture with the eye in it, uint8 (h, w, 4). Lids are curves over t = -1 inner .. 1 outer corner."""
-    y, soft, t, height = eye.y, eye.soft, eye.x / actor.eye_w, actor.eye_h
-    at, tilt, blink = abs(t), -actor.eye_tilt * t, min(blink / BLINK_STEPS, 1.0)
+    t, height, blink = x / actor.eye_w, actor.eye_h, min(blink / BLINK_STEPS, 1.0)
+    at, tilt = abs(t), -actor.eye_tilt * t
     upper_open = -0.9765 * height * clamp(1 - abs((t + 0.10) / 1.1) ** 2.2) ** 0.75 * (at < 1) + tilt
     lower = 0.72 * height * clamp(1 - abs((t - 0.12) / 1.12) ** 2.3) ** 0.9 * (at < 1) + tilt
     upper = mix(upper_open, lower - 0.004, blink)
 
-    closed = clamp((y - upper_open) / 0.02) * clamp((lower - y) / 0.02 + 0.5) * blink
+    closed = clamp((y - upper_open) / 0.02) * cover(lower - y, 0.02) * blink
     crease = ridge(y - (upper_open - 0.048 + 0.012 * t**2), 0.010) * rise(1.12, 0.8, at)
-    shadow = exp(-clamp(upper - y) / 0.03) * (y < upper) * rise(1.1, 0.9, at)
+    shadow = fade(upper - y, 0.03) * (y < upper) * rise(1.1, 0.9, at)
     dark = (1 - 0.12 * closed) * (1 - 0.42 * crease * (1 - 0.6 * blink)) * (1 - 0.18 * shadow)
-    visible = clamp((y - upper) / soft + 0.5) * clamp((lower - y) / soft + 0.5)
+    visible = cover(y - upper, soft) * cover(lower - y, soft)
     visible *= clamp((1 - at) * actor.eye_w / soft + 0.2)
     lash = ridge(y - upper + 0.004, 0.0125 + 0.004 * clamp(t))
     lash *= rise(1.16, 0.97, at - 0.10 * (t > 0))
     lower_lash = ridge(y - lower - 0.003, 0.009) * rise(1.05, 0.9, at)
-    ball = _eyeball(actor, eye, upper, t, gaze_x / GAZE_STEPS, gaze_y / GAZE_STEPS)
-    colour = clamp(mix(eye.skin[:3] * dark, ball, visible) * ((1 - 0.86 * lash) * (1 - 0.38 * lower_lash)))
-    if eye.frame is not None:
-        colour = mix(colour, eye.frame[:3], eye.frame[3])
-    return to_uint8(np.dstack([*colour, eye.skin[3]]))
 
-
-def _eyeball(actor, eye, upper, t, gaze_x, gaze_y):
-    """White, iris, pupil, catch-light, corner; lit from above by what the lid lets through."""
-    soft, at = eye.soft, abs(t)
-    dx, dy = eye.x - gaze_x * 0.09 * eye.side, eye.y - (gaze_y * 0.05 - 0.004)
+    # white, iris, pupil, catch-light, corner; lit from above by what the lid lets through
+    dx, dy = x - gaze_x / GAZE_STEPS * 0.09 * side, y - (gaze_y / GAZE_STEPS * 0.05 - 0.004)
     r, angle = hypot(dx, dy), np.arctan2(dy, dx)
     ball = rgb(0.80, 0.785, 0.775) * (1 - 0.30 * at**2) * rgb(1, 0.97, 0.96) ** (at * 2)
     fibres = 1 + 0.16 * sin(angle * 23 + 2 * sin(angle * 7)) * clamp(r / IRIS_R)
     shade = fibres * (0.75 + 0.5 * clip(dy / IRIS_R, -1, 1)) * (1 - 0.75 * rise(0.72, 1.0, r / IRIS_R))
-    ball = mix(ball, rgb(*actor.iris) / 255 * shade, clamp((IRIS_R - r) / (1.4 * soft) + 0.5))
-    ball = mix(ball, 0.03, clamp((PUPIL_R - r) / soft + 0.5))
-    ball = ball * (1 - 0.50 * exp(-clamp(eye.y - upper) / 0.028))
-    ball = mix(ball, 0.97, clamp((GLINT_R - hypot(dx * eye.side + 0.026, dy + 0.026)) / soft + 0.5))
-    return mix(ball, rgb(0.72, 0.45, 0.42), hump(t + 0.93, 0.09) * 0.7)
+    ball = mix(ball, rgb(*actor.iris) / 255 * shade, cover(IRIS_R - r, 1.4 * soft))
+    ball = mix(ball, 0.03, cover(PUPIL_R - r, soft)) * (1 - 0.50 * fade(y - upper, 0.028))
+    ball = mix(ball, 0.97, cover(GLINT_R - hypot(dx * side + 0.026, dy + 0.026), soft))
+    ball = mix(ball, rgb(0.72, 0.45, 0.42), hump(t + 0.93, 0.09) * 0.7)
+
+    colour = clamp(mix(skin[:3] * dark, ball, visible) * ((1 - 0.86 * lash) * (1 - 0.38 * lower_lash)))
+    if frame is not None:
+        colour = mix(colour, frame[:3], frame[3])
+    return to_8bit(np.dstack([*colour, skin[3]]))
 
 
 def warp_mouth(actor: Actor, state: FaceState, x, y):
@@ -308,5 +295,4 @@ def paint_gap(actor: Actor, state: FaceState, x, below, top, bottom, pixel: floa
     shown = clamp((edge - below) / pixel) * (abs(across) < 1)
     colour = mix(colour, enamel * (between * (1 - 0.45 * across**2) * light), shown)
 
-    shadow = 0.50 * exp(-clamp(inside) / 0.022) + 0.15 * exp(-clamp(over) / 0.02)
-    return colour * (1 - shadow), coverage
+    return colour * (1 - (0.50 * fade(inside, 0.022) + 0.15 * fade(over, 0.02))), coverage

@@ -20,6 +20,7 @@ from .speech import Speech, is_pause, mouth_curves, play, segments, speak
 from .stage import Shot
 
 VERSION = 4  # raise it when the same script gives another video
+PLAIN = Camera()
 SILENT_END_S = 0.6  # before the first line and after the last: long enough for the silence detector (400 ms)
 
 
@@ -178,7 +179,7 @@ def render_clip(
     size=(256, 256),
     seconds=None,
     pause_s=0.6,
-    camera: Camera = Camera(),
+    camera: Camera = PLAIN,
     seed=0,
 ) -> Path:
     """Render one shot of one actor, or of up to three at a desk, to an mp4 with its ground truth.

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .actor import LONG_HAIR, Actor
-from .canvas import CENTRE_Y, blur, f32, fall, hump, mix, rgb, rise, to_uint8
+from .canvas import CENTRE_Y, blur, f32, fall, hump, mix, rgb, rise, to_8bit
 from .costume import paint_body
 from .head import outline
 from .puppet import FaceState, Puppet
@@ -36,7 +36,8 @@ class Member:
     def __init__(self, actor: Actor, size, px_per_unit, cx, cy):
         self.actor, self.size, self.px_per_unit, self.eyes = actor, size, px_per_unit, (cx, cy)
         self.puppet, self.half_width = Puppet(actor, px_per_unit), float(outline(actor)(1.0, CENTRE_Y + 0.1))
-        self.body, *self.body_at = paint_body(actor, px_per_unit, size, cx, cy)
+        body, *self.body_at = paint_body(actor, px_per_unit, size, cx, cy)
+        self.body = to_8bit(body)
         self.head_at = round(cx + Puppet.left * px_per_unit), round(cy + Puppet.top * px_per_unit)
 
     def draw(self, picture, state: FaceState):
@@ -127,7 +128,7 @@ def paint_backdrop(size, seed, style=None, desk=None):
         wood = rgb(0.42, 0.27, 0.17) * (1 + 0.05 * np.sin(x * 60 + 6 * np.sin(y * 9)))
         wood *= 1 - 0.45 * rise(desk + 0.05, desk + 0.055, y)
         wall = mix(wall, np.dstack(wood), rise(desk - 0.004, desk + 0.004, y)[..., None])
-    return to_uint8(wall)
+    return to_8bit(wall)
 
 
 def _slats(wall, x, y, aspect, rng):
