@@ -248,7 +248,6 @@ class TrainConfig:
     augment: bool = False  # crops with a margin are augmented, faces and sound: for pretraining
     frames: int = 5  # of each window that are drawn; 1, for likeness alone: more variety in the time
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: what the machine is fast in
-    compile: bool = False  # torch.compile: pays on a GPU in long runs
     workers: int = 0  # processes that load data
     evaluate_every: int = 50  # steps; validation is fixed and deterministic
     save_every: int = 100
@@ -266,7 +265,6 @@ class TrainConfig:
         check(part % 1 == 0, f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}")
         for name in ("learning_rate", "disc_learning_rate"):
             check(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
-        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), f"betas lie in [0, 1), got {self.betas}")
         both = f"sync_weight {self.sync_weight} and disc_weight {self.disc_weight}"
         check(self.sync_weight + self.disc_weight <= 1, f"{both} must have a sum of at most 1")
         check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")

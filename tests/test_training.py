@@ -243,7 +243,7 @@ def test_bad_input_is_refused_before_any_work(tmp_path, expert_file, generator_s
 def test_preflight_refuses_videos_in_both_splits_and_a_judge_that_guesses(tmp_path, generator_settings):
     both = [toy_clip(0), toy_clip(1, 2, "val")]
     both[1] = dataclasses.replace(both[1], video_id="video0")
-    report = training.look(EXPERT, both, WINDOWS, timed=False)
+    report = training.look(EXPERT, both, WINDOWS)
     assert "both splits: video0" in report.problems[0]
     with pytest.raises(DataError, match="both splits"):
         run(EXPERT, tmp_path / "a", both)
@@ -254,8 +254,7 @@ def test_preflight_refuses_videos_in_both_splits_and_a_judge_that_guesses(tmp_pa
 
 def test_preflight_reports_windows_and_speed(generator_settings):
     report = training.look(generator_settings, toy_clips(), WINDOWS)
-    assert report.problems == [] and list(report.windows) == ["train", "val"]
-    assert report.estimate_s == pytest.approx(report.s_per_step * 4)
+    assert report.problems == [] and report.s_per_step > 0
     words = str(report)
     assert "126 windows in 3 clips" in words and "42 windows in 1 clips" in words and "one step" in words
 

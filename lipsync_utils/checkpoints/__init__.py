@@ -94,18 +94,20 @@ def read(path, kind: str | None = None, *, mmap: bool = False) -> Checkpoint:
     alignment = str(payload.get("mel_alignment", "reference"))
     if alignment not in ALIGNMENTS:
         raise CheckpointError(f"{path.name} names a mel alignment {alignment!r} that this version does not know")
-    same = ("optimizer", "state", "package_version", "data_fingerprint")
     return Checkpoint(
         found,
         _width_of(weights, found, path),
         weights,
         origin,
-        step=int(payload.get("global_step") or 0),
-        epoch=int(payload.get("global_epoch") or 0),
+        optimizer=payload.get("optimizer"),
+        step=payload.get("global_step", 0),
+        epoch=payload.get("global_epoch", 0),
         settings=_plain(payload.get("settings")),
+        package_version=payload.get("package_version", ""),
+        data_fingerprint=payload.get("data_fingerprint", ""),
         videos=tuple(payload.get("videos", ())),
         mel_alignment=alignment,
-        **{name: payload[name] for name in same if payload.get(name)},
+        state=payload.get("state", {}),
     )
 
 
@@ -124,7 +126,7 @@ def save(
 ) -> Path:
     """Write a checkpoint that a kill cannot spoil: the old file stays until the new one is complete on the disk.
 
-    network: one of the course's, also inside DistributedDataParallel or torch.compile.  optimizer: it or its state.
+    network: one of the course's, also inside DistributedDataParallel.  optimizer: it or its state.
     settings: dataclass or dictionary of plain values.  videos: ids it was trained on.  state: what else an exact
     resume needs, tensors and plain values (a second network's state dict, random states, sync schedule).
     Its layout is a superset of the published one: other tools find "state_dict" in it.
@@ -208,24 +210,21 @@ def _weights_of(payload, path):
     weights = payload.get("state_dict", payload)
     if not isinstance(weights, dict) or not weights or not all(torch.is_tensor(t) for t in weights.values()):
         raise CheckpointError(f"{path.name} holds no weights: expected a state dict, or one under 'state_dict'")
-    return {key.replace("module.", "").replace("_orig_mod.", ""): tensor for key, tensor in weights.items()}
+    return {key.removeprefix("module."): tensor for key, tensor in weights.items()}
 
 
 def _kind_of(weights, kind, path):
     """Return the kind whose tensor names these are, or raise saying what the file is instead."""
-    near = max(KINDS, key=lambda k: len(_layout(k, 1.0).keys() & weights) - len(_layout(k, 1.0).keys() ^ weights))
-    if _layout(near, 1.0).keys() == weights.keys():
-        if kind in (None, near):
-            return near
-        raise CheckpointError(f"{path.name} is the wrong network: it holds a {near}, wanted a {kind}")
-    near = kind or near
+    found = next((k for k in KINDS if _layout(k, 1.0).keys() == weights.keys()), None)
+    if found and kind in (None, found):
+        return found
+    if found:
+        raise CheckpointError(f"{path.name} is the wrong network: it holds a {found}, wanted a {kind}")
+    near = kind or min(KINDS, key=lambda k: len(_layout(k, 1.0).keys() ^ weights))
     wanted, got = _layout(near, 1.0).keys(), weights.keys()
-    lists = [
-        f"{len(names)} tensors {word} (first: {min(names)})"
-        for names, word in ((wanted - got, "missing"), (got - wanted, "unknown"))
-        if names
-    ]
-    raise CheckpointError(f"{path.name} is the wrong network, not a {near}: {', '.join(lists)}")
+    words = f"{len(wanted - got)} tensors missing {sorted(wanted - got)[:1]}"
+    words += f", {len(got - wanted)} tensors unknown {sorted(got - wanted)[:1]}"
+    raise CheckpointError(f"{path.name} is the wrong network, not a {near}: {words}")
 
 
 def _width_of(weights, kind, path):

@@ -43,18 +43,16 @@ class Conv(nn.Module):
         return torch.relu(y + x if self.residual else y)
 
 
-class Up(nn.Module):
+class Up(Conv):
     """Transposed convolution, batch norm, ReLU; stride 2 doubles the size, stride 1 makes 3x3 of 1x1."""
 
+    residual = False
+
     def __init__(self, n_in, n_out, stride=2):
-        super().__init__()
+        nn.Module.__init__(self)
         padding = stride - 1
         conv = nn.ConvTranspose2d(n_in, n_out, 3, stride, padding, output_padding=padding)
         self.conv_block = nn.Sequential(conv, nn.BatchNorm2d(n_out))
-
-    def forward(self, x):
-        """(B, n_in, H, W) -> (B, n_out, H', W')."""
-        return torch.relu(self.conv_block(x))
 
 
 class Plain(nn.Module):
@@ -74,21 +72,23 @@ def residuals(n, repeats):
     return [Conv(n, n, residual=True) for _ in range(repeats)]
 
 
-def audio_encoder(width, last_repeats):
-    """Make the mel tower: (B, 1, 80, 16) -> (B, 512 * width, 1, 1).  last_repeats: residual blocks at 256 channels."""
-    c32, c64, c128, c256, c512 = (channels(c, width) for c in (32, 64, 128, 256, 512))
-    return nn.Sequential(
-        Conv(1, c32),
-        *residuals(c32, 2),
-        Conv(c32, c64, stride=(3, 1)),
-        *residuals(c64, 2),
-        Conv(c64, c128, stride=3),
-        *residuals(c128, 2),
-        Conv(c128, c256, stride=(3, 2)),
-        *residuals(c256, last_repeats),
-        Conv(c256, c512, padding=0),
-        Conv(c512, c512, kernel=1, padding=0),
-    )
+def tower(n_in, width, *layers):
+    """Make a row of Conv from n_in channels on.
+
+    layers: channels at width 1.0, residual blocks after it, and where they differ from Conv's: kernel, stride, padding.
+    """
+    blocks = []
+    for count, repeats, *options in layers:
+        n_out = channels(count, width)
+        blocks += [Conv(n_in, n_out, *options), *residuals(n_out, repeats)]
+        n_in = n_out
+    return nn.Sequential(*blocks)
+
+
+def audio_encoder(width, last):
+    """Make the mel tower: (B, 1, 80, 16) -> (B, 512 * width, 1, 1).  last: residual blocks at 256 channels."""
+    wide = (32, 2), (64, 2, 3, (3, 1)), (128, 2, 3, 3), (256, last, 3, (3, 2))
+    return tower(1, width, *wide, (512, 0, 3, 1, 0), (512, 0, 1, 1, 0))
 
 
 def merge_time(x):
@@ -127,10 +127,8 @@ def bce(probability, target):
 
 
 def bare(network):
-    """The course's network inside DistributedDataParallel, DataParallel and torch.compile; None stays None."""
-    while hasattr(network, "module") or hasattr(network, "_orig_mod"):
-        network = getattr(network, "_orig_mod", None) or network.module
-    return network
+    """The course's network, also where it is inside DistributedDataParallel or DataParallel."""
+    return getattr(network, "module", network)
 
 
 def freeze(network):
@@ -149,27 +147,24 @@ class Wav2Lip(nn.Module):
         self.width = width = check_width(width)
         c16, c32, c64, c128, c256, c384, c512 = (channels(c, width) for c in (16, 32, 64, 128, 256, 384, 512))
 
-        def down(n_in, n_out, repeats):
-            return nn.Sequential(Conv(n_in, n_out, stride=2), *residuals(n_out, repeats))
-
         def up(n_in, n_skip, n_out, repeats=2, stride=2):
             return nn.Sequential(Up(n_in + n_skip, n_out, stride), *residuals(n_out, repeats))
 
         self.face_encoder_blocks = nn.ModuleList(
             [
-                nn.Sequential(Conv(6, c16, kernel=7, padding=3)),  # 96
-                down(c16, c32, 2),  # 48
-                down(c32, c64, 3),  # 24
-                down(c64, c128, 2),  # 12
-                down(c128, c256, 2),  # 6
-                down(c256, c512, 1),  # 3
-                nn.Sequential(Conv(c512, c512, padding=0), Conv(c512, c512, kernel=1, padding=0)),  # 1
+                tower(6, width, (16, 0, 7, 1, 3)),  # 96
+                tower(c16, width, (32, 2, 3, 2)),  # 48
+                tower(c32, width, (64, 3, 3, 2)),  # 24
+                tower(c64, width, (128, 2, 3, 2)),  # 12
+                tower(c128, width, (256, 2, 3, 2)),  # 6
+                tower(c256, width, (512, 1, 3, 2)),  # 3
+                tower(c512, width, (512, 0, 3, 1, 0), (512, 0, 1, 1, 0)),  # 1
             ]
         )
-        self.audio_encoder = audio_encoder(width, last_repeats=1)
+        self.audio_encoder = audio_encoder(width, last=1)
         self.face_decoder_blocks = nn.ModuleList(
             [
-                nn.Sequential(Conv(c512, c512, kernel=1, padding=0)),  # 1
+                tower(c512, width, (512, 0, 1, 1, 0)),  # 1
                 up(c512, c512, c512, repeats=1, stride=1),  # 3
                 up(c512, c512, c512),  # 6
                 up(c512, c256, c384),  # 12
@@ -210,22 +205,19 @@ class SyncNet(nn.Module):
     def __init__(self, width: float = 1.0):
         super().__init__()
         self.width = width = check_width(width)
-        c32, c64, c128, c256, c512 = (channels(c, width) for c in (32, 64, 128, 256, 512))
-        self.face_encoder = nn.Sequential(
-            Conv(15, c32, kernel=7, padding=3),  # 48 x 96
-            Conv(c32, c64, kernel=5, stride=(1, 2)),
-            *residuals(c64, 2),  # 46 x 47
-            Conv(c64, c128, stride=2),
-            *residuals(c128, 3),  # 23 x 24
-            Conv(c128, c256, stride=2),
-            *residuals(c256, 2),  # 12 x 12
-            Conv(c256, c512, stride=2),
-            *residuals(c512, 2),  # 6 x 6
-            Conv(c512, c512, stride=2),
-            Conv(c512, c512, padding=0),
-            Conv(c512, c512, kernel=1, padding=0),  # 3, 1, 1
+        self.face_encoder = tower(
+            15,
+            width,
+            (32, 0, 7, 1, 3),  # 48 x 96
+            (64, 2, 5, (1, 2)),  # 46 x 47
+            (128, 3, 3, 2),  # 23 x 24
+            (256, 2, 3, 2),  # 12 x 12
+            (512, 2, 3, 2),  # 6 x 6
+            (512, 0, 3, 2),  # 3 x 3
+            (512, 0, 3, 1, 0),  # 1
+            (512, 0, 1, 1, 0),
         )
-        self.audio_encoder = audio_encoder(width, last_repeats=2)
+        self.audio_encoder = audio_encoder(width, last=2)
 
     def embed_audio(self, mel):
         """Embed (B, 1, 80, 16) mel in [-4, 4] as unit vectors (B, 512 * width), all entries >= 0."""
@@ -293,14 +285,8 @@ class MouthReader(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.encoder = nn.Sequential(
-            Conv(3, 12, kernel=5, stride=2, padding=2),  # 24 x 48
-            Conv(12, 24, stride=2),
-            Conv(24, 24, residual=True),  # 12 x 24
-            Conv(24, 48, stride=2),
-            Conv(48, 48, residual=True),  # 6 x 12
-            Conv(48, 48, stride=2),  # 3 x 6
-        )
+        # 24 x 48, 12 x 24, 6 x 12, 3 x 6
+        self.encoder = tower(3, 1.0, (12, 0, 5, 2, 2), (24, 1, 3, 2), (48, 1, 3, 2), (48, 0, 3, 2))
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(48 * 18, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, faces):

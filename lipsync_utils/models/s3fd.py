@@ -37,10 +37,9 @@ class S3FD(nn.Module):
         for stage, n_in, n_out, layers in VGG:
             for layer in range(layers):
                 self.add_module(f"conv{stage}_{layer + 1}", nn.Conv2d(n_out if layer else n_in, n_out, 3, padding=1))
-        self.fc6 = nn.Conv2d(512, 1024, 3, padding=3)
-        self.fc7 = nn.Conv2d(1024, 1024, 1)
-        self.conv6_1, self.conv6_2 = nn.Conv2d(1024, 256, 1), nn.Conv2d(256, 512, 3, stride=2, padding=1)
-        self.conv7_1, self.conv7_2 = nn.Conv2d(512, 128, 1), nn.Conv2d(128, 256, 3, stride=2, padding=1)
+        self.fc6, self.fc7 = nn.Conv2d(512, 1024, 3, padding=3), nn.Conv2d(1024, 1024, 1)
+        self.conv6_1, self.conv6_2 = nn.Conv2d(1024, 256, 1), nn.Conv2d(256, 512, 3, 2, 1)
+        self.conv7_1, self.conv7_2 = nn.Conv2d(512, 128, 1), nn.Conv2d(128, 256, 3, 2, 1)
         self.conv3_3_norm, self.conv4_3_norm = ScaledNorm(256, 10), ScaledNorm(512, 8)
         self.conv5_3_norm = ScaledNorm(512, 5)
         for name, n in HEADS.items():
@@ -53,22 +52,22 @@ class S3FD(nn.Module):
         pictures: (B, 3, H, W) RGB in 0..255 less MEANS.  Returns six pairs from fine to coarse: logits (B, 2, h, w)
         (background, face) and offsets (B, 4, h, w) (centre x, y, log width, height, relative to the anchor).
         """
-        x, features = pictures, {}
+        x, features, layer_of = pictures, {}, self.get_submodule
         for stage, _, _, layers in VGG:
             for layer in range(layers):
-                x = F.relu(self.get_submodule(f"conv{stage}_{layer + 1}")(x))
+                x = F.relu(layer_of(f"conv{stage}_{layer + 1}")(x))
             if stage >= 3:
-                features[f"conv{stage}_3_norm"] = self.get_submodule(f"conv{stage}_3_norm")(x)
+                features[f"conv{stage}_3_norm"] = layer_of(f"conv{stage}_3_norm")(x)
             x = F.max_pool2d(x, 2)
         x = features["fc7"] = F.relu(self.fc7(F.relu(self.fc6(x))))
         x = features["conv6_2"] = F.relu(self.conv6_2(F.relu(self.conv6_1(x))))
         features["conv7_2"] = F.relu(self.conv7_2(F.relu(self.conv7_1(x))))
         pairs = []
         for name in HEADS:
-            logits = self.get_submodule(f"{name}_mbox_conf")(features[name])
+            logits = layer_of(f"{name}_mbox_conf")(features[name])
             if logits.shape[1] == 4:  # the finest level has three background logits; the largest counts
                 logits = torch.cat([logits[:, :3].amax(1, keepdim=True), logits[:, 3:]], dim=1)
-            pairs.append((logits, self.get_submodule(f"{name}_mbox_loc")(features[name])))
+            pairs.append((logits, layer_of(f"{name}_mbox_loc")(features[name])))
         return pairs
 
 

@@ -9,35 +9,24 @@ settings of TrainConfig; windows.alignment=... and the like are settings of Wind
 
 import argparse
 import ast
-import logging
 import sys
-from collections.abc import Sequence
 
-from .. import config
-from ..errors import LipsyncError, SettingError
-from ..project import data_set, setup_logging
-from ..windows import load_clips
-from .trainer import train
-
-log = logging.getLogger("lipsync_utils.training")
+from .. import config, project, windows
+from ..errors import LipsyncError
+from .trainer import log, train
 
 
-def parse_settings(words: Sequence[str]) -> tuple[dict, dict]:
-    """(settings of the run, settings of the windows) from "name=value" words."""
-    run, windows = {}, {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals:
-            raise SettingError(f"{word!r}: write settings as name=value")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
-        (windows if name.startswith("windows.") else run)[name.removeprefix("windows.")] = value
-    return run, windows
+def setting(word: str) -> tuple[str, object]:
+    """("steps", 300) from "steps=300"; what is no Python literal is text."""
+    name, equals, text = word.partition("=")
+    config.check(bool(equals), f"{word!r}: write settings as name=value")
+    try:
+        return name, ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return name, text
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lipsync_utils.training", description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="sample")
@@ -47,14 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--anew", action="store_true", help="set an earlier run of that name aside")
     parser.add_argument("settings", nargs="*", metavar="name=value")
     options = parser.parse_args(arguments)
-    setup_logging()
+    project.setup_logging()
     try:
-        preset = config.preset(options.preset)
-        for_run, for_windows = parse_settings(options.settings)
-        wanted = config.override(getattr(preset, options.network), **for_run)
-        windows = config.override(preset.windows, **for_windows)
-        clips = load_clips(data_set(options.data or preset.data), scheduler="inline")
-        result = train(wanted, clips, options.run, windows=windows, resume=not options.anew)
+        preset, given = config.preset(options.preset), dict(map(setting, options.settings))
+        of_windows = {k.removeprefix("windows."): given.pop(k) for k in list(given) if k.startswith("windows.")}
+        of_windows = config.override(preset.windows, **of_windows)
+        wanted = config.override(getattr(preset, options.network), **given)
+        clips = windows.load_clips(project.data_set(options.data or preset.data), scheduler="inline")
+        result = train(wanted, clips, options.run, windows=of_windows, resume=not options.anew)
     except LipsyncError as error:
         log.error("%s", error)
         return 2

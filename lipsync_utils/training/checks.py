@@ -6,7 +6,7 @@ in seconds whether a run went the right way.
 
 import functools
 from collections import Counter
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,61 +28,41 @@ TRUSTED = 0.75  # two-way accuracy of a judge whose numbers mean something
 # ---------------------------------------------------------------- what an expert hears
 
 
-@dataclass(frozen=True)
-class ClipVerdict:
+class ClipVerdict(NamedTuple):
     """What an expert says about one clip.
 
     similarity: mean cosine per shift (2 * MAX_SHIFT + 1,), NaN where the clip is too short. offset: in frames, positive
-    where the sound is early, as in LSE. own: (n,) cosines of lips and their sound; other: (n, QUESTIONS) with others.
+    where the sound is early, as in LSE; NaN: unknown. own: (n,) cosines of lips and their sound; other: (n, QUESTIONS)
+    with others.
     """
 
     clip_id: str
     similarity: np.ndarray
-    offset: int | None = None
-    own: np.ndarray = field(default_factory=lambda: np.empty(0))
-    other: np.ndarray = field(default_factory=lambda: np.empty((0, QUESTIONS)))
+    offset: float = np.nan
+    own: np.ndarray = np.empty(0)
+    other: np.ndarray = np.empty((0, QUESTIONS))
 
 
-@dataclass(frozen=True)
 class ExpertReport:
-    """An expert's answers on several clips: right and wrong ones, and the offsets that it sees."""
+    """An expert's answers on several clips.
 
-    clips: list[ClipVerdict]
+    table: a row per clip, the hardest first. own: cosines of lips and their own sound, of all windows with speech;
+    other: with sounds at least FAR frames away in the same clip, a row per window. offsets: clips by offset.
+    accuracy: share of right answers to "which of two sounds belongs to these lips?"; 0.5 is guessing.
+    """
 
-    @property
-    def table(self) -> pd.DataFrame:
-        """A row per clip, the hardest first; accuracy: share of right answers."""
-        columns = ["clip_id", "offset", "asked", "accuracy", "cosine_own", "cosine_other"]
+    def __init__(self, clips: list[ClipVerdict]):
         rows = [
             (c.clip_id, c.offset, c.other.size, (c.own[:, None] > c.other).mean(), c.own.mean(), c.other.mean())
-            for c in self.clips
+            for c in clips
         ]
-        return pd.DataFrame(rows, columns=columns).sort_values("accuracy", ignore_index=True)
-
-    @property
-    def own(self) -> np.ndarray:
-        """Cosines of lips and their own sound, of all windows with speech."""
-        return np.concatenate([c.own for c in self.clips])
-
-    @property
-    def other(self) -> np.ndarray:
-        """Cosines of lips and sounds at least FAR frames away in the same clip, a row per window."""
-        return np.concatenate([c.other for c in self.clips])
-
-    @property
-    def asked(self) -> int:
-        """Number of questions."""
-        return sum(c.other.size for c in self.clips)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers to "which of two sounds belongs to these lips?"; 0.5 is guessing."""
-        return float((self.own[:, None] > self.other).mean()) if self.clips else 0.0
-
-    @property
-    def offsets(self) -> Counter:
-        """Clips by offset in frames."""
-        return Counter(c.offset for c in self.clips if c.offset is not None)
+        columns = ["clip_id", "offset", "asked", "accuracy", "cosine_own", "cosine_other"]
+        self.table = pd.DataFrame(rows, columns=columns).sort_values("accuracy", ignore_index=True)
+        self.own = np.concatenate([np.empty(0), *(c.own for c in clips)])
+        self.other = np.concatenate([np.empty((0, QUESTIONS)), *(c.other for c in clips)])
+        self.asked = self.other.size
+        self.accuracy = float((self.own[:, None] > self.other).mean()) if clips else 0.0
+        self.offsets = Counter(self.table.offset.dropna().astype(int).tolist())
 
     @property
     def exact(self) -> float:
@@ -126,7 +106,7 @@ def judge_clip(expert, clip: ClipFaces, *, shift: int = 0, max_frames: int = 250
         return ClipVerdict(clip.clip_id, np.full(len(shifts), np.nan))
     cosine, apart = faces @ sound.T, frames - frames[:, None]
     similarity = [cosine[apart == s].mean() if (apart == s).sum() >= len(frames) // 2 else np.nan for s in shifts]
-    offset = None if np.isnan(similarity).any() else -int(shifts[np.argmax(similarity)])
+    offset = np.nan if np.isnan(similarity).any() else -int(shifts[np.argmax(similarity)])
     rng, own, other = np.random.default_rng((1, len(frames))), [], []
     for i, frame in enumerate(frames):
         if audio.mel_window(clip.mel, audio.sync_window_start(int(frame + shift))).mean() >= SPEECH_LEVEL:
@@ -178,22 +158,25 @@ GENERATOR_GMAC, EXPERT_GMAC, DISCRIMINATOR_GMAC = 3.967, 1.210, 1.256  # per fra
 T4_TFLOPS = 8.0  # an estimate: what convolutions in fp16 get of a T4's 65; not measured by us
 
 
-def find_problems(settings: TrainConfig, indexes: dict, expert) -> tuple[list[str], list[str], ExpertReport | None]:
-    """(problems, remarks, report): why a run must not start, what is worth knowing, and what its expert says.
+def find_problems(settings: TrainConfig, indexes: dict, expert) -> tuple[list[str], list[str]]:
+    """(problems, remarks): why a run must not start, and what is worth knowing, what its expert says among it.
 
     indexes: windows.WindowIndex by split. expert: the judge in the loss, asked about some training clips, or None.
     """
-    problems, remarks, report, clips = [], [], None, indexes["train"].clips
+    problems, clips = [], indexes["train"].clips
     if both := {c.video_id for c in clips} & {c.video_id for c in indexes["val"].clips}:
         problems = [f"These videos are in both splits: {', '.join(sorted(both)[:10])}. Split by video (stage 04)."]
     if expert is None:
-        return problems, remarks, report
-    some = {c.clip_id: c for c in (clips[k] for k in project.spread(len(clips), ASKED_ABOUT))}
-    report = judge(expert, list(some.values()), max_frames=125)
-    known = [c for c in report.clips if c.offset is not None and len(some[c.clip_id].present) >= LONG_ENOUGH]
-    far = sorted(f"{c.clip_id} ({c.offset:+d})" for c in known if abs(c.offset) >= MAX_OFFSET)
+        return problems, []
+    some = [clips[k] for k in project.spread(len(clips), ASKED_ABOUT)]
+    report = judge(expert, some, max_frames=125)
     if not report.asked:
-        return problems, ["the expert found no speech in the clips that it was asked about"], None
+        return problems, ["remark: the expert found no speech in the clips that it was asked about"]
+    known = report.table.dropna()
+    known = known[known.clip_id.isin([c.clip_id for c in some if len(c.present) >= LONG_ENOUGH])]
+    far = known[known.offset.abs() >= MAX_OFFSET].sort_values("clip_id")
+    named = ", ".join(f"{clip} ({offset:+.0f})" for clip, offset in zip(far.clip_id[:10], far.offset))
+    remarks = [f"expert: {report}"]
     if report.accuracy < settings.min_expert_accuracy:
         problems.append(
             f"The expert is right in {report.accuracy:.0%} of two-way questions on these clips (50 % is guessing): as "
@@ -201,12 +184,12 @@ def find_problems(settings: TrainConfig, indexes: dict, expert) -> tuple[list[st
         )
     elif len(far) > MAX_BAD_SHARE * len(known):
         problems.append(
-            f"Sound and picture are {MAX_OFFSET} or more frames apart in {len(far)} of {len(known)} clips: "
-            f"{', '.join(far[:10])}. Correct the videos, or leave these clips out."
+            f"Sound and picture are {MAX_OFFSET} or more frames apart in {len(far)} of {len(known)} clips: {named}. "
+            "Correct the videos, or leave these clips out."
         )
-    elif far:
-        remarks.append(f"clips that may be out of sync: {', '.join(far)}")
-    return problems, remarks, report
+    elif len(far):
+        remarks.append(f"remark: clips that may be out of sync: {named}")
+    return problems, remarks
 
 
 def cost_lines(settings: TrainConfig, s_per_step: float, article: TrainConfig, clips: int = 4700) -> list[str]:

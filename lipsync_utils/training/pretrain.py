@@ -137,29 +137,27 @@ class Pretraining:
         """Run all stages that are not done, at most `jobs` at a time. Raises RuntimeError where a stage fails."""
         size = next(name for name, size in SIZES.items() if size == self.size)
         command = [sys.executable, "-m", "lipsync_utils.training.pretrain", "--folder", str(self.folder)]
-        logs, running = self.folder / "logs", {}
+        logs, running, environment = self.folder / "logs", {}, {**os.environ, "OMP_NUM_THREADS": "1"}
         logs.mkdir(parents=True, exist_ok=True)
-        while True:
-            for stage in [s for s, process in running.items() if process.poll() is not None]:
-                if running.pop(stage).returncode or not self.result(stage).is_file():
-                    for other in running.values():
-                        other.terminate()
-                    raise RuntimeError(f"stage {stage} failed, see {logs / stage}.log")
-                log.info("%s is done", stage)
-            done = {stage for stage in STAGES if self.result(stage).is_file()}
-            for stage, needs in STAGES.items():
-                if len(running) < jobs and done.issuperset(needs) and stage not in done | running.keys():
+        try:
+            while True:
+                for stage in [stage for stage, process in running.items() if process.poll() is not None]:
+                    if running.pop(stage).returncode:
+                        raise RuntimeError(f"stage {stage} failed, see {logs / stage}.log")
+                    log.info("%s is done", stage)
+                to_do = [s for s in STAGES if s in running or not self.result(s).is_file()]
+                if not to_do:
+                    return
+                ready = [s for s in to_do if s not in running and not set(STAGES[s]) & set(to_do)]
+                for stage in ready[: jobs - len(running)]:
                     log.info("%s begins", stage)
                     with (logs / f"{stage}.log").open("ab") as stream:
-                        running[stage] = subprocess.Popen(
-                            [*command, "--size", size, "--stage", stage],
-                            stdout=stream,
-                            stderr=stream,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"},
-                        )
-            if not running:
-                return
-            time.sleep(1)
+                        options = {"stdout": stream, "stderr": stream, "env": environment}
+                        running[stage] = subprocess.Popen([*command, "--size", size, "--stage", stage], **options)
+                time.sleep(1)
+        finally:  # a stage continues where it was stopped
+            for process in running.values():
+                process.terminate()
 
     def run_stage(self, stage: str) -> None:
         """Run one stage in this process."""

@@ -5,7 +5,7 @@ generator forward, sync, perceptual, L1, backward, generator step, then real and
 """
 
 import math
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -64,25 +64,6 @@ def expert_batch(items: dict, device="cpu", contrastive: bool = False) -> Expert
     return ExpertBatch(items["sync_mel"], models.stack_lower_halves(to_float(faces)), right)
 
 
-@contextmanager
-def judging_only(*networks):
-    """Their weights get no gradients inside; those that flow through them to their input do. None: no network."""
-    parameters = [p for network in networks if network is not None for p in network.parameters()]
-    wanted = [p.requires_grad for p in parameters]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter, want in zip(parameters, wanted):
-            parameter.requires_grad_(want)
-
-
-def autocast(accelerator):
-    """The accelerator's mixed precision, where there is one."""
-    return accelerator.autocast() if accelerator else nullcontext()
-
-
 def generator_losses(
     generator,
     batch: GeneratorBatch,
@@ -99,7 +80,7 @@ def generator_losses(
     mouth_weight: of the mouth in the total's L1, see losses.mouth_l1; "l1" itself is the plain one.
     A term of weight 0 is not computed. Sync and perceptual loss are in float32 at least, outside autocast.
     """
-    with autocast(accelerator):
+    with accelerator.autocast() if accelerator else nullcontext():
         generated = generator(batch.mels, batch.faces)
     generated = generated if generated.dtype == torch.float64 else generated.float()
     parts = {"l1": losses.l1(generated, batch.truth)}
@@ -108,22 +89,25 @@ def generator_losses(
     if disc_weight:
         parts["perceptual"] = models.bare(discriminator).perceptual_loss(generated)
     likeness = parts["l1"] if mouth_weight == 1 else losses.mouth_l1(generated, batch.truth, mouth_weight)
-    sync, perceptual = parts.get("sync"), parts.get("perceptual")
-    return generated, parts | {"total": losses.generator_total(likeness, sync, perceptual, sync_weight, disc_weight)}
+    judged = parts.get("sync"), parts.get("perceptual")
+    return generated, parts | {"total": losses.generator_total(likeness, *judged, sync_weight, disc_weight)}
 
 
 def generator_step(generator, optimizer, batch: GeneratorBatch, *, disc_optimizer=None, **judges) -> dict[str, float]:
     """One step of the generator, and of the discriminator where there is one; returns the losses as numbers.
 
-    judges: the keywords of generator_losses. expert: SyncNet in the mode that it shall have (models.freeze for a fixed
-    judge; .train() is the published trainer's, whose statistics then follow the batch). With disc_weight 0 a
-    discriminator still learns. A NaN is returned as such, with the weights untouched.
+    judges: the keywords of generator_losses. expert: SyncNet after models.freeze; .train() is the published trainer's,
+    whose statistics then follow the batch. With disc_weight 0 a discriminator still learns. A NaN is returned as such,
+    with the weights untouched.
     """
     discriminator, accelerator = judges.get("discriminator"), judges.get("accelerator")
-    with judging_only(judges.get("expert"), discriminator):
-        generated, parts = generator_losses(generator, batch, **judges)
-        numbers = descend(optimizer, parts, accelerator)
-    if discriminator is not None and disc_optimizer is not None and is_finite(numbers):
+    if discriminator:
+        discriminator.requires_grad_(False)  # it judges first, and learns afterwards
+    generated, parts = generator_losses(generator, batch, **judges)
+    numbers = descend(optimizer, parts, accelerator)
+    if discriminator:
+        discriminator.requires_grad_(True)
+    if discriminator and disc_optimizer and is_finite(numbers):
         numbers |= discriminator_step(discriminator, disc_optimizer, batch.truth, generated.detach(), accelerator)
     return numbers
 
@@ -166,7 +150,7 @@ def expert_loss(expert, batch: ExpertBatch, contrast=None, accelerator=None):
     contrast: losses.ContrastiveLoss; each sound must find its face in the batch. Beside it stands the cosine loss, on
     the right pairs and on each sound with the next row's face, so that cosines keep the meaning they have as a judge.
     """
-    with autocast(accelerator):
+    with accelerator.autocast() if accelerator else nullcontext():
         audio, face = expert(batch.mel, batch.faces)
     if contrast is None:
         bce = losses.cosine_bce(audio, face, batch.label)
