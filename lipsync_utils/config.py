@@ -7,6 +7,7 @@ networks at full width and the published weights, and wants a GPU.
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -19,14 +20,19 @@ def check(condition: bool, message: str) -> None:
         raise SettingError(message)
 
 
-def check_fields(settings: Any, **least: float) -> None:
-    """Raise SettingError for a word that its field does not know, or a number below the least that is given here."""
+def check_fields(settings: Any, **allowed: float | tuple[float, float]) -> None:
+    """Raise SettingError for a word that its field does not know, or a number that is not allowed.
+
+    allowed: by name, the least number, or (least, largest).
+    """
     for known in dataclasses.fields(settings):
         name, value, words = known.name, getattr(settings, known.name), get_args(known.type)
         if get_origin(known.type) is Literal:
             check(value in words, f"{name} must be one of {', '.join(words)}, got {value!r}")
-        if name in least and value is not None:
-            check(value >= least[name], f"{name} must be at least {least[name]}, got {value}")
+        if name in allowed and value is not None:
+            least, most = allowed[name] if isinstance(allowed[name], tuple) else (allowed[name], math.inf)
+            limits = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            check(least <= value <= most, f"{name} must be {limits}, got {value}")
 
 
 Alignment = Literal["reference", "centred", "inference"]  # of mel windows, see audio.ALIGNMENTS
@@ -80,9 +86,9 @@ class SplitConfig:
     crf: int = 16  # x264 quality of the clips, smaller is better
 
     def __post_init__(self):
-        check(-100 < self.silence_dbfs < 0, f"silence_dbfs must lie between -100 and 0, got {self.silence_dbfs}")
-        check_fields(self, min_silence_ms=1, seek_step_ms=1)
-        check(0 <= self.keep_silence_ms <= self.min_silence_ms, "need 0 <= keep_silence_ms <= min_silence_ms")
+        check_fields(
+            self, silence_dbfs=(-99, -1), seek_step_ms=1, min_silence_ms=1, keep_silence_ms=(0, self.min_silence_ms)
+        )
         check(
             0 < self.min_clip_s <= self.piece_s <= self.max_part_s,
             f"need 0 < min_clip_s <= piece_s <= max_part_s, got {self.min_clip_s}, {self.piece_s}, {self.max_part_s}",
@@ -103,9 +109,7 @@ class SpeakerConfig:
     )
 
     def __post_init__(self):
-        check(0 < self.tolerance < 1, f"tolerance must lie between 0 and 1, got {self.tolerance}")
-        check(self.samples_per_s > 0, "samples_per_s must be positive")
-        check_fields(self)
+        check_fields(self, tolerance=(0.01, 0.99), samples_per_s=0.01)
 
 
 @dataclass(frozen=True)
@@ -137,8 +141,7 @@ class PreprocessConfig:
     seed: int = 1
 
     def __post_init__(self):
-        check(1 <= self.jpeg_quality <= 100, "jpeg_quality must lie between 1 and 100")
-        check(0 <= self.val_share < 1, "val_share must lie in [0, 1)")
+        check_fields(self, jpeg_quality=(1, 100), val_share=(0, 0.99))
 
 
 @dataclass(frozen=True)
@@ -173,9 +176,7 @@ class InferenceConfig:
     turn_clockwise: bool = False
 
     def __post_init__(self):
-        check_fields(self, batch_size=1, static_frame=0, shrink=1)
-        check(1 <= self.picture_fps <= 120, f"picture_fps must lie between 1 and 120, got {self.picture_fps}")
-        check(0 <= self.crf <= 51, f"crf must lie between 0 (best) and 51, got {self.crf}")
+        check_fields(self, batch_size=1, static_frame=0, shrink=1, picture_fps=(1, 120), crf=(0, 51))
         changed = self.crop_px != (0, -1, 0, -1) or self.shrink > 1 or self.turn_clockwise
         check(self.paste == "reference" or not changed, "crop_px, shrink and turn_clockwise want paste='reference'")
 
@@ -197,10 +198,9 @@ class EvaluationConfig:
     seed: int = 1
 
     def __post_init__(self):
-        check_fields(self, max_clips=1, guest_clips=0, identity_frames=1, bootstrap=100)
+        check_fields(self, max_clips=1, guest_clips=0, identity_frames=1, bootstrap=100, level=(0.5, 0.999))
         kinds = {"own", "other", "silence"}
         check({"own"} <= set(self.speech) <= kinds, f"speech is own, and other or silence too, got {self.speech}")
-        check(0.5 <= self.level < 1, f"level must lie in [0.5, 1), got {self.level}")
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,7 @@ class WindowsConfig:
     seed: int = 1
 
     def __post_init__(self):
-        check_fields(self, min_distance=1, val_windows=1)
-        check(self.max_drift_s > 0, f"max_drift_s must be positive, got {self.max_drift_s}")
+        check_fields(self, min_distance=1, val_windows=1, max_drift_s=0)
 
 
 @dataclass(frozen=True)
@@ -248,6 +247,7 @@ class TrainConfig:
     augment: bool = False  # crops with a margin are augmented, faces and sound: for pretraining
     frames: int = 5  # of each window that are drawn; 1, for likeness alone: more variety in the time
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: what the machine is fast in
+    compile: bool = False  # torch.compile: pays on a GPU in long runs
     workers: int = 0  # processes that load data
     evaluate_every: int = 50  # steps; validation is fixed and deterministic
     save_every: int = 100
@@ -258,21 +258,16 @@ class TrainConfig:
 
     def __post_init__(self):
         check_fields(self, steps=1, batch_size=1, accumulate=1, mouth_weight=1, windows_per_clip=1, evaluate_every=1)
-        check_fields(
-            self, save_every=1, sample_every=1, keep=1, workers=0, warmup_steps=0, sync_weight=0, disc_weight=0
-        )
-        part, without_judges = self.batch_size / self.accumulate, self.sync_weight == self.disc_weight == 0
+        check_fields(self, save_every=1, sample_every=1, keep=1, workers=0, warmup_steps=0)
+        check_fields(self, sync_weight=(0, 1), disc_weight=(0, round(1 - self.sync_weight, 9)))
+        check(min(self.learning_rate, self.disc_learning_rate) > 0, "learning_rate must be positive")
+        part, several = self.batch_size / self.accumulate, self.windows_per_clip
         check(part % 1 == 0, f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}")
-        for name in ("learning_rate", "disc_learning_rate"):
-            check(getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}")
-        both = f"sync_weight {self.sync_weight} and disc_weight {self.disc_weight}"
-        check(self.sync_weight + self.disc_weight <= 1, f"{both} must have a sum of at most 1")
         check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")
-        alone = self.frames == 1 and self.network == "generator" and without_judges
+        alone = self.frames == 1 and self.network == "generator" and self.sync_weight == self.disc_weight == 0
         check(
             self.frames == 5 or alone, f"frames must be 5, or 1 without sync loss and discriminator, got {self.frames}"
         )
-        several = self.windows_per_clip
         check(part % several == 0, f"windows_per_clip must divide batch_size / accumulate, got {several}")
         compares = self.network == "expert" and self.expert_loss == "contrastive"
         check(not compares or several >= 2, "the contrastive loss compares windows of one clip: windows_per_clip >= 2")

@@ -121,9 +121,7 @@ class SyncSchedule:
     ramp_steps: int = 0
 
     def __post_init__(self):
-        check_fields(self, weight=0)
-        check(self.weight <= 1, f"the sync weight must be in [0, 1], got {self.weight}")
-        check(self.kind != "ramp" or self.ramp_steps >= 1, f"a ramp needs ramp_steps >= 1, got {self.ramp_steps}")
+        check_fields(self, weight=(0, 1), ramp_steps=int(self.kind == "ramp"))
 
     def weight_at(self, step: int, is_on: bool = False) -> float:
         """Return the weight of a 0-based step; is_on matters for "reference" only."""

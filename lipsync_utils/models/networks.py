@@ -127,7 +127,8 @@ def bce(probability, target):
 
 
 def bare(network):
-    """The course's network, also where it is inside DistributedDataParallel or DataParallel."""
+    """The course's network inside DistributedDataParallel, DataParallel and torch.compile."""
+    network = getattr(network, "_orig_mod", network)
     return getattr(network, "module", network)
 
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 SAMPLES = 4  # windows in a picture of samples
 #: Settings that may differ when a run is resumed: they do not change what a step does.
-FREE = {"workers", "save_every", "sample_every", "keep", "min_expert_accuracy"}
+FREE = {"workers", "save_every", "sample_every", "keep", "compile", "min_expert_accuracy"}
 COLUMNS = ["step", "phase", "total", "l1", "sync", "perceptual", "disc_real", "disc_fake", "disc_real_seen"]
 COLUMNS += ["disc_fake_seen", "bce", "contrastive", "sync_weight", "learning_rate", "seconds"]
 NEAR_COIN_FLIP = 0.03
@@ -187,7 +187,7 @@ class Trainer:
             if self._device.type == "cuda":
                 network, ids = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network), [self._device.index]
             network = torch.nn.parallel.DistributedDataParallel(network, device_ids=ids)
-        return network
+        return torch.compile(network) if self.settings.compile else network
 
     @property
     def _device(self):
