@@ -127,18 +127,16 @@ def fetch(name: str, folder) -> Path:
     from huggingface_hub import hf_hub_download
 
     log.warning("fetching %s (%s), %s", entry.file, entry.what, LICENCE)
-    incoming, is_offline = target.parent / ".incoming", not _is_reachable()
-    problems = [f"{_endpoint()} cannot be reached"] if is_offline else []
-    for repository, subfolder in MIRRORS:
+    incoming, problems = target.parent / ".incoming", []
+    if not _is_reachable():
+        problems = [f"{_endpoint()} cannot be reached"]
+    for repository, subfolder in MIRRORS if not problems else ():
         try:
-            options = {"local_files_only": True} if is_offline else {}  # then it gives up at once
             file = f"{subfolder}/{entry.file}"
-            arrived = Path(hf_hub_download(repository, file, local_dir=incoming, endpoint=_endpoint(), **options))
+            arrived = Path(hf_hub_download(repository, file, local_dir=incoming, endpoint=_endpoint()))
         except Exception as error:  # which one depends on the http library that this huggingface_hub uses
             project.raise_if_full(error, target)
-            if is_offline:
-                break
-            problems.append(f"{repository}: {str(error).strip().splitlines()[0][:200] if str(error) else error!r}")
+            problems.append(f"{repository}: {(str(error).strip() or repr(error)).splitlines()[0][:200]}")
             continue
         if not (fault := fault_of(arrived, entry)):
             project.sync(arrived)

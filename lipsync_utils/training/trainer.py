@@ -341,14 +341,14 @@ class Trainer:
     def begin(self, folder: Path, resume: bool) -> None:
         """Continue the run in a folder, or begin one; an earlier run that cannot be continued is never overwritten."""
         self.folder, path, saved = folder, folder / "settings.json", None
-        first = {role: (kind, source) for role, (kind, source) in self.first.items() if source != "scratch"}
         facts = {
             "settings": asdict(self.settings),
             "windows": asdict(self.windows),
             "data": self.data["train"].index.fingerprint,
             "first weights": {
                 f"first weights of {role}": project.content_hash(checkpoints.locate(source, kind))[:12]
-                for role, (kind, source) in first.items()
+                for role, (kind, source) in self.first.items()
+                if source != "scratch"
             },
             "processes": self.accelerator.num_processes,
         }
