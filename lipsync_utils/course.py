@@ -24,20 +24,8 @@ import nbformat
 from . import __version__, config, project
 from .errors import LipsyncError, NotebookError, SettingError
 
-#: Minutes of each notebook on two cores that a test run shared, for the time to go; later runs know their own.
-MINUTES = {
-    "00": 1.1,
-    "01": 3.5,
-    "02": 1.1,
-    "03": 3.5,
-    "04": 0.6,
-    "05": 2.0,
-    "06": 4.5,
-    "07": 3.5,
-    "08": 0.8,
-    "09": 4.8,
-    "10": 1.3,
-}
+#: Minutes of notebooks 00, 01 .. on two cores that a test run shared, for the time to go; later runs know their own.
+MINUTES = (1.1, 3.5, 1.1, 3.5, 0.6, 2.0, 4.5, 3.5, 0.8, 4.8, 1.3)
 STATE = {True: "ok", False: "FAILED", None: "not run"}
 TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 
@@ -110,10 +98,9 @@ def check(notebooks: Iterable[Path], parameters: dict, text: bool = False) -> di
     A name that no notebook declares and a value of a wrong type are errors. text: values are words from a terminal.
     """
     known = {notebook: declared(notebook) for notebook in notebooks}
-    for name in parameters:
-        if not any(name in types for types in known.values()):
-            there = ", ".join(sorted(set().union(*known.values())))
-            raise SettingError(f"no notebook of this run has a parameter {name!r}; there are: {there}")
+    there = set().union(*known.values())
+    if unknown := parameters.keys() - there:
+        raise SettingError(f"no notebook of this run has a parameter {min(unknown)!r}; there are: {sorted(there)}")
     if "preset" in parameters:
         config.preset(fitting("preset", parameters["preset"], str, text))
     return {
@@ -143,16 +130,13 @@ def run(
     outcomes, summary = [Outcome(notebook.stem, given) for notebook, given in plan.items()], folder / "summary.json"
     with project.lock(folder, what="the course"):
         known = json.loads(summary.read_text())["notebooks"] if summary.exists() else []
-        rows = {row["notebook"]: row for row in known}
+        rows, minutes_of = {row["notebook"]: row for row in known}, {f"{n:02}": m for n, m in enumerate(MINUTES)}
         for number, (notebook, outcome) in enumerate(zip(plan, outcomes)):
+            names = [one.notebook for one in outcomes[number:]]
+            left = sum(rows[name]["minutes"] if name in rows else minutes_of.get(name[:2], 0) for name in names)
             before = rows.get(outcome.notebook, {})
-            said = f"[{number + 1}/{len(outcomes)}] {outcome.notebook}"
-            to_go = outcomes[number:]
-            left = (rows.get(one.notebook, {}).get("minutes") or MINUTES.get(one.notebook[:2], 0) for one in to_go)
-            said += f", about {sum(left):.0f} min to go"
-            if before.get("ok"):
-                said += f"; done {before['finished']}, its stages keep what is done"
-            say(said)
+            done = f"; done {before['finished']}, its stages keep what is done" if before.get("ok") else ""
+            say(f"[{number + 1}/{len(outcomes)}] {outcome.notebook}, about {left:.0f} min to go{done}")
             execute(notebook, outcome, folder / notebook.name)
             say(f"    {STATE[outcome.ok]} after {outcome.minutes:.1f} min")
             rows[outcome.notebook] = vars(outcome)
@@ -172,9 +156,7 @@ def execute(notebook: Path, outcome: Outcome, output: Path) -> None:
     """Run one notebook in its own folder; fills in `outcome` and writes `output` and the HTML beside it."""
     import papermill  # a second to import, and not needed to check parameters
 
-    bar = {"leave": False}
-    if not sys.stderr.isatty():  # for a log file: a line now and then
-        bar |= {"mininterval": 20, "delay": 20, "bar_format": "    cell {n_fmt} of {total_fmt}, {elapsed}\n"}
+    log_file = {"mininterval": 20, "delay": 20, "bar_format": "    cell {n_fmt} of {total_fmt}, {elapsed}\n"}
     start = time.time()
     output.parent.mkdir(parents=True, exist_ok=True)
     os.environ["PAPERMILL_OUTPUT_PATH"] = str(output)  # tells the stages that nobody watches their bars
@@ -185,7 +167,7 @@ def execute(notebook: Path, outcome: Outcome, output: Path) -> None:
             outcome.parameters,
             cwd=notebook.parent,
             kernel_name="python3",
-            progress_bar=bar,
+            progress_bar={"leave": False} if sys.stderr.isatty() else log_file,
             start_timeout=180,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # errors of cells stand in the notebook
         )

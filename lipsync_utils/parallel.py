@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -144,8 +145,8 @@ def run_stage(
     error of this package is remembered, any other is tried again in the next run. how: scheduler, workers and unit, as
     for map_items. Only one process works in `journal` at a time. Killed and run again, it ends with the same rows.
     """
-    if repeated := sorted(name for name, times in Counter(item.id for item in items).items() if times > 1):
-        raise SettingError(f"{stage}: these ids appear more than once: {', '.join(repeated[:10])}")
+    if repeated := [name for name, times in Counter(item.id for item in items).items() if times > 1]:
+        raise SettingError(f"{stage}: these ids appear more than once: {repeated}")
     keys, cells = {}, {}
     with lock(journal, what=f"stage {stage}"):
         remove_leftovers(output)
@@ -155,17 +156,16 @@ def run_stage(
                 contents = [content_hash(path) for path in item.inputs]
                 keys[item.id] = settings_hash(stage, version, settings, item.arguments, contents)
                 entry = json.loads((journal / f"{item.id}.json").read_text())
-                sizes = {output / name: size for name, size in entry["files"].items()}
-                if entry["key"] == keys[item.id] and all(size_of(file) == size for file, size in sizes.items()):
+                same = all(size_of(output / name) == size for name, size in entry["files"].items())
+                if same and entry["key"] == keys[item.id]:
                     cells[item.id] = entry["rows"]
-        to_do = [item for item in items if item.id not in cells]
-        if len(to_do) < len(items):
-            log.info("%s: %d of %d done before", stage, len(items) - len(to_do), len(items))
-        for item, result in map_items(work, to_do, desc=stage, **how):
+        log.info("%s: %d of %d done before", stage, len(cells), len(items))
+        for item, result in map_items(work, [item for item in items if item.id not in cells], desc=stage, **how):
             keep = item.id in keys
             if isinstance(result, Failure):
                 log.warning("%s: %s left out: %s", stage, item.id, result.error)
-                keep, result = keep and result.expected, Done(failed(item, result))
+                words = result.error.replace(f"{output.parent}{os.sep}", "")  # a table may travel with its data set
+                keep, result = keep and result.expected, Done(failed(item, Failure(words, result.expected)))
             cells[item.id] = records.to_cells(result.rows, row_type)
             if keep:
                 sizes = {file.relative_to(output).as_posix(): size_of(file) for file in result.files}

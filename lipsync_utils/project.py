@@ -253,10 +253,9 @@ def content_hash(path: Path) -> str:
     """sha256 of a file's bytes, as hex; of a folder: of its files' names and bytes. A missing path raises OSError."""
     path = Path(path)
     if path.is_dir():
-        digest = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n".encode())
-        return digest.hexdigest()
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        lines = (f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n" for file in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -285,16 +284,15 @@ def lock(folder: Path, what: str = "this folder") -> Iterator[None]:
 def progress(items: Iterable | None = None, **options) -> tqdm:
     """A progress bar; where nobody watches a terminal or notebook, a line every 30 s. options: of tqdm."""
     batch = os.environ.get("PAPERMILL_OUTPUT_PATH") or os.environ.get("CI")
-    if batch or not (sys.stderr.isatty() or "ipykernel" in sys.modules):
-        return tqdm(items, mininterval=30, ascii=True, **options)
-    return tqdm(items, mininterval=0.2, dynamic_ncols=True, **options)
+    watched = not batch and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    return tqdm(items, mininterval=0.2 if watched else 30, ascii=not watched, dynamic_ncols=watched, **options)
 
 
-def setup_logging(level: int = logging.INFO) -> None:
+def setup_logging() -> None:
     """Show the package's log lines: time, level, text. In a notebook they are output like any other, not errors."""
     stream = sys.stdout if "ipykernel" in sys.modules else sys.stderr
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=stream)
-    logging.getLogger("lipsync_utils").setLevel(level)
+    logging.getLogger("lipsync_utils").setLevel(logging.INFO)
 
 
 def record_results(notebook: str, **numbers: float | int | str | bool) -> dict:

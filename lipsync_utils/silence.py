@@ -6,7 +6,6 @@ energy of every millisecond is summed once, which gives the same answer some hun
 """
 
 import contextlib
-import os
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
@@ -104,9 +103,9 @@ def joined(intervals: list[tuple[float, float]], pause_s: float) -> list[tuple[f
     parts: list[tuple[float, float]] = []
     for start_s, end_s in sorted(intervals):
         if parts and start_s - parts[-1][1] < pause_s:
-            parts[-1] = parts[-1][0], max(end_s, parts[-1][1])
-        else:
-            parts.append((start_s, end_s))
+            start_s, before_s = parts.pop()
+            end_s = max(end_s, before_s)
+        parts.append((start_s, end_s))
     return parts
 
 
@@ -164,10 +163,8 @@ def cut_clips(
             for clip, file in zip(clips, files):
                 if clip.first_frame == number:
                     first, last = (round(n * SAMPLE_RATE_HZ / fps) for n in (number, clip.end_frame))
-                    made = VideoWriter(
-                        file, size=reader.size, fps=fps, sound=wav[first:last], crf=settings.crf, repeatable=True
-                    )
-                    writers[clip] = stack.enter_context(made)
+                    how = {"size": reader.size, "fps": fps, "crf": settings.crf, "repeatable": True}
+                    writers[clip] = stack.enter_context(VideoWriter(file, sound=wav[first:last], **how))
             picture = reader.convert(frame) if writers else None
             for clip in list(writers):
                 writers[clip].write_frame(picture)
@@ -199,9 +196,7 @@ def split_videos(data: DataSet, settings: SplitConfig | None = None, **how) -> p
         output=data.clips,
         settings=settings,
         version=VERSION,
-        failed=lambda item, failure: (
-            left_out(item, 0.0, failure.reason, failure.error.replace(f"{data.root}{os.sep}", "")).rows
-        ),
+        failed=lambda item, failure: left_out(item, 0.0, failure.reason, failure.error).rows,
         unit="video",
         **how,
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,10 +31,7 @@ DOUBT = 0.1  # a face this much over the tolerance still counts when the rest of
 SEARCHED = (0.35, 0.7)  # where a tolerance may lie
 AROUND = 0.6  # of the face's size, kept around it in a reference picture
 SAME = 0.5  # distance below which two candidates are one person
-REASONS = {
-    Verdict.SPEAKER_AND_OTHERS: Reason.WITH_OTHERS,
-    Verdict.SPEAKER_ALONE: Reason.FAILED,
-}  # others: as the verdict
+REASONS = {Verdict.SPEAKER_AND_OTHERS: Reason.WITH_OTHERS, Verdict.SPEAKER_ALONE: Reason.FAILED}  # else the verdict
 
 
 @dataclass(frozen=True)
@@ -117,18 +115,18 @@ def code_of(picture_bgr: np.ndarray, box: FaceBox) -> np.ndarray:
 
 def choose(data: DataSet, candidates: list[Candidate], numbers: str) -> list[Path]:
     """Keep the chosen candidates' pictures in references/ of the data set; numbers: such as "0" or "0, 3"."""
-    try:
-        chosen = [dict(enumerate(candidates))[int(n)] for n in numbers.split(",")]
-    except (ValueError, KeyError):
+    known, chosen = {str(c.number): c for c in candidates}, [number.strip() for number in numbers.split(",")]
+    if not known.keys() >= set(chosen):
         raise SettingError(
             f"candidates {numbers!r}: give numbers from 0 to {len(candidates) - 1}, for example '0' "
             "or '0, 3' for two pictures of the same person"
-        ) from None
-    pictures = {data.path("references", f"{c.clip_id}-{c.frame}.png"): c for c in chosen}
-    for picture, c in pictures.items():
-        made_from([picture], data.clips.glob(f"*/{c.clip_id}.mp4"))
-        media.write_picture(picture, c.picture_bgr)
-    return list(pictures)
+        )
+    pictures = []
+    for c in map(known.get, chosen):
+        pictures.append(data.path("references", f"{c.clip_id}-{c.frame}.png"))
+        made_from(pictures[-1:], data.clips.glob(f"*/{c.clip_id}.mp4"))
+        media.write_picture(pictures[-1], c.picture_bgr)
+    return pictures
 
 
 def encode_references(pictures: list[Path], faces: FacesConfig | None = None) -> np.ndarray:
@@ -137,10 +135,10 @@ def encode_references(pictures: list[Path], faces: FacesConfig | None = None) ->
         raise SettingError("no reference picture: choose at least one picture of the speaker")
     encodings = []
     for path in pictures:
-        boxes = find_faces(path, faces).at(0).values()
-        if not boxes:
+        box = max(find_faces(path, faces).at(0).values(), key=lambda box: box.area, default=None)
+        if box is None:
             raise FaceError(f"{path}: no face found; take a picture that shows the speaker from the front")
-        encodings.append(code_of(media.read_picture(path), max(boxes, key=lambda box: box.area)))
+        encodings.append(code_of(media.read_picture(path), box))
     return np.stack(encodings)
 
 
@@ -291,7 +289,8 @@ def sheet(
 ) -> tuple[list[np.ndarray], list[str]]:
     """Pictures (180, w, 3) BGR and labels of up to `most` of the given verdicts, evenly chosen.
 
-    The frame in the middle of the looked-at ones; the speaker's face framed in green, a doubled line around others.
+    The frame in the middle of the looked-at ones; a thin green frame around the speaker's face, a thick red one around
+    others.
     """
     files = read_csv(data.path("clips.csv"), Clip).set_index("clip_id").file
     checks, pictures, labels = checks[checks.verdict.notna()], [], []
@@ -303,19 +302,16 @@ def sheet(
         factor = 180 / len(picture)
         picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         for face in rows[rows.frame == middle].dropna(subset="distance").itertuples():
-            box = np.multiply((face.left, face.top, face.right, face.bottom), factor).round().astype(int)
-            mine = face.distance <= tolerance
-            colour, lines = ((80, 220, 80), [0]) if mine else ((60, 60, 240), [0, 4])
-            for more in lines:
-                cv2.rectangle(picture, (box[:2] - more).tolist(), (box[2:] + more).tolist(), colour, 2)
+            box = np.multiply((face.left, face.top, face.right, face.bottom), factor).round().astype(int).tolist()
+            colour, width = ((80, 220, 80), 2) if face.distance <= tolerance else ((60, 60, 240), 5)
+            cv2.rectangle(picture, box[:2], box[2:], colour, width)
         pictures.append(picture)
         near = "no face" if np.isnan(check.median_distance) else f"distance {check.median_distance:.2f}"
         labels.append(f"{check.clip_id}\n{check.verdict}, {near}")
     return pictures, labels
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """Kept clips against the truth. precision: share of kept clips that are right; recall: of the right ones kept."""
 
     precision: float
@@ -338,6 +334,7 @@ def score(data: DataSet, kept: Iterable[str], speaker: str, settings: SpeakerCon
             inside = truth[truth.time_s.between(clip.cut_start_s - 1e-6, clip.cut_end_s - 1e-6, inclusive="left")]
             seen = inside.dropna(subset="actor")
             counts = count_frames(inside.time_s, seen.time_s, seen.actor == speaker)
-            right |= {clip.clip_id} if verdict_of(*counts, settings) in settings.keep else set()
+            if verdict_of(*counts, settings) in settings.keep:
+                right.add(clip.clip_id)
     hits = len(kept & right)
     return Score(hits / max(len(kept), 1), hits / max(len(right), 1), sorted(kept ^ right))

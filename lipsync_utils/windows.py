@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from . import audio, project
+from . import audio
 from .config import WindowsConfig, settings_hash
 from .errors import DataError
 from .parallel import Failure, guarded, map_items
@@ -51,18 +51,17 @@ def load_clips(data: DataSet, *, scheduler: str = "processes") -> list[ClipFaces
     The crops of a clip are shrunk to 96x96 once and kept in cache/crops/. Raises DataError naming the clips whose
     files are missing or damaged, or where there is no clip at all.
     """
-    rows = [row for row in read_rows(data.path("faces.csv"), FaceClip) if row.folder]
-    if not rows:
+    items = [(data, row) for row in read_rows(data.path("faces.csv"), FaceClip) if row.folder]
+    if not items:
         raise DataError(f"{data.path('faces.csv')} has no clip with faces: run notebook 04 and look at its reasons")
-    to_do = [(data, row) for row in rows if not packed_path(data, row).is_file()]
+    to_do = [item for item in items if not packed_path(*item).is_file()]
     for _ in map_items(pack, to_do, scheduler=scheduler, desc="crops", unit="clip"):
         pass  # what fails, fails below again
-    clips = {row.clip_id: guarded(open_clip, (data, row)) for row in rows}
-    bad = [f"{clip_id}: {made.error}" for clip_id, made in sorted(clips.items()) if isinstance(made, Failure)]
-    if bad:
-        words = f"{len(bad)} of {len(rows)} clips cannot be used for training ({'; '.join(bad[:10])})"
+    clips = [guarded(open_clip, item) for item in items]
+    if bad := [f"{row.clip_id}: {c.error}" for c, (_, row) in zip(clips, items) if isinstance(c, Failure)]:
+        words = f"{len(bad)} of {len(items)} clips cannot be used for training ({'; '.join(bad[:10])})"
         raise DataError(f"{words}. Run notebook 04 again.")
-    return list(clips.values())
+    return clips
 
 
 def packed_path(data: DataSet, row: FaceClip) -> Path:
@@ -142,15 +141,12 @@ def index_windows(clips: list[ClipFaces], settings: WindowsConfig, split: str | 
     clips = [c for c in clips if split is None or c.split == split]
     if not clips:
         raise DataError(f"the list of {split or 'all'} clips is empty: run notebook 04, or choose another split")
-    drifting = [
-        f"{c.clip_id}: {len(c.present)} frames, sound of {(c.mel.shape[1] - 1) / 80:.2f} s"
-        for c in clips
-        if abs(c.drift_s) > settings.max_drift_s
-    ]
+    drifting = [c for c in clips if abs(c.drift_s) > settings.max_drift_s]
     if drifting:
-        words = "; ".join(drifting[:10])
+        words = (f"{c.clip_id}: {len(c.present)} frames, sound longer by {c.drift_s:.2f} s" for c in drifting[:10])
         raise DataError(
-            f"{len(drifting)} clips are not at 25 fps throughout ({words}). Mixed frame rates: run stage 02 again."
+            f"{len(drifting)} clips are not at 25 fps throughout ({'; '.join(words)}). "
+            "Mixed frame rates: run stage 02 again."
         )
     whys = [why_not(clip, settings) for clip in clips]
     items = [(number, frame) for number, why in enumerate(whys) for frame in np.flatnonzero(why == "")]
@@ -176,11 +172,6 @@ def why_not(clip: ClipFaces, settings: WindowsConfig) -> np.ndarray:
         far = np.maximum(good - good[0], good[-1] - good) >= settings.min_distance
         why[good[~far]] = "no_reference"
     return why
-
-
-def spread(index: WindowIndex, n: int) -> list[int]:
-    """n windows spread evenly over an index, always the same ones: for validation."""
-    return project.spread(len(index), n)
 
 
 def some_clips(index: WindowIndex, n: int) -> list[ClipFaces]:

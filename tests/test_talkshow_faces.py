@@ -1,5 +1,6 @@
 """What dlib and face_recognition make of the actors, on texts, motion and backdrops that the cast was not chosen on."""
 
+import itertools
 import time
 from dataclasses import dataclass
 
@@ -113,7 +114,7 @@ def test_box_of_the_truth_holds_the_face(seen):
 def test_group_shows_three_faces_where_the_truth_says(looker, sample_show):
     rows = sample_show.rows("group")
     right = []
-    for number, frame in enumerate(media.frames(sample_show.video("group"), every=15)):
+    for number, frame in enumerate(itertools.islice(media.frames(sample_show.video("group")), 0, None, 15)):
         truth = [r for r in rows if r.frame == 15 * number]
         found = looker.find(cv2.cvtColor(frame.image_bgr, cv2.COLOR_BGR2RGB), upsample=1)
         centres = [((b.left() + b.right()) / 2, (b.top() + b.bottom()) / 2) for b, _ in found]

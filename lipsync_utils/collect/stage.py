@@ -1,7 +1,6 @@
 """Stage 01: every row of videos.csv becomes raw/<video_id>.mp4 and a row in collected.csv, or a row with the reason."""
 
 import contextlib
-import os
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,20 +43,18 @@ def collect_videos(
     What was collected before stays as it is; what failed is tried again. Talk show and local files on all cores,
     addresses one after the other with polite pauses. Raises ManifestError for a wrong videos.csv.
     """
-    settings, sources = settings or CollectConfig(), read_sources(data)
-    rows = {s.video_id: not_allowed(s, data) for s in sources if refusal(s)}
+    settings, sources, rows = settings or CollectConfig(), read_sources(data), {}
     for far in (False, True):
-        wanted = [s for s in sources if is_address(s) == far and not refusal(s)]
         done = run_stage(
             "collect",
-            [item_of(s, data, show or TalkshowConfig()) for s in wanted],
+            [item_of(source, data, show or TalkshowConfig()) for source in sources if is_address(source) == far],
             partial(collect_one, data=data, link=settings.link_local_files, downloader=Downloader(settings)),
             row_type=Video,
             journal=data.journal("collect"),
             output=data.raw,
             settings={"max_height_px": settings.max_height_px} if far else {},
             version=VERSION,
-            failed=partial(failed, data=data),
+            failed=failed,
             scheduler="inline" if far else scheduler,
             workers=workers,
             unit="video",
@@ -69,28 +66,33 @@ def collect_videos(
 
 def item_of(source: Source, data: DataSet, show: TalkshowConfig) -> Item:
     """What the stage works on: the content of a local file, a script, or an address decides whether it is done."""
+    if refused := refusal(source):
+        return Item(source.video_id, (), {"refused": refused})
     if number := talkshow_number(source):
         script = replace(talkshow.course_scripts(replace(show, n_videos=number))[-1], video_id=source.video_id)
         return Item(source.video_id, (), {"script": script, "version": TALKSHOW_VERSION})
     if is_address(source):
         return Item(source.video_id, (), {"url": source.source.strip()})
     path = local_path(source.source, data)
-    readable = path.is_file() and os.access(path, os.R_OK)
-    return Item(source.video_id, (path,) if readable else (), {"path": source.source})
+    return Item(source.video_id, (path,) if path.is_file() else (), {"path": source.source})
 
 
 def collect_one(item: Item, data: DataSet, link: bool, downloader: Downloader) -> Done:
     """Render a video of the talk show, download one, or copy a local file; a video without sound gets a reason."""
     target, files, reason, note = data.raw / f"{item.id}.mp4", [], None, None
-    if "script" in item.arguments:
-        talkshow.render_video(item.arguments["script"], data.raw)
-        files = [target.with_suffix(suffix) for suffix in (".truth.csv", ".truth.json")]
-    elif "url" in item.arguments:
-        downloader.fetch(item.arguments["url"], target, data.path(".downloads", item.id))
-    elif target.is_file() and not local_path(item.arguments["path"], data).exists():
-        note = "the source is gone; the copy made before is kept"
-    else:
-        fetch_file(local_path(item.arguments["path"], data), target, link)
+    match item.arguments:
+        case {"refused": (why, words)}:
+            there = f"; what was collected before is still there: collect.forget(data, {item.id!r}) removes it"
+            raise FetchError(why, words + there * target.exists())
+        case {"script": script}:
+            talkshow.render_video(script, data.raw)
+            files = [target.with_suffix(suffix) for suffix in (".truth.csv", ".truth.json")]
+        case {"url": url}:
+            downloader.fetch(url, target, data.path(".downloads", item.id))
+        case {"path": source} if target.is_file() and not local_path(source, data).exists():
+            note = "the source is gone; the copy made before is kept"
+        case {"path": source}:
+            fetch_file(local_path(source, data), target, link)
     info = probe(target)
     if not info.has_sound:
         reason, note = Reason.NO_SOUND, "a video without sound cannot teach a mouth to speak"
@@ -99,25 +101,12 @@ def collect_one(item: Item, data: DataSet, link: bool, downloader: Downloader) -
     return Done([row], [target, *files])
 
 
-def not_there(video_id: str, reason: Reason, note: str) -> Video:
-    """The row of a video that was not collected."""
-    return Video(video_id, *(None,) * 10, reason, note)
-
-
-def not_allowed(source: Source, data: DataSet) -> Video:
-    """The row of a video without licence or consent."""
-    reason, note = refusal(source)
-    if (data.raw / f"{source.video_id}.mp4").exists():
-        note += f"; what was collected before is still there: collect.forget(data, {source.video_id!r}) removes it"
-    return not_there(source.video_id, reason, note)
-
-
-def failed(item: Item, failure: Failure, data: DataSet) -> list[Video]:
+def failed(item: Item, failure: Failure) -> list[Video]:
     """The row of a video that could not be collected."""
-    words, reason = failure.error.replace(f"{data.root}{os.sep}", ""), failure.reason
+    words, reason = failure.error, failure.reason
     if words.startswith(FetchError.__name__):
         _, reason, words = words.split(": ", 2)
-    return [not_there(item.id, Reason(reason), words)]
+    return [Video(item.id, *(None,) * 10, Reason(reason), words)]
 
 
 @dataclass(frozen=True)
@@ -151,24 +140,23 @@ class Estimate:
 def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: TalkshowConfig | None = None) -> Estimate:
     """How much disk and time stages 01 to 04 will take for videos.csv. Asks sites for lengths; downloads nothing."""
     downloader, sources = Downloader(settings or CollectConfig()), read_sources(data)
-    wanted, total_s, raw_mb, download_mb, unknown = [s for s in sources if not refusal(s)], 0, 0, 0, 0
+    wanted = [source for source in sources if not refusal(source)]
+    known = []  # minutes, MB, of these to download
     for source in wanted:
-        seconds = mb = 0
-        with contextlib.suppress(FetchError, MediaError, OSError):  # counts as unknown
+        with contextlib.suppress(FetchError, MediaError):  # counts as unknown
             if talkshow_number(source):
-                seconds = (show or TalkshowConfig()).seconds
-                mb = seconds / 60 * TALKSHOW_MB_PER_MIN
+                minutes = (show or TalkshowConfig()).seconds / 60
+                known.append((minutes, minutes * TALKSHOW_MB_PER_MIN, 0))
             elif is_address(source):
                 info = downloader.ask(source.source.strip(), Path(), download=False)
-                seconds, size = info.get("duration") or 0, info.get("filesize") or info.get("filesize_approx")
-                mb = size / 1e6 if size else seconds / 60 * STREAM_MB_PER_MIN
-                download_mb += mb
+                minutes, size = (info.get("duration") or 0) / 60, info.get("filesize") or info.get("filesize_approx")
+                mb = size / 1e6 if size else minutes * STREAM_MB_PER_MIN
+                known.append((minutes, mb, mb))
             else:
                 path = local_path(source.source, data)
-                seconds, mb = probe(path).duration_s, path.stat().st_size / 1e6
-        total_s, raw_mb, unknown = total_s + seconds, raw_mb + mb, unknown + (not seconds)
-    refused = len(sources) - len(wanted)
-    return Estimate(len(wanted), total_s / 60, raw_mb, download_mb, free_mb(data), unknown, refused)
+                known.append((probe(path).duration_s / 60, path.stat().st_size / 1e6, 0))
+    sums, timed = map(sum, zip((0, 0, 0), *known)), sum(minutes > 0 for minutes, *_ in known)
+    return Estimate(len(wanted), *sums, free_mb(data), len(wanted) - timed, len(sources) - len(wanted))
 
 
 def guess(data: DataSet, videos: int, minutes_each: float) -> Estimate:

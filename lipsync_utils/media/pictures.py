@@ -1,6 +1,5 @@
 """Picture files: upright, three channels, of a size that can be worked with."""
 
-import logging
 from pathlib import Path
 
 import cv2
@@ -11,11 +10,8 @@ from ..errors import MediaError
 from ..project import write_bytes
 from .tools import check_file
 
-log = logging.getLogger(__name__)
-
 LONGEST_PX = 4096
 LARGEST_PX = 400_000_000  # pixels that are decoded at all
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 
 
 def is_picture(path: Path) -> bool:
@@ -27,11 +23,11 @@ def is_picture(path: Path) -> bool:
         return False
 
 
-def read_picture(path: Path, longest_px: int = LONGEST_PX) -> np.ndarray:
+def read_picture(path: Path) -> np.ndarray:
     """Read a picture file: uint8 (height, width, 3) BGR, turned upright as its EXIF note says.
 
     CMYK, grey, palette and 16-bit pictures become RGB; transparent parts become white; of an animation the first
-    picture is taken; a longer side than `longest_px` is shrunk to that. Raises MediaError for anything else.
+    picture is taken; a longer side than LONGEST_PX is shrunk to that. Raises MediaError for anything else.
     """
     path = check_file(path)
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
@@ -41,11 +37,9 @@ def read_picture(path: Path, longest_px: int = LONGEST_PX) -> np.ndarray:
             if image.width * image.height > LARGEST_PX:
                 raise MediaError(f"{path}: {image.width}x{image.height} pixels are too many; shrink the picture first")
             if image.mode == "RGB":
-                image.draft("RGB", (longest_px, longest_px))
+                image.draft("RGB", (LONGEST_PX, LONGEST_PX))
             image = ImageOps.exif_transpose(image)
-            if max(image.size) > longest_px:
-                log.info("%s: shrunk from %dx%d to %d pixels on the longer side", path, *image.size, longest_px)
-                image.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS)
+            image.thumbnail((LONGEST_PX, LONGEST_PX), Image.Resampling.LANCZOS)  # only ever smaller
             if image.mode.startswith(("I", "F")):  # 16 bits, or light in floating point
                 values = np.asarray(image, np.float64)
                 full = max(values.max(), 1e-9) if image.mode == "F" else 65535
@@ -61,12 +55,8 @@ def read_picture(path: Path, longest_px: int = LONGEST_PX) -> np.ndarray:
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def write_picture(path: Path, image_bgr: np.ndarray, quality: int = 95) -> Path:
-    """Write a BGR picture atomically; the suffix says how (.jpg, .png). Returns the path."""
+def write_picture(path: Path, image_bgr: np.ndarray) -> Path:
+    """Write a BGR picture atomically; the suffix says how (.png, or .jpg of quality 95). Returns the path."""
     path = Path(path)
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
-    done, data = cv2.imencode(path.suffix, image_bgr, options)
-    if not done:
-        raise MediaError(f"{path}: cannot be written as {path.suffix}; use .jpg or .png")
-    write_bytes(path, data.tobytes())
+    write_bytes(path, cv2.imencode(path.suffix, image_bgr)[1].tobytes())
     return path

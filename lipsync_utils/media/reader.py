@@ -94,12 +94,9 @@ def probe(path: Path) -> MediaInfo:
                 words = getattr(error, "strerror", None) or "nothing in it"
                 raise MediaError(f"{path}: its picture cannot be decoded ({words}); export it as PNG or mp4") from error
             still = not sound and any(word in container.format.name for word in ("image2", "_pipe"))
-            turn, size = (
-                clockwise(frame),
-                [max(1, round(frame.width * float(video.sample_aspect_ratio or 1))), frame.height],
-            )
-            facts["width_px"], facts["height_px"] = size[::-1] if turn % 180 else size
-            facts |= {"rotation_deg": turn, "hdr": HDR_TRANSFERS.get(int(frame.color_trc))}
+            size = max(1, round(frame.width * float(video.sample_aspect_ratio or 1))), frame.height
+            facts["width_px"], facts["height_px"] = size[::-1] if clockwise(frame) % 180 else size
+            facts |= {"rotation_deg": clockwise(frame), "hdr": HDR_TRANSFERS.get(int(frame.color_trc))}
             facts |= {"video_codec": video.codec_context.name, "pixel_format": video.codec_context.pix_fmt}
         if video and not still:
             average, nominal = float(video.average_rate or 0), float(video.guessed_rate or 0)
@@ -227,10 +224,6 @@ class VideoReader:
             converted.color_range = LIMITED_RANGE
         return converted
 
-    def to_bgr(self, frame: av.VideoFrame) -> np.ndarray:
-        """A decoded frame as uint8 (height, width, 3) BGR, upright."""
-        return self.convert(frame).to_ndarray()
-
     def _graph(self, frame: av.VideoFrame) -> av.filter.Graph | None:
         """The filters from such a frame to what is asked for; None where it is that already: copies lose a little."""
         steps = list(TURNS.get(clockwise(frame), []))
@@ -271,15 +264,14 @@ def frames(
     path: Path,
     *,
     start_s: float = 0.0,
-    every: int = 1,
     only: Iterable[int] | None = None,
     crop=None,
     size: tuple[int, int] | None = None,
 ) -> Iterator[Frame]:
     """Yield the frames of a video in order, upright, one at a time in memory.
 
-    start_s: from the first frame on that begins then or later.  every, only: each n-th frame, or those with these
-    numbers (the others are decoded but not converted, which is much faster for large pictures).
+    start_s: from the first frame on that begins then or later.  only: the frames with these numbers (the others are
+    decoded but not converted, which is much faster for large pictures).
     crop: (left, top, right, bottom) of the upright picture.  size: (width, height) to scale to.
     Frame.index counts the file's frames from 0 (after a seek: by the average rate).  A picture file yields one frame.
     Raises MediaError where the file has no picture.
@@ -287,12 +279,11 @@ def frames(
     wanted = None if only is None else set(only)
     last = np.inf if wanted is None else max(wanted, default=-1)
     with VideoReader(path, crop, size) as reader:
-        first = round(start_s * (reader.info.fps or 0))
-        for number, (time_s, frame) in enumerate(reader.decoded(start_s), first):
+        for number, (time_s, frame) in enumerate(reader.decoded(start_s), round(start_s * (reader.info.fps or 0))):
             if number > last:
                 return
-            if (number - first) % every == 0 and (wanted is None or number in wanted):
-                yield Frame(number, time_s, reader.to_bgr(frame))
+            if wanted is None or number in wanted:
+                yield Frame(number, time_s, reader.convert(frame).to_ndarray())
 
 
 def constant_rate(decoded: Iterable[tuple[float, object]], fps: float, n_frames: int) -> Iterator[object]:

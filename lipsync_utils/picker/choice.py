@@ -12,6 +12,7 @@ from ..inference import Person, find_person, people_in
 from ..project import content_hash, home, write_json
 
 FORMAT = 1
+MEDIA = "name", "sha256", "size", "n_frames", "fps"  # what a saved choice says of its medium
 SAME_PLACE = 0.3  # overlap of a remembered box with one found again
 
 
@@ -46,17 +47,17 @@ class FaceChoice:
         FaceTable from elsewhere.  Raises FaceError where that person is not there, or the file is of other content.
         """
         ways = {"person": person, "reference": reference, "choice": choice}
-        given = [name for name, value in ways.items() if value not in (None, "")]
-        if len(given) > 1:
-            raise SettingError(f"choose in one way: {' and '.join(given)} were given")
+        ways = {name: value for name, value in ways.items() if value not in (None, "")}
+        if len(ways) > 1:
+            raise SettingError(f"choose in one way: {' and '.join(ways)} were given")
         media = Path(media)
         table = faces or find_faces(media, None, cache_dir or home() / "outputs" / "cache")
         made = cls(media.name, content_hash(media), table.size, table.n_frames, table.fps, people_in(table))
-        if "choice" in given:
+        if "choice" in ways:
             for track_id, own in cls.load(choice).resolve(table, media).items():
                 made.pick(track_id, own or speech)
-        elif given:
-            made.pick(find_person(table, ways[given[0]], media), speech)
+        for way in ways.keys() - {"choice"}:
+            made.pick(find_person(table, ways[way], media), speech)
         return made
 
     @property
@@ -64,16 +65,10 @@ class FaceChoice:
         """The chosen tracks."""
         return list(self.speech)
 
-    def candidate(self, track_id: int) -> Person:
-        """One of the people. Raises FaceError for a track that is not there."""
-        people = {person.track_id: person for person in self.people}
-        if track_id not in people:
-            raise FaceError(f"no person with track id {track_id}; there are {list(people)}")
-        return people[track_id]
-
     def pick(self, track_id: int, speech=None) -> None:
-        """Choose somebody, or give somebody who is chosen another speech."""
-        self.candidate(track_id)
+        """Choose somebody, or give somebody who is chosen another speech. Raises FaceError for an unknown track."""
+        if track_id not in (tracks := [person.track_id for person in self.people]):
+            raise FaceError(f"no person with track id {track_id}; there are {tracks}")
         self.speech[track_id] = Path(speech) if speech else self.speech.get(track_id)
 
     def drop(self, track_id: int) -> None:
@@ -90,29 +85,26 @@ class FaceChoice:
                 f"the choice was made in {self.media_name!r}, and {Path(media).name!r} has other content: "
                 "choose again in this file, or give the file that the choice belongs to"
             )
-        found = {}
+        found, people = {}, {person.track_id: person for person in self.people}
         for track_id, speech in self.speech.items():
-            person = self.candidate(track_id)
-            overlap = {track: box.iou(person.box) for track, box in table.at(person.frame).items()}
-            best = max(overlap, key=overlap.get, default=None)
-            if best is None or overlap[best] < SAME_PLACE:
+            person = people[track_id]
+            overlap = {box.iou(person.box): track for track, box in table.at(person.frame).items()}
+            if (best := max(overlap, default=0)) < SAME_PLACE:
                 raise FaceError(f"person {person.number} of the choice is not found again in frame {person.frame}")
-            found[best] = speech
+            found[overlap[best]] = speech
         return found
 
     def save(self, path) -> Path:
         """Write as JSON; speech beside or below the file is noted relative to it. Returns the path."""
         folder = Path(path).parent.resolve()
-        media = {"name": self.media_name, "sha256": self.media_sha256, "size": self.size}
-        media |= {"n_frames": self.n_frames, "fps": self.fps}
+        facts = self.media_name, self.media_sha256, self.size, self.n_frames, self.fps
         chosen = []
         for track_id, speech in self.speech.items():
-            if speech:
-                speech = speech.resolve()
-                speech = speech.relative_to(folder).as_posix() if speech.is_relative_to(folder) else str(speech)
-            chosen.append({"track_id": track_id, "speech": speech})
+            full = speech and speech.resolve()
+            inside = full and full.is_relative_to(folder)
+            chosen.append({"track_id": track_id, "speech": full.relative_to(folder).as_posix() if inside else full})
         people = [asdict(person) for person in self.people]
-        write_json(path, {"format": FORMAT, "media": media, "people": people, "chosen": chosen})
+        write_json(path, {"format": FORMAT, "media": dict(zip(MEDIA, facts)), "people": people, "chosen": chosen})
         return Path(path)
 
     @classmethod
@@ -123,14 +115,9 @@ class FaceChoice:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']!r} is not {FORMAT}")
-            people = []
-            for person in data["people"]:
-                box, numbers = FaceBox(**person.pop("box")), {name: int(value) for name, value in person.items()}
-                people.append(Person(box=box, **numbers))
-            media = data["media"]
-            width, height, n_frames = map(int, (*media["size"], media["n_frames"]))
-            facts = (width, height), n_frames, float(media["fps"]), people
-            made = cls(str(media["name"]), str(media["sha256"]), *facts)
+            people = [Person(**person | {"box": FaceBox(**person["box"])}) for person in data["people"]]
+            name, sha256, size, n_frames, fps = map(data["media"].get, MEDIA)
+            made = cls(name, sha256, tuple(size), n_frames, fps, people)
             for row in data["chosen"]:
                 made.pick(int(row["track_id"]), row["speech"] and path.parent / row["speech"])
         except OSError as error:

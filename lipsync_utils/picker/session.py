@@ -85,9 +85,8 @@ class Session:
     number: object = None
 
     def __post_init__(self):
-        if self.folder is None:
-            sweep_old_sessions()
-            self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        sweep_old_sessions()
+        self.folder = self.folder or Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.cache_dir = self.cache_dir or self.folder / "cache"
 
@@ -205,27 +204,24 @@ class Session:
         people = self.people(frame)
         chosen = [p for p in people if p["chosen"]]
         if not chosen:
-            found = "One person" if len(people) == 1 else f"{len(people)} people"
-            return f"{found} found. Press the face of the person who shall speak."
-        who = " and ".join(f"{p['number']}" + ("" if p["place"] else " (not in this moment)") for p in chosen)
+            return f"People found: {len(people)}. Press the face of the person who shall speak."
+        who = " and ".join(f"{p['number']}" + " (not in this moment)" * (p["place"] is None) for p in chosen)
         lines = [f"Person {who} will speak; nobody else moves."]
         if silent := " and ".join(str(p["number"]) for p in chosen if not p["says"]):
             lines[0] += f" Now give speech for person {silent}."
-        fps = self.choice.fps
+        fps, moves = self.choice.fps, self.choice.n_frames > 1
         for person in chosen:
             for doubt in self.doubts.get(person["track"], ()):
-                when = f", {doubt.first / fps:.1f} to {(doubt.last + 1) / fps:.1f} s" * (self.choice.n_frames > 1)
+                when = f", {doubt.first / fps:.1f} to {(doubt.last + 1) / fps:.1f} s" if moves else ""
                 lines.append(f"Person {person['number']}{when}: the face is {doubt.reason}, the mouth stays as it is.")
-        return "\n".join(lines[: MOST_DOUBTS + 1] + ["…"] * (len(lines) > MOST_DOUBTS + 1))
+        return "\n".join(lines[: MOST_DOUBTS + 1])
 
     # The video
 
     def _ready(self) -> dict:
         """What prepare and lip_sync want. Raises SettingError where something is missing."""
-        if self.choice is None:
-            raise SettingError("there is no picture or video yet: give one first")
-        if not self.choice.chosen:
-            raise SettingError("nobody is chosen yet: press the face of the person who shall speak")
+        if self.choice is None or not self.choice.speech:
+            raise SettingError("nobody is chosen yet: give a picture or video, and press the face of who shall speak")
         if not all(self.choice.speech.values()):
             raise SettingError("somebody who is chosen has nothing to say yet: give a sound file")
         if not isinstance(self.generator, torch.nn.Module):
@@ -280,15 +276,12 @@ def turn(parallel: int, on_wait: Callable[[], None], cancelled: threading.Event)
     user = os.getuid() if hasattr(os, "getuid") else "user"
     start = Path(tempfile.gettempdir()) / f"lipsync-place-{user}"
     places = [filelock.FileLock(f"{start}-{n}.lock", thread_local=False) for n in range(max(1, parallel))]
-    told = False
     while True:
         for place in places:
             with contextlib.suppress(filelock.Timeout), place.acquire(timeout=0):
                 yield
                 return
-        if not told:
-            on_wait()
-            told = True
+        on_wait()
         if cancelled.wait(0.5):
             raise Cancelled("cancelled")
 

@@ -74,7 +74,6 @@ class FacePicker(anywidget.AnyWidget):
         }
         super().__init__()
         self.on_msg(self._take)
-        self._show()
         if media is not None:
             self.open_media(Path(media))
             self.wait()
@@ -82,7 +81,7 @@ class FacePicker(anywidget.AnyWidget):
             choice = choice if isinstance(choice, FaceChoice) else FaceChoice.load(choice)
             for track, own in choice.resolve(self.session.faces, self.session.media).items():
                 self.session.choose(track, own)
-            self._show()
+        self._show()
 
     def set_state(self, sync_data) -> None:
         """What a browser writes into the synchronised traits is dropped: they are for display."""
@@ -158,10 +157,7 @@ class FacePicker(anywidget.AnyWidget):
 
         def work() -> None:
             for track in (person.track_id for person in self.choice.people if person.number == number):
-                if track in self.choice.speech:
-                    self.choice.drop(track)
-                else:
-                    self.session.choose(track)
+                (self.choice.drop if track in self.choice.speech else self.session.choose)(track)
 
         self._start(work, "")
 
@@ -233,12 +229,12 @@ class FacePicker(anywidget.AnyWidget):
                 work()
                 if self.message == message:
                     self.message = ""
-            except LipsyncError as error:
-                self.message, self.wrong = self.session.in_visitors_words(str(error)), True
-            except Exception as error:  # the visitor must hear of it; the log has the rest
-                log.exception("the picker failed")
-                words = f"Something went wrong here ({type(error).__name__})"
-                self.message, self.wrong = f"{words}. Try another file, and tell who runs this.", True
+            except Exception as error:
+                words = self.session.in_visitors_words(str(error))
+                if not isinstance(error, LipsyncError):  # the visitor must hear of it; the log has the rest
+                    log.exception("the picker failed")
+                    words = f"Something went wrong here ({type(error).__name__}). Try another file."
+                self.message, self.wrong = words, True
             finally:
                 self.busy = False
                 self._show()
