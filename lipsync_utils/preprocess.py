@@ -54,12 +54,8 @@ def preprocess_clips(
     rows = run_stage(
         "preprocess",
         [
-            Item(
-                c.clip_id,
-                (data.root / files[c.clip_id],),
-                {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])},
-            )
-            for c in checks[checks.kept & checks.clip_id.isin(files.index)].itertuples()
+            Item(c.clip_id, (data.root / c.file,), {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])})
+            for c in checks[checks.kept].join(files, "clip_id", "inner").itertuples()
         ],
         partial(preprocess_clip, data=data, settings=settings, faces=faces),
         row_type=FaceClip,
