@@ -98,7 +98,7 @@ def find_candidates(
             number = table.best_frame(track)
             picture = next(media.frames(data.root / clip.file, only=[number])).image_bgr
             box = table.at(number)[track]
-            code = code_of(picture, box)
+            code = encode(picture[..., ::-1], box)
             seen_in = next((ids for one, ids in people if np.linalg.norm(one.encoding - code) < SAME), None)
             if seen_in is None:
                 around = box.padded(*(AROUND * box.height,) * 2, *(AROUND * box.width,) * 2)
@@ -106,11 +106,6 @@ def find_candidates(
             seen_in.add(clip.clip_id)
     people.sort(key=lambda person: -len(person[1]))
     return [replace(one, number=n, share=len(ids) / len(clips)) for n, (one, ids) in enumerate(people)]
-
-
-def code_of(picture_bgr: np.ndarray, box: FaceBox) -> np.ndarray:
-    """The encoding (128,) of a face."""
-    return encode(cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2RGB), box)
 
 
 def choose(data: DataSet, candidates: list[Candidate], numbers: str) -> list[Path]:
@@ -138,7 +133,7 @@ def encode_references(pictures: list[Path], faces: FacesConfig | None = None) ->
         box = max(find_faces(path, faces).at(0).values(), key=lambda box: box.area, default=None)
         if box is None:
             raise FaceError(f"{path}: no face found; take a picture that shows the speaker from the front")
-        encodings.append(code_of(media.read_picture(path), box))
+        encodings.append(encode(media.read_picture(path)[..., ::-1], box))
     return np.stack(encodings)
 
 
@@ -209,7 +204,7 @@ def look_at_clip(
         here = table.seen[table.seen.frame == frame.index].sort_values("score", ascending=False, kind="stable")
         for order, face in enumerate(here.itertuples()):
             sides = face.left, face.top, face.right, face.bottom
-            near = distances(references, code_of(frame.image_bgr, FaceBox(*sides))).min()
+            near = distances(references, encode(frame.image_bgr[..., ::-1], FaceBox(*sides))).min()
             rounded = (round(side, 1) for side in sides)
             rows.append(SpeakerFace(*ids, frame.index, face.track_id, order, *rounded, float(near)))
         if here.empty:

@@ -210,13 +210,14 @@ class VideoReader:
     def convert(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Turn a decoded frame upright, crop and scale it, map high dynamic range to normal; in pixel_format."""
         key = (frame.width, frame.height, frame.format.name, clockwise(frame))
-        if key not in self._graphs:
+        if key not in self._graphs:  # a file may change its size or turn in the middle
             self._graphs = {key: self._graph(frame)}
-        if self._graphs[key] is None:
+        graph = self._graphs[key]
+        if graph is None:
             return frame
         frame.pts = None
-        self._graphs[key].push(frame)
-        converted = self._graphs[key].pull()
+        graph.push(frame)
+        converted = graph.pull()
         if self.pixel_format == "yuv420p":
             mapped = int(frame.color_trc) in HDR_TRANSFERS
             for name in ("colorspace", "color_primaries", "color_trc"):

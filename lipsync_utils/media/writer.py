@@ -62,8 +62,6 @@ class VideoWriter:
             self._video.codec_context.thread_count = int(self.repeatable)  # 0: all cores
             if self.sound is not None:
                 self.sound = np.atleast_2d(np.asarray(self.sound, np.float32).T)  # (channels, n)
-                if len(self.sound) > 2:
-                    raise SettingError(f"sound wants shape (n,) or (n, 2), got {self.sound.T.shape}")
                 self._layout = ("mono", "stereo")[len(self.sound) - 1]
                 self._audio = self._container.add_stream("aac", rate=self.sample_rate_hz, layout=self._layout)
                 self._audio.bit_rate = self.audio_bit_rate

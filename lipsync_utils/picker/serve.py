@@ -80,9 +80,7 @@ class Channel(ZMQChannelsWebsocketConnection):
 
     def handle_incoming_message(self, incoming_msg) -> None:
         """Pass a message on if it is one that a page sends, and while the kernel keeps up."""
-        if (
-            self.refused or self.subprotocol != PROTOCOL
-        ):  # None when it is closing; the old protocol is not checked here
+        if self.refused or self.subprotocol != PROTOCOL:  # None when it closes; the old protocol is not checked here
             return None
         try:
             key = self.message_id(incoming_msg)
@@ -104,12 +102,8 @@ class Channel(ZMQChannelsWebsocketConnection):
         header, content = self.session.unpack(parts[0]), self.session.unpack(parts[3])
         kind, key = header["msg_type"], str(header["msg_id"])
         known = kind in self.multi_kernel_manager.allowed_message_types and channel in ("shell", "control")
-        if (
-            not known
-            or key in self.waiting
-            or kind == "comm_open"
-            and content["target_name"] != "jupyter.widget.control"
-        ):
+        opens = kind == "comm_open" and content["target_name"] != "jupyter.widget.control"  # a comm of its own
+        if not known or opens or key in self.waiting:
             raise ValueError("kind, channel, id or target")
         return key
 
