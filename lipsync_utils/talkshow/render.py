@@ -15,12 +15,11 @@ from ..project import write_json
 from ..records import write_csv
 from .actor import Actor
 from .puppet import mouth_opening
-from .script import Camera, Line, Scene, Script
+from .script import FPS, Line, Scene, Script
 from .speech import Speech, is_pause, mouth_curves, play, segments, speak
 from .stage import Shot
 
 VERSION = 4  # raise it when the same script gives another video
-PLAIN = Camera()
 SILENT_END_S = 0.6  # before the first line and after the last: long enough for the silence detector (400 ms)
 
 
@@ -70,28 +69,24 @@ class Film(NamedTuple):
 
     def frames(self, every: int = 1):
         """Yield (image_bgr uint8 (h, w, 3), list of FaceTruth) for every frame, or for every so many-th."""
-        script, camera, fps, played = self.script, self.script.camera, self.script.fps, {}
+        script, played, speakers = self.script, {}, [None] * self.n_frames
         for number, actor in enumerate(dict.fromkeys(p for scene, *_ in self.takes for p in scene.people)):
             own = [segments(c.speech.phonemes, c.start_s) for c in self.cues if c.actor == actor]
-            curves = mouth_curves(sum(own, []), self.n_frames, fps)  # who does not speak listens with a closed mouth
-            played[actor] = play(actor, curves, fps, script.seed * 31 + number, script.motion)
-        speakers = [None] * self.n_frames
+            curves = mouth_curves(sum(own, []), self.n_frames, FPS)  # who does not speak listens with a closed mouth
+            played[actor] = play(actor, curves, FPS, script.seed * 31 + number)
         for cue in self.cues:
-            heard = range(round(cue.start_s * fps), round(cue.end_s * fps))
+            heard = range(round(cue.start_s * FPS), round(cue.end_s * FPS))
             speakers[heard.start : heard.stop] = [cue.actor.name] * len(heard)
-        shot_of = cache(lambda scene: Shot(scene, script.size, camera.grain))  # the camera comes back to a scene
-        colours = np.float32(camera.gain[::-1]) * np.arange(256, dtype=np.float32)[None, :, None] + 0.5
-        colours = colours.clip(0, 255).astype(np.uint8)
+        shot_of = cache(lambda scene: Shot(scene, script.size))  # the camera comes back to a scene
         for scene, first, end in self.takes:
             shot = shot_of(scene)
             for frame in range(first + -first % every, end, every):
-                when, speaker, rows = (frame, frame / fps, scene.kind), speakers[frame], []
+                when, speaker, rows = (frame, frame / FPS, scene.kind), speakers[frame], []
                 states = [played[member.actor][frame] for member in shot.members]
                 for member, state in zip(shot.members, states):
                     name, gap = member.actor.name, round(mouth_opening(member.actor, state), 4)
                     rows.append(FaceTruth(*when, name, *member.face_box(state), gap, name == speaker, speaker))
-                image = cv2.LUT(cv2.cvtColor(shot.render(states, frame), cv2.COLOR_RGB2BGR), colours)
-                image = cv2.GaussianBlur(image, (0, 0), camera.blur_px) if camera.blur_px else image
+                image = cv2.cvtColor(shot.render(states, frame), cv2.COLOR_RGB2BGR)
                 yield image, rows or [FaceTruth(*when, *[None] * 6, False, speaker)]
 
     def truth(self) -> dict:
@@ -100,16 +95,16 @@ class Film(NamedTuple):
         def span(start_s, end_s, **more):
             return {"start_s": round(start_s, 4), "end_s": round(end_s, 4), **more}
 
-        shots, spoken, phonemes, fps = [], [], [], self.script.fps
+        shots, spoken, phonemes = [], [], []
         for scene, first, end in self.takes:
-            shots.append(span(first / fps, end / fps, kind=scene.kind, people=[p.name for p in scene.people]))
+            shots.append(span(first / FPS, end / FPS, kind=scene.kind, people=[p.name for p in scene.people]))
         for start_s, end_s, actor, speech in self.cues:
             spoken.append(span(start_s, end_s, actor=actor.name, text=speech.text))
             sounds = [p for p in speech.phonemes if not is_pause(p.symbol)]
             phonemes += [
                 span(start_s + p.start_s, start_s + p.end_s, actor=actor.name, symbol=p.symbol) for p in sounds
             ]
-        length = {"n_frames": self.n_frames, "duration_s": round(self.n_frames / fps, 4)}
+        length = {"n_frames": self.n_frames, "duration_s": round(self.n_frames / FPS, 4)}
         about = {"video_id": self.script.video_id, "title": self.script.title, **length}
         return about | {"shots": shots, "spoken": spoken, "phonemes": phonemes}
 
@@ -120,7 +115,7 @@ def film(script: Script) -> Film:
     Raises SettingError when no line fits into the script's seconds.
     """
     spoken = speak([(line.text, line.actor.voice) for line in script.lines])
-    fps, camera, cues, shown, end_s = script.fps, script.camera, [], [], SILENT_END_S
+    cues, shown, end_s = [], [], SILENT_END_S
     scenes = [scene for scene in script.scenes for _ in scene.lines]
     for scene, line, speech in zip(scenes, script.lines, spoken):
         start_s = end_s + (line.pause_s if cues else 0)
@@ -130,15 +125,15 @@ def film(script: Script) -> Film:
             shown.append(replace(scene, lines=()))
     if not cues:
         raise SettingError(f"{script.video_id}: no line fits into {script.seconds} s; make the video longer")
-    n_frames = round((script.seconds or end_s + SILENT_END_S) * fps)
+    n_frames = round((script.seconds or end_s + SILENT_END_S) * FPS)
     cuts = [k for k in range(1, len(cues)) if shown[k] != shown[k - 1]]  # elsewhere the camera stays
-    edges = [0, *(round((cues[k - 1].end_s + cues[k].start_s) / 2 * fps) for k in cuts), n_frames]
+    edges = [0, *(round((cues[k - 1].end_s + cues[k].start_s) / 2 * FPS) for k in cuts), n_frames]
     takes = list(zip([shown[k] for k in (0, *cuts)], edges, edges[1:]))
     rng, rate_hz = np.random.default_rng((script.seed, 3)), spoken[0].rate_hz
-    wav = rng.standard_normal(round(n_frames / fps * rate_hz)).astype(np.float32) * 10 ** (camera.noise_dbfs / 20)
+    wav = rng.standard_normal(round(n_frames / FPS * rate_hz)).astype(np.float32) * 10 ** (script.noise_dbfs / 20)
     for cue in cues:
         start, sound = round(cue.start_s * rate_hz), cue.speech.wav
-        wav[start : start + len(sound)] += sound * 10 ** (camera.volume_db / 20)
+        wav[start : start + len(sound)] += sound * 10 ** (script.volume_db / 20)
     return Film(script, cues, takes, n_frames, wav.clip(-1, 1), rate_hz)
 
 
@@ -154,12 +149,12 @@ def render_video(script: Script, folder: Path) -> Path:
     shot, rows = film(script), []
     writer = VideoWriter(
         path,
-        fps=script.fps,
+        fps=FPS,
         size=script.size,
         sound=shot.wav,
         sample_rate_hz=shot.rate_hz,
         repeatable=True,
-        crf=script.camera.crf,
+        crf=20,
         metadata={"title": script.title, "comment": "rendered talk show: no real person"},
     )
     with writer:
@@ -172,25 +167,16 @@ def render_video(script: Script, folder: Path) -> Path:
 
 
 def render_clip(
-    path: Path,
-    actors: list[Actor],
-    lines: list[tuple[int, str]],
-    *,
-    size=(256, 256),
-    seconds=None,
-    pause_s=0.6,
-    camera: Camera = PLAIN,
-    seed=0,
+    path: Path, actors: list[Actor], lines: list[tuple], *, size=(256, 256), seconds=None, pause_s=0.6, seed=0
 ) -> Path:
     """Render one shot of one actor, or of up to three at a desk, to an mp4 with its ground truth.
 
     lines: (index into actors, text), spoken one after the other, pause_s apart; seconds: length (lines that do not fit
-    are left out), None: as long as they take. A Script says more: other shots, backdrops, frame rates.
+    are left out), None: as long as they take. A Script says more: other shots, cuts, titles.
     """
     spoken = tuple(Line(actors[who], text, pause_s) for who, text in lines)
     scene = Scene("single" if len(actors) == 1 else "group", tuple(actors), spoken, seed)
-    script = Script(Path(path).stem, (scene,), seconds, tuple(size), seed=seed, camera=camera)
-    return render_video(script, Path(path).parent)
+    return render_video(Script(Path(path).stem, (scene,), seconds, tuple(size), seed), Path(path).parent)
 
 
 def mouth_curve(rows: list[FaceTruth], actor: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..parallel import Failure, map_items
 from .actor import Actor, cast
 from .puppet import FaceState
 from .render import render_clip, render_video
-from .script import Scene, Script, course_scripts, held_out_scripts
+from .script import Scene, Script, course_scripts
 from .stage import Shot
 
 
@@ -31,15 +31,15 @@ def render_scripts(scripts: list[Script], folder: Path, *, workers: int | None =
 
 
 def render(
-    n_videos: int, seconds: float, folder: Path, *, seed=1, size=(640, 480), held_out=False, workers: int | None = None
+    n_videos: int, seconds: float, folder: Path, *, seed=1, size=(640, 480), workers: int | None = None
 ) -> list[Path]:
     """Render any number of videos of any length into a folder, each with <video_id>.truth.csv and .truth.json.
 
-    seconds: of each video (held_out: about); size: (width, height), even; held_out: the host alone with sentences of
-    their own. The same arguments give the same files on the same machine. Raises SettingError for impossible sizes.
+    seconds: of each video; size: (width, height), even. The same arguments give the same files on the same machine.
+    Raises SettingError for impossible sizes.
     """
-    settings = TalkshowConfig(n_videos, seconds, n_videos, seconds, *size, seed)
-    return render_scripts((held_out_scripts if held_out else course_scripts)(settings), folder, workers=workers)
+    settings = TalkshowConfig(n_videos, seconds, width_px=size[0], height_px=size[1], seed=seed)
+    return render_scripts(course_scripts(settings), folder, workers=workers)
 
 
 def _photograph(path, scene, size, states) -> Path:

@@ -13,13 +13,8 @@ from ..config import TalkshowConfig
 from ..errors import SettingError
 from .actor import Actor, cast, host
 
-KINDS = {
-    "single": (1,),
-    "group": (1, 2, 3),
-    "inset": (2,),
-    "title": (0,),
-    "empty": (0,),
-}  # and how many people they show
+KINDS = {"single": 1, "group": 3, "inset": 2, "title": 0, "empty": 0}  # and how many people they show at most
+FPS = 25.0
 CHARS_PER_S = 13.5  # of espeak-ng at the speeds used here
 LONG_LINE_CHARS = 175  # speaks for more than 10 s without a pause
 TITLES = (
@@ -58,44 +53,30 @@ class Scene:
     seed: int = 0
     face: float = 1.0
     at: tuple = (0.5, 0.42)
-    backdrop: str | None = None
     title: str = ""
     subtitle: str = ""
 
     def __post_init__(self):
-        if len(self.people) not in KINDS.get(self.kind, ()):
+        if len(self.people) > KINDS.get(self.kind, -1):
             raise SettingError(f"kinds of scenes and their numbers of people: {KINDS}; got {self.kind}, {self.people}")
 
 
 @dataclass(frozen=True)
-class Camera:
-    """How the picture and sound are recorded.
-
-    grain: standard deviation of the noise, of 255; gain: brightness per channel (r, g, b); blur_px: softness;
-    crf: x264's quality, larger is worse; volume_db: of the speech; noise_dbfs: floor of the sound.
-    """
-
-    grain: float = 2.2
-    gain: tuple = (1.0, 1.0, 1.0)
-    blur_px: float = 0.0
-    crf: int = 20
-    volume_db: float = 0.0
-    noise_dbfs: float = -72.0
-
-
-@dataclass(frozen=True)
 class Script:
-    """A video before it is spoken. seconds: its length, lines that do not fit are left out; None: what they take."""
+    """A video before it is spoken.
+
+    seconds: its length, lines that do not fit are left out; None: what they take. volume_db: of the speech;
+    noise_dbfs: floor of the sound.
+    """
 
     video_id: str
     scenes: tuple
     seconds: float | None = None
     size: tuple = (640, 480)
-    fps: float = 25.0
     seed: int = 0
-    motion: float = 1.0
-    camera: Camera = Camera()
     title: str = ""
+    volume_db: float = 0.0
+    noise_dbfs: float = -72.0
 
     @property
     def lines(self) -> list[Line]:
@@ -151,7 +132,7 @@ def _panel(left, middle):
 # The course's eight videos; longer shows go round again.
 PROGRAMME = (MONOLOGUE, _interview(2), _panel(2, 3), INSET, MONOLOGUE, _interview(1), VOICE_OVER, _panel(4, 1))
 QUIET_NUMBER = 4
-QUIET = Camera(volume_db=-26.0, noise_dbfs=-78.0)  # speech near -46 dBFS: silent for a detector set to -40
+QUIET = {"volume_db": -26.0, "noise_dbfs": -78.0}  # speech near -46 dBFS: silent for a detector set to -40
 
 
 def course_scripts(settings: TalkshowConfig) -> list[Script]:
@@ -187,9 +168,9 @@ def course_scripts(settings: TalkshowConfig) -> list[Script]:
                 (*scenes, replace(last, lines=goodbye)),
                 settings.seconds,
                 (settings.width_px, settings.height_px),
-                seed=settings.seed * 1000 + number,
-                camera=QUIET if turn == QUIET_NUMBER else Camera(),
-                title=title,
+                settings.seed * 1000 + number,
+                title,
+                **QUIET if turn == QUIET_NUMBER else {},
             )
         )
     return scripts
@@ -207,5 +188,5 @@ def held_out_scripts(settings: TalkshowConfig) -> list[Script]:
         lines = tuple(Line(host(), text, round(float(rng.uniform(0.5, 0.8)), 2)) for text in said)
         scene, size = Scene("single", (host(),), lines, 500 + number), (settings.width_px, settings.height_px)
         seed = settings.seed * 1000 + 500 + number
-        scripts.append(Script(f"held{number + 1:02d}", (scene,), None, size, seed=seed, title="held out"))
+        scripts.append(Script(f"held{number + 1:02d}", (scene,), None, size, seed, "held out"))
     return scripts

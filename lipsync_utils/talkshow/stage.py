@@ -66,7 +66,7 @@ class Shot:
 
     def __init__(self, scene: Scene, size: tuple, grain: float = GRAIN):
         (w, h), kind, seed = size, scene.kind, scene.seed
-        style = {"title": "slats", "inset": "plain"}.get(kind, scene.backdrop)
+        style = {"title": "slats", "inset": "plain"}.get(kind)
         self._base = wall = paint_backdrop(size, seed, style, DESK if kind in ("group", "empty") else None)
         places, self._front = [(0.192 * min(w, h) * scene.face, scene.at[0] * w, scene.at[1] * h)], wall[h:]
         if kind == "title":

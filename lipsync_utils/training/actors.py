@@ -5,10 +5,9 @@ compression, and boxes that are a little off. The course's cast is not among the
 """
 
 import json
-from dataclasses import dataclass, replace
-from functools import cache
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +18,7 @@ from ..faces import extent
 from ..project import atomic_folder
 from ..talkshow import Scene, random_actor
 from ..talkshow.puppet import mouth_opening
-from ..talkshow.speech import TRACKS, mouth_curves, play, segments, speak
+from ..talkshow.speech import mouth_curves, play, segments, speak
 from ..talkshow.stage import Shot
 from ..windows import FACE_PX, ClipFaces
 from .augment import MARGIN_PX, centre
@@ -27,6 +26,7 @@ from .augment import MARGIN_PX, centre
 FPS = 25
 LINES_PER_CLIP = 2
 STORED_PX = FACE_PX + 2 * MARGIN_PX
+ARRAYS = "faces", "mel", "opening", "mouth"  # the files of an actor
 #: Seeds of the actors: the experts and the generator learn from different people than they are measured on.
 TRAIN_SEED, INDEPENDENT_SEED, READER_SEED, HABIT_SEED, TEST_SEED = 100_000, 200_000, 300_000, 800_000, 900_000
 SHAPES = (
@@ -38,8 +38,7 @@ SHAPES = (
 )
 
 
-@dataclass(frozen=True)
-class ActorClip:
+class ActorClip(NamedTuple):
     """A clip of one invented actor: what training needs, and the truth per frame.
 
     opening: of the mouth (n,); mouth: jaw, width, rounding, teeth, tongue and press of FaceState (n, 6).
@@ -50,17 +49,13 @@ class ActorClip:
     mouth: np.ndarray
 
 
-@cache
-def _words():
-    return json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))
-
-
 def sentence(rng: np.random.Generator, language: str) -> str:
     """Make a sentence in "en" or "nl"; about ten million different ones exist in each."""
-    words = _words()[language]
-    text, *parts = (str(rng.choice(words[kind])) for kind in str(rng.choice(SHAPES)).split())
-    for part in parts:
-        text += (". " if part[0].isupper() and text[-1] not in ".,:?" else " ") + part
+    words = json.loads(Path(__file__).with_name("words.json").read_text(encoding="utf-8"))[language]
+    text = ""
+    for kind in str(rng.choice(SHAPES)).split():
+        part = str(rng.choice(words[kind]))
+        text += ("" if not text else ". " if part[0].isupper() and text[-1] not in ".,:?" else " ") + part
     return text[0].upper() + text[1:] + ("" if text[-1] in ".?" else ".")
 
 
@@ -77,21 +72,19 @@ def write_actor(folder: Path, seed: int, seconds: float, language: str | None = 
     if habit and rng.random() < habit:
         side, rounded, teeth = rng.uniform((-1, 0, 0), 1)
         actor = replace(actor, habit_side=side, habit_round=rounded, habit_teeth=teeth)
-    n_lines, language = LINES_PER_CLIP * (int(seconds / 6) + 2), actor.voice.language
-    spoken = iter(speak([(sentence(rng, language), actor.voice) for _ in range(n_lines)]))
-    made, total_s = [], 0.0
-    while total_s < seconds and (lines := list(islice(spoken, LINES_PER_CLIP))):
+    n_clips, voice, made, sizes = int(seconds / 6) + 2, actor.voice, [], []
+    spoken = speak([(sentence(rng, voice.language), voice) for _ in range(LINES_PER_CLIP * n_clips)])
+    while sum(n for _, n, _ in sizes) < seconds * FPS and spoken:
+        lines, spoken = spoken[:LINES_PER_CLIP], spoken[LINES_PER_CLIP:]
         wav, held, n = _talk(lines, rng)
         curves, pace = mouth_curves(held, n), (int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1))
         states = play(actor, curves, FPS, *pace, _turns(n, rng))
-        opening = np.float32([mouth_opening(actor, state) for state in states])
-        mouth = np.stack([curves[track] for track in TRACKS], 1).astype(np.float32)
-        made.append((_film(actor, states, rng), audio.melspectrogram(wav), opening, mouth))
-        total_s += n / FPS
+        opening, mel = [mouth_opening(actor, state) for state in states], audio.melspectrogram(wav)
+        made.append((_film(actor, states, rng), mel, np.float32(opening), np.float32([*curves.values()]).T))
+        sizes.append((f"actor{seed}_{len(sizes):02d}", n, mel.shape[1]))
     with atomic_folder(target) as temporary:
-        for name, parts in zip(("faces", "mel", "opening", "mouth"), zip(*made)):
+        for name, parts in zip(ARRAYS, zip(*made)):
             np.save(temporary / f"{name}.npy", np.concatenate(parts, axis=int(name == "mel")))
-        sizes = [(f"actor{seed}_{k:02d}", len(faces), mel.shape[1]) for k, (faces, mel, *_) in enumerate(made)]
         (temporary / "clips.json").write_text(json.dumps(sizes))
     return target
 
@@ -101,8 +94,7 @@ def read_actor(folder: Path, split: str = "train") -> list[ActorClip]:
 
     split: "train": faces with a margin for `augment`, 128 px; otherwise the box itself, 96 px.
     """
-    faces = np.load(Path(folder) / "faces.npy", mmap_mode="r")
-    mel, opening, mouth = (np.load(Path(folder) / f"{name}.npy") for name in ("mel", "opening", "mouth"))
+    faces, mel, opening, mouth = (np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
     faces, clips, frame, column = faces if split == "train" else centre(faces), [], 0, 0
     for clip_id, n, columns in json.loads((Path(folder) / "clips.json").read_text()):
         own, heard = slice(frame, frame + n), mel[:, column : column + columns]
@@ -114,15 +106,13 @@ def read_actor(folder: Path, split: str = "train") -> list[ActorClip]:
 
 def _talk(lines, rng):
     """Put lines one after the other: (sound at 16 kHz, visemes, number of frames)."""
-    rate, now, held, placed = lines[0].rate_hz, rng.uniform(0.1, 0.4), [], []
+    rate, now, held, sound = lines[0].rate_hz, rng.uniform(0.1, 0.4), [], np.zeros(0, np.float32)
     for line in lines:
         held += segments(line.phonemes, now)
-        placed.append((round(now * rate), line.wav))
+        sound = np.r_[sound, np.zeros(round(now * rate) - len(sound), np.float32), line.wav]
         now += line.length_s + rng.uniform(0.15, 0.5)
     n = int(now * FPS)
-    sound = np.zeros(int(now * rate) + rate, np.float32)
-    for start, wav in placed:
-        sound[start : start + len(wav)] += wav
+    sound = np.pad(sound, (0, int(now * rate) + rate - len(sound)))
     sound = resample_poly(sound, audio.SAMPLE_RATE_HZ, rate)[: n * audio.SAMPLE_RATE_HZ // FPS]
     sound = sound * 10 ** (rng.uniform(-9, 3) / 20) + rng.normal(0, 10 ** (rng.uniform(-75, -50) / 20), len(sound))
     return np.clip(sound, -1, 1).astype(np.float32), held, n
@@ -130,12 +120,11 @@ def _talk(lines, rng):
 
 def _turns(n, rng):
     """Slow turns of a talking head: yaw, pitch and roll to add, (3, n) radians."""
-    at = np.linspace(0, n - 1, max(2, n // 60))
-    spread = np.array([0.22, 0.12, 0.09]) * rng.choice((0.3, 1.0, 1.8))
+    at, spread = np.linspace(0, n - 1, max(2, n // 60)), np.array([0.22, 0.12, 0.09]) * rng.choice((0.3, 1.0, 1.8))
     return np.array([np.interp(range(n), at, rng.normal(rng.normal(0, s), s / 2, len(at))) for s in spread])
 
 
-def extent_of(member, state) -> np.ndarray:
+def _box(member, state):
     """The box (4,) that stage 04 would find: as faces.extent makes it from landmarks, here from the true places."""
     actor, half = member.actor, 0.96 * member.half_width
     brow = actor.brow_y - 0.6 * actor.brow_arch - 0.045 * state.brow - 0.045
@@ -150,23 +139,22 @@ def extent_of(member, state) -> np.ndarray:
 def _film(actor, states, rng):
     """Draw every frame, cut out the face with a slightly wrong box, spoil it a little; uint8 BGR (n, 96, 96, 3)."""
     n, px_per_unit = len(states), rng.uniform(26, 90)
-    side = int(3.4 * px_per_unit)
+    size = side, _ = int(3.4 * px_per_unit), int(1.3 * int(3.4 * px_per_unit))
     actor = replace(actor, key_light=(*rng.uniform((-1.3, -1.0), (1.3, 0.1)), rng.uniform(0.3, 1.0)))
     seed, face = int(rng.integers(1 << 30)), px_per_unit / (0.192 * side)
     scene, grain = Scene("single", (actor,), (), seed, face, (0.5, 0.48)), rng.uniform(0, 9) * rng.choice((0.3, 1.0))
-    shot, camera = Shot(scene, (side, int(1.3 * side)), grain), _camera(rng)
+    shot, camera = Shot(scene, size, grain), _camera(rng)
     # a detector's errors, in head units: a constant one, and one that wanders
     wander = rng.normal(0, 0.035, (n + 12, 4)) * rng.uniform(0, 1)
     wander = np.stack([np.convolve(column, np.ones(9) / 3, "same") for column in wander.T], 1)[6 : 6 + n]
     wrong = (rng.normal(0, 0.05, 4) + wander) * px_per_unit
-    boxes = extent.smooth(np.array([extent_of(shot.members[0], state) for state in states])) + wrong
+    boxes = extent.smooth(np.array([_box(shot.members[0], state) for state in states])) + wrong
     cover, faces = _occluder(rng, n), []
     for i, (state, box) in enumerate(zip(states, boxes)):
-        picture, margin = shot.render([state], i), MARGIN_PX / FACE_PX * (box[2:] - box[:2])
+        margin, (h, w) = MARGIN_PX / FACE_PX * (box[2:] - box[:2]), size[::-1]
         left, top, right, bottom = np.rint(box + [*-margin, *margin]).astype(int)
-        rows = np.arange(top, bottom).clip(0, len(picture) - 1)  # the picture's edge is repeated outside
-        columns = np.arange(left, right).clip(0, side - 1)
-        faces.append(camera(cover(picture[rows[:, None], columns, ::-1], i), i))
+        at = np.ix_(np.arange(top, bottom).clip(0, h - 1), np.arange(left, right).clip(0, w - 1))  # edges repeat
+        faces.append(camera(cover(shot.render([state], i)[at][..., ::-1], i), i))
     return np.array(faces)
 
 
@@ -175,7 +163,7 @@ def _occluder(rng, n):
     if rng.random() > 0.2:
         return lambda crop, frame: crop
     start, length = rng.integers(n), rng.integers(20, 60)
-    colour = rng.uniform(20, 220) * rng.uniform(0.6, 1.0, 3)
+    colour = (rng.uniform(20, 220) * rng.uniform(0.6, 1.0, 3)).astype(int).tolist()
     x, y = rng.choice((0.1, 0.25, 0.75, 0.9)), rng.uniform(0.5, 0.9)
     axes, angle = rng.uniform((0.11, 0.05), (0.3, 0.12)), rng.uniform(0, 180)
 
@@ -183,9 +171,8 @@ def _occluder(rng, n):
         if not start <= frame < start + length:
             return crop
         size = np.array(crop.shape[1::-1])
-        middle = (x + 0.02 * np.sin(frame / 5), y) * size
-        ellipse = middle.astype(int), (axes * size).astype(int), angle, 0, 360, colour.astype(int).tolist()
-        return cv2.ellipse(np.ascontiguousarray(crop), *ellipse, -1, cv2.LINE_AA)
+        middle, reach = ((part * size).astype(int) for part in ((x + 0.02 * np.sin(frame / 5), y), axes))
+        return cv2.ellipse(np.ascontiguousarray(crop), middle, reach, angle, 0, 360, colour, -1, cv2.LINE_AA)
 
     return cover
 
@@ -204,20 +191,19 @@ def _camera(rng):
     slope = rng.normal(0, 0.25 if bad[2] else 0.05, 2)
     shade = np.exp(slope[0] * x + 0.5 * slope[1] * y)[..., None].astype(np.float32)
     angle, reach, kernel = rng.uniform(0, np.pi), rng.uniform(1, 3), np.zeros((7, 7), np.float32)
-    end = np.round(3 + reach * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+    end = np.rint(3 + reach * np.array([np.cos(angle), np.sin(angle)])).astype(int)
     cv2.line(kernel, 6 - end, end, 1.0)
-    kernel /= kernel.sum()
     soft = rng.uniform(0.4, 1.1) if bad[3] else 0
     quality = int(rng.integers(25, 60) if bad[1] else rng.integers(60, 97))
 
     def look(crop, frame):
         crop = cv2.LUT(np.ascontiguousarray(crop), table)
         crop = cv2.imdecode(cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)
-        crop = cv2.resize(crop, (STORED_PX, STORED_PX), interpolation=cv2.INTER_LINEAR)
+        crop = cv2.resize(crop, (STORED_PX, STORED_PX))
         if soft:
             crop = cv2.GaussianBlur(crop, (0, 0), soft)
             if frame // 8 % 5 == 0:
-                crop = cv2.filter2D(crop, -1, kernel)
+                crop = cv2.filter2D(crop, -1, kernel / kernel.sum())
         return np.clip(crop * shade, 0, 255).astype(np.uint8)
 
     return look
