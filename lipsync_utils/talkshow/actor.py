@@ -125,12 +125,17 @@ class Actor:
         return self.mouth_y + drop + 0.006 * np.exp(-((x / 0.05) ** 2))
 
 
+def _from_json(values):
+    """Turn a JSON object into a voice or an actor."""
+    kind = Voice if "rate" in values else Actor
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
 @cache
 def cast() -> dict[str, Actor]:
     """Return the frozen actors of the show by name; the host comes first."""
-    found = json.loads(Path(__file__).with_name("cast.json").read_text(encoding="utf-8"))
-    people = [{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()} for values in found]
-    return {values["name"]: Actor(**values | {"voice": Voice(**values["voice"])}) for values in people}
+    text = Path(__file__).with_name("cast.json").read_text(encoding="utf-8")
+    return {actor.name: actor for actor in json.loads(text, object_hook=_from_json)}
 
 
 def host() -> Actor:

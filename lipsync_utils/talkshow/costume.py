@@ -66,7 +66,7 @@ def _coverage(actor, canvas, outer, ragged, parting):
         inner = (0.88 if actor.hair == "bun" else 0.83) * w + 0.10 * rise(-0.2, 0.25, y) + ragged
         end = fall(side - 0.06, side + 0.05, y + ragged * 2)
         sides = rise(-0.045, 0.045, ax - inner) * (y > -0.8) * end
-    front = clamp(maximum(top, sides))
+    front = maximum(top, sides)
     if actor.fringe > 0:
         end = line + actor.fringe * 0.50 + 0.04 * sin(x * 4.1 + actor.seed) + 0.10 * x * parting + 0.9 * ragged
         front = maximum(front, rise(0.03, -0.03, y - end) * fall(0.80 * w, 0.9 * w, ax))

@@ -224,7 +224,7 @@ def _ears(actor, canvas):
     x, y, c, s = canvas.ax - 0.985 * actor.face_w, canvas.y - 0.12, np.cos(0.18), sin(0.18)
     x, y = c * x + s * y, -s * x + c * y
     rho, inner = hypot(x / 0.135, y / 0.30), hypot((x + 0.02) / 0.07, (y + 0.01) / 0.17)
-    lobe = exp(-0.5 * (((x + 0.02) / 0.06) ** 2 + ((y - 0.24) / 0.06) ** 2))
+    lobe = ridge(hypot(x + 0.02, y - 0.24), 0.06)
     height = 0.16 * hump(rho - 0.80, 0.16) + 0.05 * hump(inner - 0.8, 0.2) + 0.1 * lobe
     albedo, height = linear(actor.skin) * rgb(1.02, 0.86, 0.83), blur(height, 0.008 * canvas.u)
     return _shade(height, albedo, canvas, 0.05, actor.key_light) * 0.85, canvas.edge((1 - rho) * 0.14, 1.6)

@@ -95,9 +95,8 @@ def random_sentence(language: str, rng: np.random.Generator) -> str:
     words = sentences(language)["words"]
 
     def clause():
-        text = " ".join(rng.choice(words[part]) for part in ("who", "verb", "what", "where"))
-        when = rng.choice(words["when"])
-        return f"{text} {when}" if rng.random() < 0.6 else text
+        parts = [rng.choice(words[part]) for part in ("who", "verb", "what", "where", "when")]
+        return " ".join(parts if rng.random() < 0.6 else parts[:4])
 
     text = clause()
     if rng.random() < 0.4:
@@ -142,13 +141,10 @@ def course_scripts(settings: TalkshowConfig) -> list[Script]:
 
     def say(actor, length):
         language = actor.voice.language
-        if length == "short":
-            text = str(rng.choice(sentences(language)["short"]))
-        else:
-            text = next(talk[language])
+        text = str(rng.choice(sentences(language)["short"])) if length == "short" else next(talk[language])
         while length == "long" and len(text) < LONG_LINE_CHARS:
             text += " " + next(talk[language])
-        return Line(actor, text, round(float(rng.uniform(0.5, 1.5)), 2))
+        return Line(actor, text, round(rng.uniform(0.5, 1.5), 2))
 
     for number in range(settings.n_videos):
         turn, title, scenes, written_s = number % len(PROGRAMME), TITLES[number % len(TITLES)], [], 0.0
@@ -162,30 +158,22 @@ def course_scripts(settings: TalkshowConfig) -> list[Script]:
                 scenes.append(Scene(kind, seen, lines, 10 * number + 1 + len(seen), face, **words))
         last = next(s for s in scenes if s.people[:1] == (host(),) and s.kind != "group")
         goodbye = tuple(say(host(), length) for length in ("medium", "short", "short", "short"))  # as much as fits
-        scripts.append(
-            Script(
-                f"show{number + 1:02d}",
-                (*scenes, replace(last, lines=goodbye)),
-                settings.seconds,
-                (settings.width_px, settings.height_px),
-                settings.seed * 1000 + number,
-                title,
-                **QUIET if turn == QUIET_NUMBER else {},
-            )
-        )
+        scenes, size = (*scenes, replace(last, lines=goodbye)), (settings.width_px, settings.height_px)
+        seed, levels = settings.seed * 1000 + number, QUIET if turn == QUIET_NUMBER else {}
+        scripts.append(Script(f"show{number + 1:02d}", scenes, settings.seconds, size, seed, title, **levels))
     return scripts
 
 
 def held_out_scripts(settings: TalkshowConfig) -> list[Script]:
     """Return short videos of the host alone, with sentences that no other video has: for evaluation only."""
     rng, scripts = np.random.default_rng((settings.seed, 23)), []
-    texts = [str(t) for t in rng.permutation(sentences("nl")["held_out"])]
+    texts = rng.permutation(sentences("nl")["held_out"]).tolist()
     per_video = max(1, round(settings.held_out_seconds / 3.3))
     while len(texts) < per_video * settings.n_held_out:
         texts.append(random_sentence("nl", rng))
     for number in range(settings.n_held_out):
-        said = texts[number * per_video : (number + 1) * per_video]
-        lines = tuple(Line(host(), text, round(float(rng.uniform(0.5, 0.8)), 2)) for text in said)
+        said = texts[number * per_video :][:per_video]
+        lines = tuple(Line(host(), text, round(rng.uniform(0.5, 0.8), 2)) for text in said)
         scene, size = Scene("single", (host(),), lines, 500 + number), (settings.width_px, settings.height_px)
         seed = settings.seed * 1000 + 500 + number
         scripts.append(Script(f"held{number + 1:02d}", (scene,), None, size, seed, "held out"))

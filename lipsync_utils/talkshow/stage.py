@@ -1,7 +1,5 @@
 """Shots: studio walls, a desk, a title card, actors before them, drawn frame by frame with the boxes of their faces."""
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 
@@ -21,15 +19,6 @@ LAMPS = rgb(1.0, 0.72, 0.38), rgb(0.45, 0.7, 1.0), rgb(0.9, 0.45, 0.6)
 FOREHEAD_Y = -0.62  # top of a face box: half-way between brows and hairline
 
 
-class Box(NamedTuple):
-    """A face from forehead to chin and from ear to ear, pixels of the frame."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
 class Member:
     """An actor in a picture of a size (width, height): pixels per head unit, and where the eyes' middle is."""
 
@@ -45,20 +34,20 @@ class Member:
         head, back = self.puppet.render(state)
         if back is not None:
             lay_over(picture, back, *self.head_at)
-            if self.actor.hair in LONG_HAIR:  # it hangs behind the shoulders
-                lay_over(picture[: self.head_at[1] + len(back)], self.body, *self.body_at)
+        if self.actor.hair in LONG_HAIR:  # it hangs behind the shoulders
+            lay_over(picture[: self.head_at[1] + len(head)], self.body, *self.body_at)
         lay_over(picture, head, *self.head_at)
 
     def locate(self, points: list, state: FaceState) -> np.ndarray:
         """Return the pixels (n, 2) where points of the head (x, y) are drawn; the mouth's movement is not in it."""
         return self.eyes + self.puppet.locate(points, state) * self.px_per_unit
 
-    def face_box(self, state: FaceState) -> Box:
-        """Return the box of the face as drawn, cut to the picture."""
+    def face_box(self, state: FaceState) -> list[float]:
+        """Return left, top, right and bottom of the face as drawn, forehead to chin and ear to ear, in the picture."""
         w, chin = self.half_width, 1.52 + self.actor.chin + state.chin_drop
         edge = *((k * w, y) for k, y in ((-1, 0.1), (1, 0.1), (-0.75, 0.9), (0.75, 0.9))), (0, FOREHEAD_Y), (0, chin)
         points = self.locate(edge, state).clip(0, self.size)
-        return Box(*np.r_[points.min(0), points.max(0)].round(2).tolist())
+        return np.r_[points.min(0), points.max(0)].round(2).tolist()
 
 
 class Shot:
@@ -108,8 +97,7 @@ def lay_over(picture, layer, x, y):
     layer = layer[: len(under), : under.shape[1]]
     if layer.size:
         alpha = layer[..., 3] * f32(1 / 255)
-        colour = np.ascontiguousarray(layer[..., :3])
-        under[:] = cv2.blendLinear(colour, np.ascontiguousarray(under), alpha, 1 - alpha)
+        under[:] = cv2.blendLinear(layer[..., :3].copy(), under.copy(), alpha, 1 - alpha)
 
 
 def paint_backdrop(size, seed, style=None, desk=None):
@@ -123,7 +111,7 @@ def paint_backdrop(size, seed, style=None, desk=None):
     style, tone = style or list(STYLES)[rng.integers(len(STYLES))], rgb(*TONES[rng.integers(len(TONES))])
     wall = tone * ((1.15 - 0.7 * abs(y - 0.35)) * (1.1 - 0.5 * abs(x - 0.5)))
     wall = np.dstack(STYLES[style](wall, x, y, w / h, rng))
-    wall = blur(np.clip(wall, 0, 1), 2.2 * max(h, w) / 640)
+    wall = blur(wall.clip(0, 1), 2.2 * max(h, w) / 640)
     if desk:
         wood = rgb(0.42, 0.27, 0.17) * (1 + 0.05 * np.sin(x * 60 + 6 * np.sin(y * 9)))
         wood *= 1 - 0.45 * rise(desk + 0.05, desk + 0.055, y)
@@ -154,9 +142,8 @@ def _shelves(wall, x, y, aspect, rng):
         while left < 1:
             width, high, colour = rng.uniform(0.012, 0.035) / wide, rng.uniform(0.0, 0.06), rng.uniform(0.08, 0.42, 3)
             if rng.random() < 0.9:
-                spine = slice(round(left * w), round((left + width * 0.93) * w))
-                grey = colour.mean()
-                wall[:, round((top + high) * h) : round(bottom * h), spine] = rgb(*(grey + 0.6 * (colour - grey)))
+                place, grey = np.s_[round(left * w) : round((left + width * 0.93) * w)], colour.mean()
+                wall[:, round((top + high) * h) : round(bottom * h), place] = rgb(*(grey + 0.6 * (colour - grey)))
             left += width
         wall[:, round(bottom * h) : round((bottom + 0.016) * h)] = rgb(0.34, 0.24, 0.16)
     return wall * (1.05 - 0.5 * abs(y - 0.4))
