@@ -17,12 +17,12 @@ HALF_WIDTH, NECK_TOP = 1.95, 0.68  # head units: nothing of the body lies outsid
 def put_on_hair(actor, canvas, form, rng, light, coverage):
     """Lay front hair over the light (3, h, w) and coverage (h, w) of a head.
 
-    Returns both, and light and coverage of the hair behind the head, None for a bald actor.
+    Returns both, and light and coverage of the hair behind the head.
     """
     (x, y, ax, u), parting = canvas, actor.seed % 2 * 2 - 1
     if actor.hair == "bald":  # a shaven head still shows where the hair was
         stubble = rise(0.05, -0.25, y - (actor.hair_hl + 0.75 * clamp(ax - 0.5)))
-        return light * (1 - 0.18 * stubble * coverage), coverage, None
+        return light * (1 - 0.18 * stubble * coverage), coverage, (light, 0 * coverage)
     down = y - CENTRE_Y
     distance = hypot(x, down)
     thick = VOLUME[actor.hair] * (0.35 + 0.65 * rise(-0.1, 0.8, -down / maximum(distance, 1e-3)))
@@ -108,7 +108,8 @@ def put_on_glasses(actor, canvas):
     rim = (abs((ax - gx) / 0.295) ** 3.2 + abs(y / 0.215) ** 3.2) ** (1 / 3.2)
     bridge = canvas.edge(0.022 - abs(y + 0.07 + 0.05 * (1 - (x / 0.13) ** 2))) * (ax < gx - 0.27)
     arm = canvas.edge(0.022 - abs(y + 0.09)) * (ax > gx + 0.28) * (ax < 0.985 * actor.face_w + 0.02)
-    frame = np.max([canvas.edge(0.030 * actor.glasses - abs(rim - 1) * 0.24), bridge, arm], 0).astype(f32)
+    frame = np.max([canvas.edge(0.030 * actor.glasses - abs(rim - 1) * 0.24), bridge, arm], 0)
+    frame = (frame * (actor.glasses > 0)).astype(f32)
     colour = linear(actor.glass_col) * (1.0 + 0.8 * clip(-y / 0.25, -0.5, 1))
     shadow = np.roll(blur(frame, 0.02 * u), (int(0.04 * u), int(0.015 * u)), (0, 1))
     return np.dstack([*display(colour), frame]), shadow

@@ -20,8 +20,8 @@ STEEPEST = 2.2  # slopes are limited to this
 def bake(actor):
     """Paint an actor's head; takes about 0.3 s, remembered.
 
-    Returns layers head, back hair and glasses, each None or straight display RGBA, float32 (h, w, 4) 0..1; and relief
-    (h, w), which drives what turns of the head show.
+    Returns layers head, back hair and glasses, each straight display RGBA, float32 (h, w, 4) 0..1; and relief (h, w),
+    which drives what turns of the head show.
     """
     rng, canvas = np.random.default_rng(actor.seed), Canvas.of_head()
     form = _form(actor, canvas, rng)
@@ -32,12 +32,10 @@ def bake(actor):
     ear_light, ears = _ears(actor, canvas)
     light, coverage = mix(ear_light, light, face), maximum(face, ears)
     light, coverage, back = put_on_hair(actor, canvas, form, rng, light, coverage)
-    glasses = None
-    if actor.glasses:
-        glasses, shadow = put_on_glasses(actor, canvas)
-        light *= 1 - 0.30 * shadow * (coverage > 0)
+    glasses, shadow = put_on_glasses(actor, canvas)
+    light *= 1 - 0.30 * shadow * (coverage > 0)
     relief = blur(mix(where(canvas.y < 0.3, 0.25, 0.1), form.smooth, face), 0.06 * canvas.u)
-    return _bleed(light, coverage, canvas), back and _bleed(*back, canvas), glasses, relief
+    return _bleed(light, coverage, canvas), _bleed(*back, canvas), glasses, relief
 
 
 def outline(actor):

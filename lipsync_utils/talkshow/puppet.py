@@ -95,14 +95,12 @@ class Puppet:
         scale = min(px_per_unit * SUPERSAMPLE, BAKE_PX)
         w, h = round(WIDTH * scale), round(HEIGHT * scale)
         self.kx, self.ky = f32(w / WIDTH), f32(h / HEIGHT)
-        texture, back, glasses, self._relief = (
-            layer if layer is None else cv2.resize(layer, (w, h), interpolation=cv2.INTER_AREA) for layer in bake(actor)
-        )
+        layers = [cv2.resize(layer, (w, h), interpolation=cv2.INTER_AREA) for layer in bake(actor)]
+        texture, back, glasses, self._relief = layers
         self._eyes = [self._find_eye(side, texture, glasses) for side in (-1, 1)]
-        if glasses is not None:
-            alpha = maximum(texture[..., 3:], glasses[..., 3:])
-            texture = np.dstack([mix(texture[..., :3], glasses[..., :3], glasses[..., 3:]), alpha])
-        self._texture, self._back = to_8bit(texture), None if back is None else to_8bit(back)
+        alpha = maximum(texture[..., 3:], glasses[..., 3:])
+        texture = np.dstack([mix(texture[..., :3], glasses[..., :3], glasses[..., 3:]), alpha])
+        self._texture, self._back = to_8bit(texture), to_8bit(back)
         w, h = (int((side + 2 * MARGIN) * px_per_unit) // COARSE for side in (WIDTH, HEIGHT))
         self.size, k = (w * COARSE, h * COARSE), px_per_unit / COARSE
         self._x, self._y = np.meshgrid(centres(w, k, self.left), centres(h, k, self.top))
@@ -117,15 +115,15 @@ class Puppet:
         columns = slice(int((cx - 0.32 - LEFT) * self.kx), int((cx + 0.32 - LEFT) * self.kx))
         at = slice(int((-0.24 - TOP) * self.ky), int((0.24 - TOP) * self.ky)), columns
         x, y = np.meshgrid((centres(w, self.kx, LEFT) - f32(cx)) * side, centres(h, self.ky, TOP))
-        skin, frame = (None if layer is None else np.moveaxis(layer[at], -1, 0) for layer in (texture, glasses))
+        skin, frame = (np.moveaxis(layer[at], -1, 0) for layer in (texture, glasses))
         return at, cache(partial(_paint_eye, self.actor, side, x[at], y[at], skin, frame, 1.1 / float(self.kx)))
 
     def render(self, state: FaceState):
-        """Return (head, back hair or None), each uint8 RGBA of `size`, straight alpha."""
+        """Return head and back hair, each uint8 RGBA of `size`, straight alpha."""
         state = with_habit(self.actor, state)
+        gaze = round(state.gaze_x * GAZE_STEPS), round(state.gaze_y * GAZE_STEPS)
         for at, paint in self._eyes:
-            steps = round(state.blink * BLINK_STEPS), round(state.gaze_x * GAZE_STEPS), round(state.gaze_y * GAZE_STEPS)
-            self._texture[at] = paint(*steps)
+            self._texture[at] = paint(round(state.blink * BLINK_STEPS), *gaze)
         x, y = self._pose(state)
         k, middle = self.px_per_unit, self.actor.mouth_y - self.top
         rows = slice(int((middle - 0.62) * k), int((middle + 1.10) * k))  # what the mouth moves
@@ -138,8 +136,6 @@ class Puppet:
             colour, coverage = paint_gap(self.actor, state, *parts, 1.2 / k)
             under = np.moveaxis(head[mouth][inner], -1, 0)[:3]
             under[:] = clip(under * (1 - coverage) + colour * (coverage * 255), 0, 255)
-        if self._back is None:
-            return head, None
         x, y = _rolled(state, self._x + 0.25 * state.yaw, self._y + 0.2 * state.pitch)
         return head, self._sample(self._back, *(cv2.resize(field, self.size) for field in (x, y)))
 
@@ -205,7 +201,7 @@ def _unfold(seen, at, turn):
 
 def _paint_eye(actor, side, x, y, skin, frame, soft, blink, gaze_x, gaze_y):
     """Return the texture with the eye in it, uint8 (h, w, 4). Lids are curves over t = -1 inner .. 1 outer corner."""
-    t, height, blink = x / actor.eye_w, actor.eye_h, min(blink / BLINK_STEPS, 1.0)
+    t, height, blink = x / actor.eye_w, actor.eye_h, blink / BLINK_STEPS
     at, tilt = abs(t), -actor.eye_tilt * t
     upper_open = -0.9765 * height * clamp(1 - abs((t + 0.10) / 1.1) ** 2.2) ** 0.75 * (at < 1) + tilt
     lower = 0.72 * height * clamp(1 - abs((t - 0.12) / 1.12) ** 2.3) ** 0.9 * (at < 1) + tilt
@@ -233,9 +229,7 @@ def _paint_eye(actor, side, x, y, skin, frame, soft, blink, gaze_x, gaze_y):
     ball = mix(ball, rgb(0.72, 0.45, 0.42), hump(t + 0.93, 0.09) * 0.7)
 
     colour = clamp(mix(skin[:3] * dark, ball, visible) * ((1 - 0.86 * lash) * (1 - 0.38 * lower_lash)))
-    if frame is not None:
-        colour = mix(colour, frame[:3], frame[3])
-    return to_8bit(np.dstack([*colour, skin[3]]))
+    return to_8bit(np.dstack([*mix(colour, frame[:3], frame[3]), skin[3]]))
 
 
 def warp_mouth(actor: Actor, state: FaceState, x, y):

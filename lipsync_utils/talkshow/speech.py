@@ -152,7 +152,8 @@ def segments(phonemes: list[Phoneme], offset_s: float = 0.0) -> list[tuple]:
         for k, row in enumerate(held):
             step = (end_s - start_s) / len(held)
             start = offset_s + start_s + k * step
-            out += [(start, start + step, row)] * bool(row)
+            if row:
+                out.append((start, start + step, row))
     return out
 
 
@@ -185,10 +186,9 @@ def play(actor: Actor, curves: dict, fps: float, seed: int, strength: float = 1.
     curves: of `mouth_curves`, one value per frame; strength: 0 keeps the head still, 1 is a lively talker; turns: yaw,
     pitch and roll to add, radians.
     """
-    rng = np.random.default_rng((actor.seed, seed))
-    n, half, tracks = len(curves["jaw"]), round(fps) // 2, dict(curves)
-    t, width = np.arange(n) / fps, 2 * half + 1
-    talk = np.pad(np.clip(curves["jaw"] * 3, 0, 1), half, mode="edge")
+    rng, tracks, half = np.random.default_rng((actor.seed, seed)), dict(curves), round(fps) // 2
+    n, width = len(curves["jaw"]), 2 * half + 1
+    t, talk = np.arange(n) / fps, np.pad(np.clip(curves["jaw"] * 3, 0, 1), half, mode="edge")
     talk = np.convolve(talk, np.ones(width) / width, "valid")
 
     def sway(amplitude, *hertz):

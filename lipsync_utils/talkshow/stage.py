@@ -32,8 +32,7 @@ class Member:
     def draw(self, picture, state: FaceState):
         """Draw the head over a picture that already has the body, in place."""
         head, back = self.puppet.render(state)
-        if back is not None:
-            lay_over(picture, back, *self.head_at)
+        lay_over(picture, back, *self.head_at)
         if self.actor.hair in LONG_HAIR:  # it hangs behind the shoulders
             lay_over(picture[: self.head_at[1] + len(head)], self.body, *self.body_at)
         lay_over(picture, head, *self.head_at)

@@ -128,11 +128,12 @@ def _box(member, state):
     """The box (4,) that stage 04 would find: as faces.extent makes it from landmarks, here from the true places."""
     actor, half = member.actor, 0.96 * member.half_width
     brow = actor.brow_y - 0.6 * actor.brow_arch - 0.045 * state.brow - 0.045
-    at = [(side * share * half, y) for share, y in ((1, 0.1), (0.93, 0.6), (0.6, 1.1)) for side in (-1, 1)]
-    at += [(0, 1.39 + actor.chin + state.chin_drop), (0, actor.nose_tip_y + 0.12)]
-    x, y = member.locate([*at, (-actor.eye_dx, brow), (actor.eye_dx, brow)], state).T
-    top = y[8:].mean() - extent.FOREHEAD * (y[7] - y[8:].mean())
-    bottom, beside = y[:7].max(), extent.BESIDE * np.ptp(x)
+    pairs = (half, 0.1), (0.93 * half, 0.6), (0.6 * half, 1.1), (actor.eye_dx, brow)
+    at = [(0, actor.nose_tip_y + 0.12), (0, 1.39 + actor.chin + state.chin_drop)]
+    at += [(side * x, y) for x, y in pairs for side in (-1, 1)]
+    x, y = member.locate(at, state).T
+    brow = y[8:].mean()
+    top, bottom, beside = brow - extent.FOREHEAD * (y[0] - brow), y[1:8].max(), extent.BESIDE * np.ptp(x)
     return np.array([x.min() - beside, top, x.max() + beside, bottom + extent.BELOW_CHIN * (bottom - top)])
 
 
