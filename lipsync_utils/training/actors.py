@@ -138,7 +138,7 @@ def _box(member, state):
 
 
 def _film(actor, states, rng):
-    """Draw every frame, cut out the face with a slightly wrong box, spoil it a little; uint8 BGR (n, 96, 96, 3)."""
+    """Draw every frame, cut out the face with a slightly wrong box, spoil it a little; uint8 BGR (n, 128, 128, 3)."""
     n, px_per_unit = len(states), rng.uniform(26, 90)
     size = side, _ = int(3.4 * px_per_unit), int(1.3 * int(3.4 * px_per_unit))
     actor = replace(actor, key_light=(*rng.uniform((-1.3, -1.0), (1.3, 0.1)), rng.uniform(0.3, 1.0)))
