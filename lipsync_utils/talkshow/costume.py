@@ -39,9 +39,8 @@ def put_on_hair(actor, canvas, form, rng, light, coverage):
     dome = np.sqrt(clamp(1 - clamp(rho) ** 3))
     if actor.hair in LONG_HAIR:
         dome = maximum(dome, 0.45 * (y > 0))
-    gleam = (
-        hump(hypot((x + 0.25) * 0.9, y + 0.15) - 1.05, 0.16) * (y < -0.3) * (0.5 + 0.5 * clip(strands + 0.4, 0, 1.5))
-    )
+    gleam = hump(hypot((x + 0.25) * 0.9, y + 0.15) - 1.05, 0.16) * (y < -0.3)
+    gleam = gleam * (0.5 + 0.5 * clip(strands + 0.4, 0, 1.5))
     colour, cap = linear(actor.hair_col), cap.astype(f32)
     front = (colour * (body * (0.35 + 0.75 * dome) * lit * 1.5) + 0.055 * gleam * colour**0.4).astype(f32)
     back = (colour * (body * 0.40 * lit)).astype(f32), behind.astype(f32)
@@ -72,20 +71,15 @@ def _coverage(actor, canvas, outer, ragged, parting):
         front = maximum(front, rise(0.03, -0.03, y - end) * fall(0.80 * w, 0.9 * w, ax))
     cap = outer * front
     if long_hair:
-        tail = _tail(actor, canvas, ragged)
+        end, width = (0.92, 1.11) if actor.hair == "bob" else (1.85, 1.12)  # of what hangs beside and behind the face
+        width = width * w + 0.10 * rise(-0.4, 0.9, y) + 0.02 * sin(y * 5) + 0.3 * ragged
+        tail = fall(width - 0.02, width + 0.02, ax) * rise(-0.35, -0.25, y)
+        tail = tail * fall(end - 0.10, end, y + ragged * 1.2 + 0.25 * (ax - 0.9))
         return maximum(cap, tail * front * rise(0.80 * w, 0.86 * w, ax)), maximum(outer * (y < 0.1), tail)
     behind = outer * fall(side - 0.1, side + 0.1, y)
     if actor.hair == "bun":
         behind = maximum(behind, canvas.edge(0.36 - hypot(x, (y + 1.66) * 1.15), 3))
     return cap, behind
-
-
-def _tail(actor, canvas, ragged):
-    """What hangs beside and behind the face of long-haired actors."""
-    (_, y, ax, _), (end, width) = canvas, (0.92, 1.11) if actor.hair == "bob" else (1.85, 1.12)
-    width = width * actor.face_w + 0.10 * rise(-0.4, 0.9, y) + 0.02 * sin(y * 5) + 0.3 * ragged
-    tail = fall(width - 0.02, width + 0.02, ax) * rise(-0.35, -0.25, y)
-    return tail * fall(end - 0.10, end, y + ragged * 1.2 + 0.25 * (ax - 0.9))
 
 
 def _strands(actor, canvas, rng, parting):

@@ -77,7 +77,7 @@ def _form(actor, canvas, rng):
     z = 0.98 * clip(1 - clamp(rho) ** 2.5, 1e-4, 1) ** 0.52
     z += _upper_face(actor, canvas)
     z += _mouth(actor, canvas, line, top, bottom)
-    z += _folds(actor, canvas) + _wrinkles(actor, canvas)
+    z += _folds(actor, canvas)
     smooth = blur(z, 0.02 * u)
     z *= 1 + 0.015 * sin(x * 1.3 + actor.seed)  # nobody is a mirror image
     z += noise(rng, z.shape, [26, 3.0], [0.0010, 0.00045])
@@ -110,12 +110,8 @@ def _upper_face(actor, canvas):
 def _mouth(actor, canvas, line, top, bottom):
     """Muzzle, philtrum and the two lips."""
     (_, y, ax, u), my, mw = canvas, actor.mouth_y, actor.mouth_w
-    muzzle = (
-        (0.115, 0, my - 0.02, 0.34, 0.22),
-        (-0.022, 0, my - 0.16, 0.03, 0.07),
-        (0.012, 0.05, my - 0.15, 0.022, 0.07),
-    )
-    z = canvas.bells(0, *muzzle)
+    z = canvas.bells(0, (0.115, 0, my - 0.02, 0.34, 0.22), (-0.022, 0, my - 0.16, 0.03, 0.07))
+    z = canvas.bells(z, (0.012, 0.05, my - 0.15, 0.022, 0.07))
 
     def rounded(off, thickness):
         return clamp(sin(pi * clamp(off / maximum(thickness, 1e-3)))) ** 0.8
@@ -128,29 +124,25 @@ def _mouth(actor, canvas, line, top, bottom):
 
 
 def _folds(actor, canvas):
-    """Chin, the dent under the lip, the folds from the nose to the corners of the mouth."""
-    y, my, age, tip = canvas.y, actor.mouth_y, actor.age, actor.nose_tip_y
+    """Chin, the dent under the lip, the folds from the nose to the corners of the mouth, and wrinkles."""
+    (x, y, ax, _), my, age, tip, e = canvas, actor.mouth_y, actor.age, actor.nose_tip_y, actor.eye_dx
     z = canvas.bells(
         0,
         (0.095, 0, my + 0.67 * (1.53 + actor.chin - my), 0.19 * actor.chin_w, 0.12),
         (-0.055, 0, my + 0.08 + actor.lip_lo, 0.22, 0.055),
     )
     t, end = clamp((y - tip) / (my + 0.10 - tip)), fall(my - 0.05, my + 0.14, y)
-    off = canvas.ax - (0.255 * actor.nose_w + 0.21 * t + 0.05 * sin(t * pi))
+    off = ax - (0.255 * actor.nose_w + 0.21 * t + 0.05 * sin(t * pi))
     z -= (0.010 + 0.028 * age) * ridge(off, 0.022) * rise(tip - 0.02, tip + 0.08, y) * end
-    return z + (0.012 + 0.02 * age) * ridge(off - 0.06, 0.06) * rise(tip - 0.05, tip + 0.1, y) * end
-
-
-def _wrinkles(actor, canvas):
-    (x, y, ax, _), e, age = canvas, actor.eye_dx, actor.age
+    z = z + (0.012 + 0.02 * age) * ridge(off - 0.06, 0.06) * rise(tip - 0.05, tip + 0.1, y) * end
     bag = ridge(y - 0.165 + 0.25 * (ax - e) ** 2, 0.024) * fall(0.14, 0.22, abs(ax - e))
-    z = -(0.006 + 0.018 * age) * bag
+    wrinkles = -(0.006 + 0.018 * age) * bag
     for k, level in enumerate((-0.48, -0.58, -0.68) if age > 0.3 else ()):
         wave = 0.02 * sin(x * 7 + k * 2 + actor.seed)
-        z = z - 0.010 * age * ridge(y - level - wave, 0.009) * fall(0.35, 0.6, ax)
+        wrinkles = wrinkles - 0.010 * age * ridge(y - level - wave, 0.009) * fall(0.35, 0.6, ax)
         crow = ridge(y - (k - 1) * 0.07 * (ax - 0.5) / 0.2, 0.008)
-        z = z - 0.008 * age * crow * rise(e + 0.22, e + 0.26, ax) * fall(e + 0.30, e + 0.38, ax)
-    return z
+        wrinkles = wrinkles - 0.008 * age * crow * rise(e + 0.22, e + 0.26, ax) * fall(e + 0.30, e + 0.38, ax)
+    return z + wrinkles
 
 
 def _paint(actor, canvas, form, rng):
