@@ -368,9 +368,8 @@ def override(settings: Any, **values: Any) -> Any:
     Raises SettingError for a field that does not exist, naming those that do.
     """
     known = {f.name for f in dataclasses.fields(settings)}
-    unknown = set(values) - known
-    if unknown:
-        raise SettingError(f"{type(settings).__name__} has no field {sorted(unknown)}; it has {sorted(known)}")
+    unknown = sorted(values.keys() - known)
+    check(not unknown, f"{type(settings).__name__} has no field {unknown}; it has {sorted(known)}")
     return replace(settings, **{k: v for k, v in values.items() if v is not None})
 
 

@@ -107,15 +107,13 @@ def judge_clip(expert, clip: ClipFaces, *, shift: int = 0, max_frames: int = 250
     cosine, apart = faces @ sound.T, frames - frames[:, None]
     similarity = [cosine[apart == s].mean() if (apart == s).sum() >= len(frames) // 2 else np.nan for s in shifts]
     offset = np.nan if np.isnan(similarity).any() else -int(shifts[np.argmax(similarity)])
-    rng, own, other = np.random.default_rng((1, len(frames))), [], []
-    for i, frame in enumerate(frames):
-        if audio.mel_window(clip.mel, audio.sync_window_start(int(frame + shift))).mean() >= SPEECH_LEVEL:
-            far = np.flatnonzero(abs(apart[i]) >= FAR)
-            own.append(cosine[i, i])
-            other.append(cosine[i, far[rng.integers(len(far), size=QUESTIONS)]])
-    return ClipVerdict(
-        clip.clip_id, np.array(similarity), offset, np.array(own), np.array(other).reshape(-1, QUESTIONS)
-    )
+    windows = [audio.mel_window(clip.mel, audio.sync_window_start(int(frame + shift))) for frame in frames]
+    spoken = np.flatnonzero([window.mean() >= SPEECH_LEVEL for window in windows])
+    rng, other = np.random.default_rng((1, len(frames))), np.empty((len(spoken), QUESTIONS))
+    for row, i in zip(other, spoken):
+        far = np.flatnonzero(abs(apart[i]) >= FAR)
+        row[:] = cosine[i, far[rng.integers(len(far), size=QUESTIONS)]]
+    return ClipVerdict(clip.clip_id, np.array(similarity), offset, cosine[spoken, spoken], other)
 
 
 def judge(expert, clips: list[ClipFaces], *, shift: int = 0, max_frames: int = 250) -> ExpertReport:
