@@ -58,8 +58,8 @@ class ExpertReport:
         ]
         columns = ["clip_id", "offset", "asked", "accuracy", "cosine_own", "cosine_other"]
         self.table = pd.DataFrame(rows, columns=columns).sort_values("accuracy", ignore_index=True)
-        self.own = np.concatenate([np.empty(0), *(c.own for c in clips)])
-        self.other = np.concatenate([np.empty((0, QUESTIONS)), *(c.other for c in clips)])
+        self.own = np.concatenate([np.empty(0, np.float32), *(c.own for c in clips)])
+        self.other = np.concatenate([np.empty((0, QUESTIONS), np.float32), *(c.other for c in clips)])
         self.asked = self.other.size
         self.accuracy = float((self.own[:, None] > self.other).mean()) if clips else 0.0
         self.offsets = Counter(self.table.offset.dropna().astype(int).tolist())
@@ -109,7 +109,7 @@ def judge_clip(expert, clip: ClipFaces, *, shift: int = 0, max_frames: int = 250
     offset = np.nan if np.isnan(similarity).any() else -int(shifts[np.argmax(similarity)])
     windows = [audio.mel_window(clip.mel, audio.sync_window_start(int(frame + shift))) for frame in frames]
     spoken = np.flatnonzero([window.mean() >= SPEECH_LEVEL for window in windows])
-    rng, other = np.random.default_rng((1, len(frames))), np.empty((len(spoken), QUESTIONS))
+    rng, other = np.random.default_rng((1, len(frames))), np.empty((len(spoken), QUESTIONS), np.float32)
     for row, i in zip(other, spoken):
         far = np.flatnonzero(abs(apart[i]) >= FAR)
         row[:] = cosine[i, far[rng.integers(len(far), size=QUESTIONS)]]
