@@ -48,7 +48,7 @@ class TestClip:
         return self.actor and talkshow.mouth_curve(records.read_rows(self.truth_csv, talkshow.FaceTruth), self.actor)
 
 
-def held_out(data: DataSet, settings: EvaluationConfig | None = None) -> list[TestClip]:
+def held_out(data: DataSet, settings=None) -> list[TestClip]:
     """The test clips of a data set: the talk show's held-out videos and guests, else the validation clips.
 
     Raises DataError saying what to run where there are none.
@@ -56,8 +56,9 @@ def held_out(data: DataSet, settings: EvaluationConfig | None = None) -> list[Te
     settings, folder = settings or EvaluationConfig(), data.path("held_out")
     rendered = any(folder.glob("*.mp4"))
     clips = rendered_clips(folder) if rendered else validation_clips(data)
-    turns = pd.Series([clip.video_id for clip in clips]).groupby([clip.video_id for clip in clips]).cumcount()
-    few = [clips[k] for k in sorted(turns.sort_values(kind="stable").index[: settings.max_clips])]  # of many videos
+    videos = pd.Series([clip.video_id for clip in clips])
+    turns = videos.groupby(videos).cumcount().sort_values(kind="stable")  # a clip of each video, then a second one
+    few = [clips[k] for k in sorted(turns.index[: settings.max_clips])]
     if not rendered or not settings.guest_clips:
         return few
     return few + made_up_clips(data.path("guests"), talkshow.guests(), settings.guest_clips, "guest", settings.seed)
@@ -75,7 +76,7 @@ def rendered_clips(folder: Path, group: str = "speaker") -> list[TestClip]:
 
 
 def made_up_clips(
-    folder: Path, actors: Sequence, n: int, group: str = "speaker", seed: int = 1, seconds: float | None = None
+    folder: Path, actors: Sequence, n: int, group: str = "speaker", seed: int = 1, seconds=None
 ) -> list[TestClip]:
     """n one-person clips of actors in turn, who say made-up sentences of some six seconds; rendered if need be.
 
@@ -127,33 +128,27 @@ class Look:
         return len(self.faces_bgr)
 
 
-def find_speaker(path: Path, cache_dir: Path | None) -> tuple[int, np.ndarray]:
+def find_speaker(path: Path, cache_dir) -> tuple[int, np.ndarray]:
     """(track id, boxes) of the person who is seen most in a clip, the largest where several are.
 
     boxes: (n, 4) float32 left, top, right, bottom in pixels, NaN where the face is not seen.  Raises DataError where
     no face is found.
     """
-    return _speaker(Path(path), cache_dir, content_hash(path))[1:]
-
-
-@functools.lru_cache(maxsize=8)
-def _speaker(path, cache_dir, _content):
-    """The faces of a clip, and find_speaker's answer."""
     table = find_faces(path, cache_dir=cache_dir)
     if not table.track_ids:
         raise DataError(f"{path.name}: no face was found, so nothing can be measured")
     tracks = {track: table.track_boxes(track) for track in table.track_ids}
     best = max(tracks, key=lambda t: (np.isfinite(tracks[t][:, 0]).sum(), np.nanmean(metrics.sides(tracks[t]))))
-    return table, best, tracks[best]
+    return best, tracks[best]
 
 
-def region_of(boxes: np.ndarray, margin: float = 0.05) -> tuple[int, int, int, int]:
-    """The part of the picture (left, top, right, bottom), even, that holds the face in all frames.
+def region_of(boxes: np.ndarray) -> tuple[int, int, int, int]:
+    """The part of the picture (left, top, right, bottom), even, that holds the face in all frames, and some margin.
 
-    boxes: (n, 4) in pixels, NaN where unseen.  margin: of the face's size, added on each side.
+    boxes: (n, 4) in pixels, NaN where unseen.
     """
     first, last = np.nanmin(boxes[:, :2], axis=0), np.nanmax(boxes[:, 2:], axis=0)
-    more = margin * (last - first)
+    more = 0.05 * (last - first)
     return tuple(int(edge) // 2 * 2 for edge in (*np.maximum(first - more, 0), *(last + more)))
 
 
@@ -193,7 +188,7 @@ def frames_of(path: Path) -> Iterable[np.ndarray]:
     return (frame.image_bgr for frame in media.frames(path))
 
 
-def look_at_clip(clip: TestClip, cache_dir: Path | None, encodings: int = 0) -> Look:
+def look_at_clip(clip: TestClip, cache_dir, encodings: int = 0) -> Look:
     """Look at the true video of a clip."""
     boxes = find_speaker(clip.path, cache_dir)[1]
     return look_at(frames_of(clip.path), boxes, encodings=encodings, rendered=clip.actor is not None)
@@ -251,11 +246,11 @@ class Judge:
 
 
 def cross_check(
-    clips: Sequence[TestClip],
-    settings: EvaluationConfig | None = None,
+    clips,
+    settings=None,
     *,
-    cache_dir: Path | None = None,
-    shifts: Sequence[int] = (-5, -2, 2, 5),
+    cache_dir=None,
+    shifts=(-5, -2, 2, 5),
     scheduler: str = "inline",
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Test the judge itself on true clips: another clip's sound must score worse, a shift of the sound must be found.
@@ -297,7 +292,7 @@ def delayed(wav: np.ndarray, frames: int) -> np.ndarray:
 
 
 def measured(
-    look: Look, truth: Look, spoken: Look, wav: np.ndarray, judge: Judge, *, opening: np.ndarray | None = None
+    look: Look, truth: Look, spoken: Look, wav: np.ndarray, judge: Judge, *, opening=None
 ) -> dict[str, float | None]:
     """All measures of one film, by the names of metrics.MEASURES; None where one cannot be taken.
 

@@ -5,7 +5,6 @@ import html
 import io
 import itertools
 import string
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,7 +15,6 @@ from matplotlib.figure import Figure
 from .. import metrics
 from ..audio import SAMPLE_RATE_HZ
 from ..config import EvaluationConfig
-from ..errors import DataError, SettingError
 from ..media import VideoWriter
 from ..metrics import MEASURES
 from ..project import write_text
@@ -41,7 +39,7 @@ def by_clip(scores: pd.DataFrame, measure: str, group: str = "speaker", speech: 
     return table[[model for model in scores.model.unique() if model in table]]
 
 
-def interval(values: pd.Series, settings: EvaluationConfig | None) -> dict:
+def interval(values: pd.Series, settings) -> dict:
     """Mean, interval and p of values by (video_id, clip_id), without an interval for too few videos."""
     settings = settings or EvaluationConfig()
     how = {"samples": settings.bootstrap, "level": settings.level, "seed": settings.seed}
@@ -49,9 +47,7 @@ def interval(values: pd.Series, settings: EvaluationConfig | None) -> dict:
     return found if found["videos"] >= FEWEST_VIDEOS else found | dict.fromkeys(("low", "high", "p"), np.nan)
 
 
-def means(
-    scores: pd.DataFrame, measures: Iterable[str] = MEASURES, *, settings: EvaluationConfig | None = None, **chosen
-) -> pd.DataFrame:
+def means(scores: pd.DataFrame, measures=MEASURES, *, settings=None, **chosen) -> pd.DataFrame:
     """Mean and interval of every measure for every model; what was not measured is left out.
 
     chosen: group and speech, see by_clip.  Columns: measure, model, mean, low, high, clips, videos.
@@ -67,20 +63,18 @@ def means(
 def differences(
     scores: pd.DataFrame,
     base: str = "base",
-    measures: Iterable[str] = MEASURES,
+    measures=MEASURES,
     *,
-    settings: EvaluationConfig | None = None,
+    settings=None,
     **chosen,
 ) -> pd.DataFrame:
     """Every model but the truth against `base`, on the same clips.  chosen: group and speech, see by_clip.
 
     Columns: measure, model, difference (mean of model - base; for a measure with a target, of the distances to it),
     low, high, p (of no difference), clips, videos, verdict (better, worse or unclear: the interval leaves out zero and
-    p is small enough; with five videos or fewer p never is).  Raises DataError where the base was not measured.
+    p is small enough; with five videos or fewer p never is).  No rows without the base.
     """
     level, rows = (settings or EvaluationConfig()).level, []
-    if base not in set(scores.model):
-        raise DataError(f"there are no scores of {base!r} to compare with; measured were {list(scores.model.unique())}")
     for measure in map(MEASURES.get, scores.columns.intersection(list(measures), sort=False)):
         table = by_clip(scores, measure.name, **chosen)
         if measure.better not in ("lower", "higher"):
@@ -111,23 +105,15 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return wide[models].rename_axis(columns=None)
 
 
-def worst_clips(scores: pd.DataFrame, model: str, measure: str = "mouth_correlation", n: int = 5) -> pd.DataFrame:
-    """The rows on which a model did worst, worst first."""
-    rows = scores[(scores.model == model) & scores[measure].notna()]
-    return rows.loc[MEASURES[measure].badness(rows[measure]).sort_values(ascending=False, kind="stable").index[:n]]
-
-
 # ---- films and pictures of several models at the same frames
 
 
-def side_by_side(films: Mapping[str, Iterable], output: Path, wav: np.ndarray, *, crop=None) -> Path:
+def side_by_side(films, output: Path, wav: np.ndarray, *, crop=None) -> Path:
     """Write one film of several films of the same clip beside each other, with captions and one sound.
 
     films: caption -> frames (h, w, 3) uint8 BGR at 25 fps, shown left to right; the shortest ends the film.
     wav: float32 (n,), 16 kHz.  crop: (left, top, right, bottom) in pixels, the same in all.
     """
-    if not films:
-        raise SettingError("a film side by side needs at least one film")
     rows = (
         np.hstack([_captioned(_cut(picture, crop), name) for picture, name in zip(together, films)])
         for together in zip(*films.values(), strict=False)
@@ -164,7 +150,7 @@ def strip_frames(opening: np.ndarray, n: int = 8) -> list[int]:
     return [int(part[np.argmax(known[part] * (-1) ** k)]) for k, part in enumerate(parts) if len(part)]
 
 
-def strip(films: Mapping[str, Iterable], at: Sequence[int], *, crop=None) -> dict[str, np.ndarray]:
+def strip(films, at, *, crop=None) -> dict[str, np.ndarray]:
     """The same frames of several films: caption -> pictures, uint8 (len(at), 120, 120, 3) BGR.
 
     A frame past a film's end is grey.
@@ -179,18 +165,16 @@ def strip(films: Mapping[str, Iterable], at: Sequence[int], *, crop=None) -> dic
 # ---- the report
 
 
-def write_report(path: Path, parts: Mapping[str, object]) -> Path:
+def write_report(path: Path, parts) -> Path:
     """Fill a page with what was measured, atomically; nothing in it lies outside the file.
 
     parts: what belongs at each place of the template: text, a DataFrame, a Figure, or the Path of an mp4.  A place
-    without a part says so.  Raises SettingError for a part that has no place.
+    without a part says so.
     """
     page = string.Template(TEMPLATE.read_text(encoding="utf-8"))
-    if unknown := set(parts) - set(page.get_identifiers()):
-        raise SettingError(f"the report has no place for {sorted(unknown)}")
     places = dict.fromkeys(page.get_identifiers(), "<p><em>not measured in this run</em></p>")
-    write_text(Path(path), page.substitute(places, **{name: _html(part) for name, part in parts.items()}))
-    return Path(path)
+    write_text(path, page.substitute(places, **{name: _html(part) for name, part in parts.items()}))
+    return path
 
 
 def _html(part) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,7 +81,7 @@ class Case:
         return safe_name(f"{row.model}-{row.clip_id}-{row.speech}-{row.speech_id}", longest=150)
 
 
-def cases(models: Mapping[str, Path | None], clips: Sequence[TestClip], settings: EvaluationConfig) -> list[Case]:
+def cases(models, clips, settings: EvaluationConfig) -> list[Case]:
     """Everything to measure, two clips in turn, so that two workers do not look for the same face.
 
     Each model gets each clip with its own speech and, for the speaker, with that of the next clip from another video,
@@ -100,14 +100,7 @@ def cases(models: Mapping[str, Path | None], clips: Sequence[TestClip], settings
     return found
 
 
-def evaluate(
-    models: Mapping[str, Path | None],
-    clips: Sequence[TestClip],
-    folder: Path,
-    *,
-    settings: EvaluationConfig | None = None,
-    scheduler: str = "processes",
-) -> pd.DataFrame:
+def evaluate(models, clips, folder: Path, *, settings=None, scheduler: str = "processes") -> pd.DataFrame:
     """Measure every model on every clip; writes results.csv into `folder`, and returns its rows (columns: Score).
 
     models: name -> weights of a generator, None for "truth".  What was measured before with the same weights, clips
@@ -143,7 +136,7 @@ def evaluate(
     return write_csv(folder / "results.csv", rows, Score)
 
 
-def _measure(item: Item, cases: Mapping[str, Case], folder: Path, settings: EvaluationConfig) -> Done:
+def _measure(item: Item, cases, folder: Path, settings: EvaluationConfig) -> Done:
     """Draw the film of one case, if it is not the truth, look at it and measure it."""
     case, cache = cases[item.id], folder / "cache"
     truth, spoken = (_look(clip, cache, settings.identity_frames) for clip in (case.clip, case.said))
@@ -155,7 +148,7 @@ def _measure(item: Item, cases: Mapping[str, Case], folder: Path, settings: Eval
     return Done([replace(case.row, frames=len(look), **numbers)])
 
 
-def _failed(item: Item, failure: Failure, cases: Mapping[str, Case]) -> list[Score]:
+def _failed(item: Item, failure: Failure, cases) -> list[Score]:
     return [replace(cases[item.id].row, reason=Reason.FAILED, note=failure.error)]
 
 
@@ -181,9 +174,7 @@ def draw(case: Case, folder: Path) -> Iterator[np.ndarray]:
     return job.frames()
 
 
-def films(
-    scores: pd.DataFrame, models: Mapping[str, Path | None], clips: Sequence[TestClip], folder: Path
-) -> list[tuple[pd.Series, Iterator[np.ndarray]]]:
+def films(scores: pd.DataFrame, models, clips, folder: Path) -> list[tuple[pd.Series, Iterator[np.ndarray]]]:
     """The rows of some scores, each with the frames behind it, drawn again when they are asked for."""
     by = {clip.clip_id: clip for clip in clips}
     return [
@@ -192,13 +183,7 @@ def films(
     ]
 
 
-def fid_by_model(
-    scores: pd.DataFrame,
-    models: Mapping[str, Path | None],
-    clips: Sequence[TestClip],
-    folder: Path,
-    settings: EvaluationConfig,
-) -> dict[str, float]:
+def fid_by_model(scores: pd.DataFrame, models, clips, folder: Path, settings: EvaluationConfig) -> dict[str, float]:
     """FID of each model's 96x96 faces, every fifth frame, on the speaker's own sentences; {} without Inception weights.
 
     It is of faces, not whole frames, and of far fewer pictures than published numbers: compare within this table only.
@@ -229,7 +214,7 @@ ARTICLE = pd.DataFrame(
 )
 
 
-def find_models(preset: Preset, runs: Mapping[str, str], *, base: Path | None = None) -> tuple[dict, list[str]]:
+def find_models(preset: Preset, runs, *, base=None) -> tuple[dict, list[str]]:
     """(models, what is missing): name -> weights, None for the truth, in the order of the tables.
 
     runs: name -> folder under outputs/, or the path of a weight file.  A run that has no weights yet is left out, with
@@ -252,13 +237,13 @@ def find_models(preset: Preset, runs: Mapping[str, str], *, base: Path | None = 
     return models, missing
 
 
-def seen_videos(models: Mapping[str, Path | None]) -> set[str]:
+def seen_videos(models) -> set[str]:
     """The videos that the models' checkpoints say they were trained on; weights that do not say add nothing."""
     paths = filter(None, models.values())
     return {video for path in paths for video in checkpoints.read(path, "generator", mmap=True).videos}
 
 
-def training_table(models: Mapping[str, Path | None]) -> pd.DataFrame:
+def training_table(models) -> pd.DataFrame:
     """How the tuned models were trained, beside the published code and the article's data."""
     ours = {}
     for name in models.keys() & RUNS.keys():

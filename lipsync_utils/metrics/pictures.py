@@ -127,14 +127,13 @@ def frechet_distance(features_a, features_b) -> float:
 def fid(generated_bgr: Iterable, truth_bgr: Iterable, extractor) -> float:
     """FID of two collections of (h, w, 3) uint8 pictures of any size; lower is better.
 
-    extractor: takes (1, 3, h, w) uint8 RGB, gives (1, d) or a tuple of it; see load_inception.  Say with every number
+    extractor: takes (1, 3, h, w) uint8 RGB, gives (1, d), or a tuple of it; see load_inception.  Say with every number
     what the pictures were (whole frames or faces) and how many, as few pictures make it too large.
     """
     crowds = []
     for pictures in (generated_bgr, truth_bgr):
         tensors = (torch.from_numpy(picture[None, :, :, ::-1].transpose(0, 3, 1, 2).copy()) for picture in pictures)
-        found = (extractor(tensor) for tensor in tensors)
-        crowds.append([(f[0] if isinstance(f, tuple) else f).flatten().float().cpu().numpy() for f in found])
+        crowds.append([extractor(tensor)[0].flatten().float().cpu().numpy() for tensor in tensors])
     return frechet_distance(*crowds)
 
 

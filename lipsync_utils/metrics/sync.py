@@ -248,8 +248,8 @@ def sides(boxes) -> np.ndarray:
 
 def crop_track(boxes) -> np.ndarray:
     """Return (n, 3): half side, centre x and centre y of each box, calmed by a median over 13 frames."""
-    values = (sides(boxes) / 2, (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2)
-    return np.stack([medfilt(value, kernel_size=SMOOTHING_FRAMES) for value in values], axis=1)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return medfilt(np.column_stack([sides(boxes) / 2, centres]), (SMOOTHING_FRAMES, 1))
 
 
 def crop(frame_bgr, half, x, y) -> np.ndarray:
