@@ -9,7 +9,7 @@ fid                          distance of two crowds (optional library)
 bootstrap paired_difference  how sure a mean is, over videos
 """
 
-from .measures import MEASURES, Interval, Measure, bootstrap, paired_difference
+from .measures import MEASURES, bootstrap, paired_difference
 from .pictures import (
     MOUTH,
     correlation,
@@ -21,7 +21,6 @@ from .pictures import (
     landmark_track,
     load_inception,
     mouth_opening,
-    mouth_region,
     psnr,
     sharpness,
     sharpness_ratio,
@@ -29,7 +28,6 @@ from .pictures import (
 )
 from .sync import (
     LSE,
-    TrackLSE,
     expert_features,
     expert_hears,
     filled,
