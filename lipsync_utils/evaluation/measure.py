@@ -188,8 +188,9 @@ def frames_of(path: Path) -> Iterable[np.ndarray]:
     return (frame.image_bgr for frame in media.frames(path))
 
 
+@functools.lru_cache(maxsize=4)
 def look_at_clip(clip: TestClip, cache_dir, encodings: int = 0) -> Look:
-    """Look at the true video of a clip."""
+    """Look at the true video of a clip; the cases of one clip follow each other and share it."""
     boxes = find_speaker(clip.path, cache_dir)[1]
     return look_at(frames_of(clip.path), boxes, encodings=encodings, rendered=clip.actor is not None)
 

@@ -14,7 +14,7 @@ from .. import checkpoints, inference, metrics
 from ..audio import SAMPLE_RATE_HZ, load_wav
 from ..config import EvaluationConfig, InferenceConfig, Preset
 from ..errors import DataError
-from ..parallel import Done, Failure, Item, run_stage
+from ..parallel import Done, Item, run_stage
 from ..project import atomic_file, made_from, resolve, safe_name
 from ..records import Reason, write_csv
 from .measure import FPS, Judge, TestClip, find_speaker, frames_of, look_at, look_at_clip, measured, network
@@ -129,7 +129,7 @@ def evaluate(models, clips, folder: Path, *, settings=None, scheduler: str = "pr
         output=folder,
         settings=[settings.identity_frames, PLAIN],
         version=VERSION,
-        failed=functools.partial(_failed, cases=todo),
+        failed=lambda item, failure: [replace(todo[item.id].row, reason=Reason.FAILED, note=failure.error)],
         scheduler=scheduler,
         unit="clip",
     )
@@ -139,23 +139,13 @@ def evaluate(models, clips, folder: Path, *, settings=None, scheduler: str = "pr
 def _measure(item: Item, cases, folder: Path, settings: EvaluationConfig) -> Done:
     """Draw the film of one case, if it is not the truth, look at it and measure it."""
     case, cache = cases[item.id], folder / "cache"
-    truth, spoken = (_look(clip, cache, settings.identity_frames) for clip in (case.clip, case.said))
+    truth, spoken = (look_at_clip(clip, cache, settings.identity_frames) for clip in (case.clip, case.said))
     look, wav = truth, load_wav(case.said.path) * (case.row.speech != "silence")
     if case.weights:
         how = {"encodings": settings.identity_frames, "rendered": case.clip.actor is not None}
         look = look_at(draw(case, folder), find_speaker(case.clip.path, cache)[1], **how)
     numbers = measured(look, truth, spoken, wav, Judge(settings), opening=case.said.true_opening())
     return Done([replace(case.row, frames=len(look), **numbers)])
-
-
-def _failed(item: Item, failure: Failure, cases) -> list[Score]:
-    return [replace(cases[item.id].row, reason=Reason.FAILED, note=failure.error)]
-
-
-@functools.lru_cache(maxsize=4)
-def _look(clip: TestClip, cache: Path, encodings: int):
-    """The look at a true video; the cases of one clip follow each other and share it."""
-    return look_at_clip(clip, cache, encodings)
 
 
 def draw(case: Case, folder: Path) -> Iterator[np.ndarray]:
