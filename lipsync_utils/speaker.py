@@ -101,7 +101,7 @@ def find_candidates(
             code = encode(picture[..., ::-1], box)
             seen_in = next((ids for one, ids in people if np.linalg.norm(one.encoding - code) < SAME), None)
             if seen_in is None:
-                around = box.padded(*(AROUND * box.height,) * 2, *(AROUND * box.width,) * 2)
+                around = box.grown(AROUND)
                 people.append((Candidate(clip.clip_id, number, around.crop(picture), code), seen_in := set()))
             seen_in.add(clip.clip_id)
     people.sort(key=lambda person: -len(person[1]))

@@ -5,8 +5,9 @@ import pytest
 from lipsync_utils import faces
 from lipsync_utils.config import FacesConfig
 from lipsync_utils.errors import FaceError, ManifestError, MediaError
-from lipsync_utils.faces import FaceBox, FaceTable, How, extent
+from lipsync_utils.faces import FaceBox, FaceTable, How
 from lipsync_utils.faces.find import follow, is_cut
+from lipsync_utils.faces.landmarks import smooth
 
 
 def test_box_geometry():
@@ -59,12 +60,12 @@ def test_smoothing_keeps_the_chin_in_and_does_not_lag():
     x = 100 + 40 * np.sin(np.arange(n) / 12) + rng.normal(0, 1.0, n)
     chin = 300 + 20 * (np.arange(n) % 7 < 2)
     raw = np.stack([x, np.full(n, 150.0), x + 120, chin.astype(float)], axis=1)
-    calm = extent.smooth(raw)
+    calm = smooth(raw)
     assert (calm[:, 3] >= chin - 1e-9).all()
     assert np.abs(np.diff(calm[:, 0], 2)).mean() < 0.25 * np.abs(np.diff(raw[:, 0], 2)).mean()
     lags = {lag: np.corrcoef(raw[20:-20, 0], calm[20 + lag : n - 20 + lag, 0])[0, 1] for lag in range(-5, 6)}
     assert max(lags, key=lags.get) == 0
-    assert extent.smooth(raw[:1]).shape == (1, 4) and extent.smooth(raw[:3]).shape == (3, 4)
+    assert smooth(raw[:1]).shape == (1, 4) and smooth(raw[:3]).shape == (3, 4)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.3, 2.5])

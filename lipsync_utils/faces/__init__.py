@@ -8,7 +8,7 @@ encode(frame_rgb, box)   what a face looks like: 128 numbers
 
 from .detect import face_locations
 from .find import find_faces, find_in_frames
-from .landmarks import distances, encode, landmarks, steady_landmarks, to_detector_box
+from .landmarks import distances, encode, extent, landmarks, steady_landmarks, to_detector_box
 from .table import FaceBox, FaceTable, How, iou, read_table, write_table
 
 __all__ = [name for name in dir() if not name.startswith("_")]

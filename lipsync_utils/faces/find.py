@@ -20,8 +20,7 @@ from .. import media as media_files
 from ..config import FacesConfig, settings_hash
 from ..project import content_hash
 from .detect import Detection, distinct, make_detector, rescuer, resized
-from .extent import measure_twice, smooth
-from .landmarks import chip, distances, encode_chip, grey_of, shape
+from .landmarks import chip, distances, encode_chip, extent_twice, grey_of, shape, smooth
 from .table import COLUMNS, RAW, SIDES, FaceBox, FaceTable, How, iou, read_table, write_table
 
 VERSION = 4  # of what is found; a new number makes old cache files unused
@@ -75,13 +74,12 @@ def find_faces(media: Path, settings: FacesConfig | None = None, cache_dir: Path
 def find_in_frames(pictures, settings: FacesConfig | None = None, fps: float = 25.0) -> FaceTable:
     """The same for frames from anywhere: an iterable of (h, w, 3) uint8 BGR, held in memory for about a second."""
     settings, size = settings or FacesConfig(), (0, 0)
-    cast = Cast(settings)
-    tracker = Tracker(settings, cast.add_shot)
+    tracker = Tracker(settings)
     for picture in pictures:
         size = picture.shape[1], picture.shape[0]
         tracker.feed(picture)
     tracker.end_shot()
-    rows = pd.DataFrame(cast.rows, columns=COLUMNS)
+    rows = pd.DataFrame(tracker.rows, columns=COLUMNS)
     rows[[*SIDES, *RAW]] /= tracker.factor
     return FaceTable.of_rows(rows, size, tracker.index + 1, round(float(fps), 6))
 
@@ -116,10 +114,11 @@ class Tracklet:
 
 
 class Tracker:
-    """Feed it frames one after the other; it hands each finished shot's tracklets to `on_shot(tracklets)`."""
+    """Feed it frames one after the other, then end the shot; it keeps the rows of a FaceTable."""
 
-    def __init__(self, settings: FacesConfig, on_shot):
-        self.settings, self.on_shot, self.detector = settings, on_shot, make_detector(settings)
+    def __init__(self, settings: FacesConfig):
+        self.settings, self.detector, self.rows = settings, make_detector(settings), []
+        self.known: list[list[np.ndarray]] = []  # encodings by track id
         self.index = -1
         self.factor = 1.0  # from the frame to the working picture
         self.bgr: np.ndarray | None = None
@@ -153,7 +152,7 @@ class Tracker:
         if self.index - self.scan_at >= self.settings.detect_every:  # who came back since the last search?
             self.scan()
         self.ask_rescue()
-        self.on_shot(self.shot)
+        self.name_shot()
         self.active, self.shot = [], []
         self.buffer.clear()
 
@@ -199,7 +198,7 @@ class Tracker:
     def observe(self, tracklet: Tracklet, index: int, grey: np.ndarray, raw: FaceBox, score: float, how: How) -> None:
         """Measure a face's extent in a frame, starting from its calm box, and add it to its tracklet."""
         marks = shape(grey, tracklet.calm)
-        tracklet.seen.append(Seen(index, raw, measure_twice(grey, marks), score, how))
+        tracklet.seen.append(Seen(index, raw, extent_twice(grey, marks), score, how))
         if how == How.DETECTED:
             tracklet.found_at = index
             if len(tracklet.chips) < CHIPS:
@@ -238,19 +237,10 @@ class Tracker:
             self.observe(traced, index, grey, traced.calm, new.score, How.TRACKED)
         return traced.seen[::-1]
 
-
-class Cast:
-    """Takes the tracklets shot by shot, gives them track ids, and keeps the rows of a FaceTable."""
-
-    def __init__(self, settings: FacesConfig):
-        self.settings = settings
-        self.known: list[list[np.ndarray]] = []  # encodings by track id
-        self.rows: list[tuple] = []
-
-    def add_shot(self, tracklets: list[Tracklet]) -> None:
-        """All tracklets of one shot, their frames ascending."""
+    def name_shot(self) -> None:
+        """Give the shot's tracklets their track ids and add them to the rows."""
         here: dict[int, list[Tracklet]] = {}
-        for tracklet in sorted(filter(is_face, tracklets), key=lambda t: (t.seen[0].frame, t.seen[0].raw.left)):
+        for tracklet in sorted(filter(is_face, self.shot), key=lambda t: (t.seen[0].frame, t.seen[0].raw.left)):
             track_id = self.who(tracklet, here)
             here.setdefault(track_id, []).append(tracklet)
             boxes = smooth(np.stack([s.extent for s in tracklet.seen])).tolist()
@@ -305,7 +295,7 @@ def follow(grey: np.ndarray, box: FaceBox, next_grey: np.ndarray) -> tuple[FaceB
     grey, next_grey: (h, w) uint8.  Only the place changes, not the size.
     """
     factor, height, width = PATCH_PX / box.width, box.height, box.width
-    core = box.padded(*(-0.1 * height,) * 2, *(-0.1 * width,) * 2)
+    core = box.grown(-0.1)
     patch = patch_of(grey, core, factor)
     search = patch_of(next_grey, core.padded(*(REACH * height,) * 2, *(REACH * width,) * 2), factor)
     if patch.std() < 2:  # a flat patch looks like everything

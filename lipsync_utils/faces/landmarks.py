@@ -1,7 +1,11 @@
-"""dlib's models: 68 landmarks of a face, and what a face looks like as 128 numbers.
+"""dlib's models: 68 landmarks of a face, its extent from them, and what it looks like as 128 numbers.
 
 The models come with the face_recognition_models package and are loaded at first use, once per process.
 The landmark model was trained on the iBUG 300-W pictures, whose licence excludes commercial use.
+
+The extent of a face box is what S3FD would frame, whatever the detector. dlib's detectors frame a square from the brows
+to the chin, and cut the chin of an open mouth. The published networks were trained on S3FD boxes: from the forehead to
+the chin, from ear to ear. Training data, inference and published weights only fit when all see the same extent.
 """
 
 import functools
@@ -10,15 +14,20 @@ import warnings
 
 import cv2
 import numpy as np
+from scipy.ndimage import correlate1d, maximum_filter1d
 
 from .table import FaceBox
 
-JAW, BROWS, NOSE, EYES, OUTER_LIPS = (slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 60))
-CHIN = 8
+JAW, BROWS, NOSE_BASE, OUTER_LIPS = slice(0, 17), slice(17, 27), slice(31, 36), slice(48, 60)
 STARTS = np.array(
     [(0, 0, 0), (0.06, 0.04, 0), (-0.06, -0.04, 0), (0, 0, 0.06), (0.06, -0.05, -0.03)]
 )  # right, down, larger
 CHIP_PX, CHIP_PADDING = 150, 0.25  # of the picture that the encoder sees
+BESIDE = 0.03  # beyond the landmarks of the jaw, of the width: the ears
+FOREHEAD = 0.6  # above the brows, in distances from brows to nose base
+BELOW_CHIN = 0.03  # of the height of the box
+OVER_LIPS = 0.06  # of the height, at least between the middle of the box and the lips: a head bent down
+SMOOTHED = 9  # frames over which boxes are smoothed; odd, so that nothing lags
 SEEN: dict = {}  # what steady_landmarks found: (picture, box) -> (5, 68, 2)
 
 
@@ -114,3 +123,36 @@ def distances(encodings: np.ndarray, encoding: np.ndarray) -> np.ndarray:
 def grey_of(frame: np.ndarray) -> np.ndarray:
     """(h, w) uint8; the colour order makes no difference that matters here."""
     return frame if frame.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_BGR2GRAY)
+
+
+def extent_twice(grey: np.ndarray, marks) -> np.ndarray:
+    """The extent (4,) of a face from its landmark object, and from a second look that starts there; not smoothed.
+
+    Where landmarks end depends a little on where they start: sides and top are the mean of both, the bottom the lower.
+    """
+    first = extent(points(marks))
+    second = extent(points(shape(grey, to_detector_box(FaceBox(*first)))))
+    return np.append((first[:3] + second[:3]) / 2, max(first[3], second[3]))
+
+
+def extent(points: np.ndarray) -> np.ndarray:
+    """The extent (4,) left, top, right, bottom of a face with these landmarks (68, 2)."""
+    nose_base, lips = float(points[NOSE_BASE, 1].mean()), float(points[OUTER_LIPS, 1].min())
+    brow, bottom = float(np.median(np.sort(points[BROWS, 1])[:5])), float(points[JAW, 1].max())
+    top = brow - FOREHEAD * max(nose_base - brow, 1.0)
+    top = min(top, 2 * lips - bottom - 2 * OVER_LIPS * (bottom - top))
+    left, right = float(points[:, 0].min()), float(points[:, 0].max())
+    beside = BESIDE * (right - left)
+    return np.array([left - beside, top, right + beside, bottom + BELOW_CHIN * (bottom - top)])
+
+
+def smooth(extents: np.ndarray, window: int = SMOOTHED) -> np.ndarray:
+    """Extents (n, 4) of consecutive frames, calm over time and without lag.
+
+    Sides and top: a symmetric weighted mean. Bottom: the lowest in the window, then the same mean, so that the chin
+    never leaves the box while the mouth opens and the box does not follow every syllable.
+    """
+    weights = np.hanning(window + 2)[1:-1]
+    calm = np.array(extents, float)
+    calm[:, 3] = maximum_filter1d(calm[:, 3], window, mode="nearest")
+    return correlate1d(calm, weights / weights.sum(), axis=0, mode="nearest")

@@ -68,6 +68,10 @@ class FaceBox:
         """The box grown by so many pixels at each side (order of the reference's option: top, bottom, left, right)."""
         return FaceBox(self.left - left, self.top - top, self.right + right, self.bottom + bottom)
 
+    def grown(self, share: float) -> "FaceBox":
+        """The box grown at each side by a share of its height or width."""
+        return self.padded(*(share * self.height,) * 2, *(share * self.width,) * 2)
+
     def inside(self, width: int, height: int) -> "FaceBox":
         """Whole pixels, clipped to a picture of that size. Raises FaceError where nothing is left."""
         left, top, right, bottom = map(round, astuple(self))

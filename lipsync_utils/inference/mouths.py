@@ -152,7 +152,7 @@ def mouth_of(track: int, boxes: np.ndarray, looks: dict, min_face_px: int, bridg
 def average_face() -> np.ndarray:
     """The landmarks (68, 2) of an average face in a box from (0, 0) to (1, 1): what dlib sees in an empty picture."""
     found = landmarks(np.full((200, 200), 128, np.uint8), FaceBox(50, 50, 150, 150))
-    left, top, right, bottom = extent.measure(found)
+    left, top, right, bottom = extent(found)
     return (found - (left, top)) / (right - left, bottom - top)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from .. import audio
-from ..faces import extent
+from ..faces.landmarks import BELOW_CHIN, BESIDE, FOREHEAD, smooth
 from ..project import atomic_folder
 from ..talkshow import Scene, random_actor
 from ..talkshow.puppet import mouth_opening
@@ -133,8 +133,8 @@ def _box(member, state):
     at += [(side * x, y) for x, y in pairs for side in (-1, 1)]
     x, y = member.locate(at, state).T
     brow = y[8:].mean()
-    top, bottom, beside = brow - extent.FOREHEAD * (y[0] - brow), y[1:8].max(), extent.BESIDE * np.ptp(x)
-    return np.array([x.min() - beside, top, x.max() + beside, bottom + extent.BELOW_CHIN * (bottom - top)])
+    top, bottom, beside = brow - FOREHEAD * (y[0] - brow), y[1:8].max(), BESIDE * np.ptp(x)
+    return np.array([x.min() - beside, top, x.max() + beside, bottom + BELOW_CHIN * (bottom - top)])
 
 
 def _film(actor, states, rng):
@@ -149,7 +149,7 @@ def _film(actor, states, rng):
     wander = rng.normal(0, 0.035, (n + 12, 4)) * rng.uniform(0, 1)
     wander = np.stack([np.convolve(column, np.ones(9) / 3, "same") for column in wander.T], 1)[6 : 6 + n]
     wrong = (rng.normal(0, 0.05, 4) + wander) * px_per_unit
-    boxes = extent.smooth(np.array([_box(shot.members[0], state) for state in states])) + wrong
+    boxes = smooth(np.array([_box(shot.members[0], state) for state in states])) + wrong
     cover, faces = _occluder(rng, n), []
     for i, (state, box) in enumerate(zip(states, boxes)):
         margin, (h, w) = MARGIN_PX / FACE_PX * (box[2:] - box[:2]), size[::-1]

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from lipsync_utils.faces import extent
-from lipsync_utils.faces.landmarks import model, points, shape
+from lipsync_utils.faces import FaceBox, to_detector_box
+from lipsync_utils.faces.landmarks import extent_twice, model, points, shape
 from lipsync_utils.media import frames, probe
 from lipsync_utils.talkshow import Scene, random_actor
 from lipsync_utils.talkshow.puppet import FaceState
@@ -33,10 +33,10 @@ def crop_points(picture: np.ndarray, find_px: int = 360):
     if not found:
         return None
     face = max(found, key=lambda r: r.area())
-    raw = extent.FaceBox(*(v / factor for v in (face.left(), face.top(), face.right() + 1, face.bottom() + 1)))
+    raw = FaceBox(*(v / factor for v in (face.left(), face.top(), face.right() + 1, face.bottom() + 1)))
     marks = shape(grey, raw)
-    left, top, right, bottom = extent.measure_twice(grey, marks)
-    again = points(shape(grey, extent.to_detector_box(extent.FaceBox(left, top, right, bottom))))
+    left, top, right, bottom = extent_twice(grey, marks)
+    again = points(shape(grey, to_detector_box(FaceBox(left, top, right, bottom))))
     seen = (points(marks) + again) / 2
     crop = picture[max(0, round(top)) : round(bottom), max(0, round(left)) : round(right)]
     crop = cv2.resize(crop, (FACE_PX, FACE_PX), interpolation=cv2.INTER_LINEAR)
