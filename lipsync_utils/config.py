@@ -222,7 +222,7 @@ class TrainConfig:
     """One training run of the expert or the generator. The objective is data: the same loop runs all of them."""
 
     network: Literal["generator", "expert"] = "generator"  # what is trained
-    start: str = "embedded"  # first weights: embedded, scratch, the short name of published weights, or a path
+    start: str = "embedded"  # first weights: embedded, english, scratch, the short name of published weights, or a path
     expert: str = "embedded"  # the judge of lip-sync in the loss, likewise; unused where sync_weight is 0
     discriminator: str = "embedded"  # its first weights, likewise; unused where disc_weight is 0
     width: float = 0.25  # of all networks; 1.0: the published size
@@ -384,7 +384,7 @@ class StudyConfig:
     """The long study of stage 09: what fine-tuning on a speaker is worth, and what each trap costs."""
 
     size: str = "full"  # its name in the tables
-    training: TrainConfig = override(GENERATOR_SAMPLE, steps=200, sync_weight=0.01)  # every fine-tuning
+    training: TrainConfig = override(GENERATOR_SAMPLE, start="english", steps=200, sync_weight=0.01)
     data: str | None = None  # a data set of your own; None: speakers are rendered
     speaker_s: float = 90.0  # of the speaker, where the seconds are not what differs
     curve_s: tuple[float, ...] = (10.0, 30.0, 90.0, 270.0)  # of the speaker, in the learning curve

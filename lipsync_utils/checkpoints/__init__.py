@@ -175,9 +175,10 @@ def _facts(network, settings, mel_alignment):
 
 
 def embedded(name: str) -> Path:
-    """Return the path of weights of the course: "generator", "expert", "discriminator", "judge" or "reader".
+    """Return the path of weights of the course: "generator", "expert", "discriminator", "judge", "reader", "english".
 
-    The judge is a second expert, of another seed and other actors, that is never used as a loss.
+    The judge is a second expert, of another seed and other actors, that is never used as a loss.  "english" is a second
+    generator, which heard English only: the study begins with it.
     """
     folder = Path(__file__).parents[1] / "weights"
     path = folder / f"{name}.safetensors"
@@ -188,12 +189,13 @@ def embedded(name: str) -> Path:
 
 
 def locate(source, kind: str) -> Path:
-    """Where weights lie. source: "embedded", the short name of published ones (fetched to data/weights), or a path.
+    """Where weights lie. source: "embedded", "english", the short name of published ones, or a path.
 
+    Published ones are fetched to data/weights; "english" is the generator that heard nothing else.
     A relative path counts from the project's folder. Raises CheckpointError for a file that is not there.
     """
-    if source == "embedded":
-        return embedded(kind)
+    if source in ("embedded", "english"):
+        return embedded(kind if source == "embedded" else source)
     if source in published():
         return fetch(source, project.home() / "data" / "weights")
     path = project.resolve(source)

@@ -84,11 +84,11 @@ class Size:
     test_seconds: float = 12.0
     ear_steps: int = 3000
     tower_steps: int = 1200
-    expert_steps: int = 6500
+    expert_steps: int = 11000
     judge_steps: int = 5000
     reader_steps: int = 2500
-    likeness_steps: int = 16000
-    generator_steps: int = 6000
+    likeness_steps: int = 13200
+    generator_steps: int = 2400
 
 
 SIZES = {"full": Size(), "short": Size(3, 2, 2, 1, 1, 4.0, 4.0, 20, 10, 20, 20, 20, 20, 10)}
