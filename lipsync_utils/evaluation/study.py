@@ -274,7 +274,8 @@ def run(
                 models[f"{case.model} {seed}"] = weights
                 if weights and not weights.is_file():
                     missing[case.model] = (case, weights)
-                    data_of(case, settings, folder, scheduler)  # rendered and looked at by all cores
+            for case in {(case.data, case.seconds): case for case, _ in missing.values()}.values():
+                data_of(case, settings, folder, scheduler)  # rendered and looked at by all cores
             work = functools.partial(_tune, settings=settings, folder=folder)
             side_by_side = "inline" if torch.cuda.is_available() else scheduler
             for _, result in map_items(work, [*missing.values()], scheduler=side_by_side, desc=speaker, unit="tuning"):
