@@ -61,7 +61,7 @@ def weights(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def embedded(weights):
     """The random networks stand in for the embedded ones; mouths are read by the embedded reader."""
-    known = weights | {"reader": checkpoints.embedded("reader")}
+    known = weights | {"reader": checkpoints.embedded("reader"), "english": weights["generator"]}
     path = known.__getitem__
 
     with pytest.MonkeyPatch.context() as patch:

@@ -308,7 +308,7 @@ def read_study(folder: Path | None = None) -> pd.DataFrame:
     return table[table["size"] == size]
 
 
-def gains(table: pd.DataFrame, measures: Sequence[str] = ("mouth_correlation", "l1")) -> pd.DataFrame:
+def gains(table: pd.DataFrame, measures: Sequence[str] = ("judge_distance", "mouth_correlation", "l1")) -> pd.DataFrame:
     """What each case changes against the untuned base on the same clips, beside how far its speaker is from the base.
 
     distance: LMD of the untuned base on the speaker's own sentences (L1 does not tell a real person from a near one, as
@@ -338,7 +338,7 @@ def study_figure(table: pd.DataFrame) -> plt.Figure:
     own, common = found[found.data == "own"], found.seconds[found.data != "own"].max()
     whose = found[(found.speaker == "host") & (found.seconds == common)]
     questions = {
-        "LMD of the untuned base on this speaker (% of eye distance)": (
+        "LMD of the untuned base (%)": (
             own[(own.seconds == common) | (own.speaker == "real")].replace({"case": {"real": "real, 10 s only"}}),
             "distance",
         ),
