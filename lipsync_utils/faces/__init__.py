@@ -11,4 +11,20 @@ from .find import find_faces, find_in_frames
 from .landmarks import distances, encode, extent, landmarks, steady_landmarks, to_detector_box
 from .table import FaceBox, FaceTable, How, iou, read_table, write_table
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "FaceBox",
+    "FaceTable",
+    "How",
+    "distances",
+    "encode",
+    "extent",
+    "face_locations",
+    "find_faces",
+    "find_in_frames",
+    "iou",
+    "landmarks",
+    "read_table",
+    "steady_landmarks",
+    "to_detector_box",
+    "write_table",
+]

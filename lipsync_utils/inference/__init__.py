@@ -12,4 +12,22 @@ from .lipsync import Job, LipSyncResult, lip_sync, prepare, preview
 from .mouths import Doubt, doubts
 from .people import Person, find_person, people_in
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "Doubt",
+    "Engine",
+    "Job",
+    "Label",
+    "LipSyncResult",
+    "Person",
+    "Source",
+    "doubts",
+    "find_person",
+    "jpeg",
+    "lip_sync",
+    "make_engine",
+    "people_in",
+    "prepare",
+    "preview",
+    "smooth_boxes",
+    "verify",
+]
