@@ -59,7 +59,6 @@ class TalkshowConfig:
 class CollectConfig:
     """Stage 01: fetching videos."""
 
-    link_local_files: bool = False  # hard link instead of a copy where the disk allows it
     max_height_px: int = 1080  # the largest picture asked of a site
     pause_s: float = 5.0  # between two downloads from one host: be polite
     retries: int = 3

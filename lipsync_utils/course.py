@@ -130,13 +130,13 @@ def run(
     outcomes, summary = [Outcome(notebook.stem, given) for notebook, given in plan.items()], folder / "summary.json"
     with project.lock(folder, what="the course"):
         known = json.loads(summary.read_text())["notebooks"] if summary.exists() else []
-        rows, minutes_of = {row["notebook"]: row for row in known}, {f"{n:02}": m for n, m in enumerate(MINUTES)}
+        rows = {row["notebook"]: row for row in known}
+        minutes = {f"{n:02}": taken for n, taken in enumerate(MINUTES)} | {
+            name[:2]: row["minutes"] for name, row in rows.items()
+        }
         for number, (notebook, outcome) in enumerate(zip(plan, outcomes)):
-            names = [one.notebook for one in outcomes[number:]]
-            left = sum(rows[name]["minutes"] if name in rows else minutes_of.get(name[:2], 0) for name in names)
-            before = rows.get(outcome.notebook, {})
-            done = f"; done {before['finished']}, its stages keep what is done" if before.get("ok") else ""
-            say(f"[{number + 1}/{len(outcomes)}] {outcome.notebook}, about {left:.0f} min to go{done}")
+            left = sum(minutes.get(one.notebook[:2], 0) for one in outcomes[number:])
+            say(f"[{number + 1}/{len(outcomes)}] {outcome.notebook}, about {left:.0f} min to go")
             execute(notebook, outcome, folder / notebook.name)
             say(f"    {STATE[outcome.ok]} after {outcome.minutes:.1f} min")
             rows[outcome.notebook] = vars(outcome)

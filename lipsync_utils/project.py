@@ -13,9 +13,7 @@ import logging
 import os
 import re
 import shutil
-import socket
 import sys
-import time
 import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
@@ -262,22 +260,17 @@ def content_hash(path: Path) -> str:
 
 @contextlib.contextmanager
 def lock(folder: Path, what: str = "this folder") -> Iterator[None]:
-    """Hold `folder` for one process; a second one says who holds it, and waits. A killed process holds nothing."""
-    folder = Path(folder)
+    """Hold `folder` for one process; a second one says so, and waits. A killed process holds nothing."""
     folder.mkdir(parents=True, exist_ok=True)
-    holder, held, who = folder / ".lock.txt", filelock.FileLock(folder / ".lock"), "another process"
+    held = filelock.FileLock(folder / ".lock")
     try:
         held.acquire(timeout=0)
     except filelock.Timeout:
-        with contextlib.suppress(OSError):
-            who = holder.read_text(encoding="utf-8")
-        log.warning("%s: %s is held by %s; waiting", folder, what, who)
+        log.warning("%s: another process is busy with %s; waiting until it ends", folder, what)
         held.acquire()
     try:
-        write_text(holder, f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%F %T')}")
         yield
     finally:
-        holder.unlink(missing_ok=True)
         held.release()
 
 

@@ -1,6 +1,5 @@
 """book: a site whose links lead somewhere, with outputs where the course has run, and nothing from the network."""
 
-import html
 import re
 
 import nbformat
@@ -36,9 +35,7 @@ def test_outputs_are_shown_where_the_course_has_run(site):
 
 
 def test_every_link_leads_somewhere_and_pictures_are_inside(site):
-    assert set(site) == {
-        f"{name}.html" for name in ("index", "00_tour_the_course", "01_collect_videos", "guide", "package")
-    }
+    assert set(site) == {f"{name}.html" for name in ("index", "00_tour_the_course", "01_collect_videos", "guide")}
     for page, text in site.items():
         links = re.findall(r'href="([^"#]+)"', text)
         assert {"index.html", "01_collect_videos.html", "guide.html"} <= set(links)
@@ -49,9 +46,3 @@ def test_every_link_leads_somewhere_and_pictures_are_inside(site):
 def test_nothing_is_asked_of_the_network(site):
     for text in site.values():
         assert "<script" not in text and not re.search(r"(src|@import|url)\W{1,3}https?:", text)
-
-
-def test_the_package_page_has_signatures_and_first_sentences(site):
-    page = site["package.html"]
-    assert "discover(folder: " in page and "The course's notebooks NN_*.ipynb in order" in html.unescape(page)
-    assert "lipsync_utils.silence" in page and "find_parts(" in page

@@ -107,16 +107,6 @@ def test_local_files_are_copied_checked_and_described(data, tmp_path):
     assert read_rows(data.path("collected.csv"), Video) == videos
 
 
-def test_a_link_costs_no_disk(data, tmp_path):
-    path = small_video(tmp_path / "a.mp4")
-    collect.write_sources(data, [row("one", path)])
-    for _ in range(2):
-        collected(data, replace(FAST, link_local_files=True), workers=1)
-        assert data.path("raw/one.mp4").samefile(path)
-        data.journal("collect").joinpath("one.json").unlink()
-    assert [p.name for p in data.raw.iterdir()] == ["one.mp4"]
-
-
 def test_done_is_done_and_a_changed_source_is_fetched_again(data, tmp_path):
     path = small_video(tmp_path / "a.mp4")
     collect.write_sources(data, [row("one", path)])
@@ -204,9 +194,9 @@ def test_pauses_between_two_downloads_from_one_host(monkeypatch):
     downloader.pause("http://a.example/1")
     downloader._last["a.example"] = __import__("time").monotonic()
     downloader.pause("http://b.example/1")
-    assert slept == []
+    assert not any(slept)
     downloader.pause("http://a.example/2")
-    assert slept == [pytest.approx(5.0, abs=0.1)]
+    assert slept[-1] == pytest.approx(5.0, abs=0.1)
 
 
 def test_the_talk_show_is_a_source(data):
@@ -230,6 +220,6 @@ def test_the_estimate_counts_what_is_known(data, site, tmp_path):
     ]
     collect.write_sources(data, sources)
     found = collect.estimate(data, FAST)
-    assert (found.videos, found.refused) == (3, 1) and found.unknown >= 1
-    assert found.media_min >= 1 / 60 and found.disk_mb > 0.1 and found.free_mb > found.disk_mb
+    assert (found.videos, found.unknown) == (3, 2)
+    assert found.media_min == pytest.approx(1 / 60) and found.disk_mb > 0.1 and found.free_mb > found.disk_mb
     assert not data.raw.exists()

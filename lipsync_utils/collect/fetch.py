@@ -1,6 +1,5 @@
 """Getting one video: a local file or an address, under a safe name, complete or not at all."""
 
-import contextlib
 import logging
 import os
 import shutil
@@ -26,8 +25,8 @@ class FetchError(Exception):
         super().__init__(f"{reason}: {words}")
 
 
-def fetch_file(path: Path, target: Path, link: bool) -> None:
-    """Copy a local file to target, or link it where that is asked for and possible; other containers become mp4.
+def fetch_file(path: Path, target: Path, downloaded: bool = False) -> None:
+    """Copy a local file to target, or move it where it was only downloaded for that; other containers become mp4.
 
     Raises FetchError where it is missing or has no moving pictures, MediaError where it is no media file.
     """
@@ -39,18 +38,11 @@ def fetch_file(path: Path, target: Path, link: bool) -> None:
     if not info.has_picture or info.is_picture:
         raise FetchError(Reason.NO_PICTURE, f"{path}: has no moving pictures; give a video")
     with open_media(path) as container:
-        is_mp4 = "mp4" in container.format.name
-    if is_mp4 and target.exists() and target.samefile(path):
+        put = (os.replace if downloaded else shutil.copyfile) if "mp4" in container.format.name else remux
+    if target.exists() and target.samefile(path):
         return
     with atomic_file(target) as temporary:
-        if not is_mp4:
-            remux(path, temporary)
-            return
-        if link:
-            with contextlib.suppress(OSError):  # not on this disk: copied
-                os.link(path.resolve(), temporary)  # of a symbolic link: what it points to
-                return
-        shutil.copyfile(path, temporary)
+        put(path, temporary)
 
 
 def remux(path: Path, target: Path) -> None:
@@ -73,8 +65,7 @@ class Downloader:
     def pause(self, url: str) -> None:
         """Wait until this host may be asked again."""
         wait_s = self._last.get(urlsplit(url).netloc, -1e9) + self.settings.pause_s - time.monotonic()
-        if wait_s > 0:
-            time.sleep(wait_s)
+        time.sleep(max(wait_s, 0))
 
     def ask(self, url: str, folder: Path, download: bool) -> dict:
         """What the site says about a video (duration, size, title); download: and fetch it into folder, going on
@@ -105,24 +96,17 @@ class Downloader:
 
     def fetch(self, url: str, target: Path, folder: Path) -> None:
         """Download to target. folder keeps what arrived when it breaks off. Raises FetchError."""
-
-        def arrived() -> list[Path]:
-            return [p for p in folder.glob("video.*") if p.suffix not in (".part", ".ytdl")]
-
         folder.mkdir(parents=True, exist_ok=True)
-        if not arrived():
-            self.ask(url, folder, download=True)
-        fault = FetchError(Reason.DOWNLOAD_FAILED, f"{url}: no file came") if not arrived() else None
-        for path in arrived()[:1]:
-            try:
-                fetch_file(path, target, link=True)
-            except MediaError as error:
-                fault = FetchError(Reason.UNREADABLE, f"{url}: {web_page(path) or error}")
-            except FetchError as error:
-                fault = error
-        shutil.rmtree(folder)
-        if fault:
-            raise fault
+        self.ask(url, folder, download=True)
+        try:
+            fetch_file(next(folder.glob("video.*")), target, downloaded=True)
+        except StopIteration:
+            raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: no file came") from None
+        except MediaError as error:
+            words = "what came is no video, often it is a web page to sign in or consent: open the address in a browser"
+            raise FetchError(Reason.UNREADABLE, f"{url}: {words} ({error})") from error
+        finally:
+            shutil.rmtree(folder)
 
 
 def raise_explained(url: str, error: Exception) -> None:
@@ -142,11 +126,3 @@ def raise_explained(url: str, error: Exception) -> None:
         cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
     words = str(error).removeprefix("ERROR: ").removeprefix("[download] Got error: ").split("; please report")[0]
     raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on") from error
-
-
-def web_page(path: Path) -> str:
-    """A sentence for a file that is really a web page; else ""."""
-    with path.open("rb") as stream:
-        if not stream.read(1000).lstrip().lower().startswith((b"<!doctype html", b"<html")):
-            return ""
-    return "what came is a web page, not a video (often a sign-in or consent page); open the address in a browser"

@@ -1,12 +1,13 @@
 """Consent withdrawn: remove a video and everything that was made of it, and say what only a person can remove."""
 
-import csv
-import io
+import contextlib
 import json
 import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from ..errors import ManifestError
 from ..project import DataSet, content_hash, from_home, home, lock, notes, remove, resolve, running_notebook, write_text
@@ -14,7 +15,7 @@ from .sources import local_path, read_sources
 
 log = logging.getLogger(__name__)
 
-IDS = ("video_id", "clip_id", "speech_id")  # the columns that name a video or one of its clips
+IDS = ["video_id", "clip_id", "speech_id"]  # the columns that name a video or one of its clips
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,8 @@ def read_notes(path: Path) -> list[list[list[Path]]]:
     """The notes [[made, ..], [source, ..]] as full paths; half a line of a killed run is passed over."""
     made = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
+        with contextlib.suppress(ValueError):
             made.append([[resolve(p) for p in paths] for paths in json.loads(line)])
-        except ValueError:
-            continue
     return made
 
 
@@ -111,10 +110,13 @@ def notebooks(noted: set[Path]) -> set[Path]:
 
 def drop_rows(path: Path, ids: re.Pattern) -> int:
     """Rewrite a table, or a list of folders, without a video's rows; returns how many went."""
-    lines, text = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")))), io.StringIO()
-    columns = [n for n, name in enumerate(lines[0] if lines else ()) if name in IDS or path.suffix == ".txt"]
-    kept = [line for line in lines if not any(ids.fullmatch(line[n].split("/")[0]) for n in columns if n < len(line))]
-    if len(kept) < len(lines):
-        csv.writer(text, lineterminator="\n").writerows(kept)
-        write_text(path, text.getvalue())
-    return len(lines) - len(kept)
+    header = None if path.suffix == ".txt" else 0
+    try:
+        table = pd.read_csv(path, header=header, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except pd.errors.EmptyDataError:
+        return 0
+    named = table if header is None else table.filter(IDS)
+    gone = named.map(lambda cell: ids.fullmatch(cell.split("/")[0]) is not None).any(axis=1)
+    if gone.any():
+        write_text(path, table[~gone].to_csv(index=False, header=header == 0))
+    return int(gone.sum())

@@ -1,6 +1,5 @@
 """videos.csv: what the reader wants in the data set, with licence and consent; and what kind of source a line names."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.request import url2pathname
@@ -44,23 +43,14 @@ def source_from(
 
 def refusal(source: Source) -> tuple[Reason, str] | None:
     """Why this video must not be collected, or None: there is no video without a licence and a consent."""
-    for reason, column in ((Reason.NO_LICENCE, "licence"), (Reason.NO_CONSENT, "consent")):
-        value = getattr(source, column)
+    for reason, column, value in (
+        (Reason.NO_LICENCE, "licence", source.licence),
+        (Reason.NO_CONSENT, "consent", source.consent),
+    ):
         if value.strip().lower() in NOT_GIVEN:
             words = f"videos.csv says {value!r} in column {column}: write what allows its use, or leave the video out"
             return reason, words
     return None
-
-
-def talkshow_number(source: Source) -> int:
-    """n for the n-th video of the embedded talk show ("talkshow:n", from 1), else 0."""
-    found = re.fullmatch(r"talkshow:(\d+)", source.source.strip())
-    return int(found[1]) if found else 0
-
-
-def is_address(source: Source) -> bool:
-    """Is it something to download (http, https)?"""
-    return source.source.strip().lower().startswith(("http://", "https://"))
 
 
 def local_path(source: str, data: DataSet) -> Path:

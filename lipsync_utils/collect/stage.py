@@ -1,6 +1,7 @@
 """Stage 01: every row of videos.csv becomes raw/<video_id>.mp4 and a row in collected.csv, or a row with the reason."""
 
 import contextlib
+import re
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from ..project import DataSet, content_hash, made_from
 from ..records import Reason, Source, Video, write_csv
 from ..talkshow.render import VERSION as TALKSHOW_VERSION
 from .fetch import Downloader, FetchError, fetch_file
-from .sources import is_address, local_path, read_sources, refusal, talkshow_number
+from .sources import local_path, read_sources, refusal
 
 VERSION = 1
 
@@ -43,12 +44,13 @@ def collect_videos(
     What was collected before stays as it is; what failed is tried again. Talk show and local files on all cores,
     addresses one after the other with polite pauses. Raises ManifestError for a wrong videos.csv.
     """
-    settings, sources, rows = settings or CollectConfig(), read_sources(data), {}
+    settings, rows = settings or CollectConfig(), {}
+    items = [item_of(source, data, show or TalkshowConfig()) for source in read_sources(data)]
     for far in (False, True):
         done = run_stage(
             "collect",
-            [item_of(source, data, show or TalkshowConfig()) for source in sources if is_address(source) == far],
-            partial(collect_one, data=data, link=settings.link_local_files, downloader=Downloader(settings)),
+            [item for item in items if ("url" in item.arguments) == far],
+            partial(collect_one, data=data, downloader=Downloader(settings)),
             row_type=Video,
             journal=data.journal("collect"),
             output=data.raw,
@@ -61,23 +63,25 @@ def collect_videos(
         )
         rows |= {row.video_id: row for row in done}
     made_from([], data.raw.glob("*.mp4"))
-    return write_csv(data.path("collected.csv"), [rows[s.video_id] for s in sources], Video)
+    return write_csv(data.path("collected.csv"), [rows[item.id] for item in items], Video)
 
 
 def item_of(source: Source, data: DataSet, show: TalkshowConfig) -> Item:
     """What the stage works on: the content of a local file, a script, or an address decides whether it is done."""
+    text = source.source.strip()
     if refused := refusal(source):
         return Item(source.video_id, (), {"refused": refused})
-    if number := talkshow_number(source):
-        script = replace(talkshow.course_scripts(replace(show, n_videos=number))[-1], video_id=source.video_id)
+    if found := re.fullmatch(r"talkshow:([1-9]\d*)", text):
+        script = talkshow.course_scripts(replace(show, n_videos=int(found[1])))[-1]
+        script = replace(script, video_id=source.video_id)
         return Item(source.video_id, (), {"script": script, "version": TALKSHOW_VERSION})
-    if is_address(source):
-        return Item(source.video_id, (), {"url": source.source.strip()})
+    if text.lower().startswith(("http://", "https://")):
+        return Item(source.video_id, (), {"url": text})
     path = local_path(source.source, data)
     return Item(source.video_id, (path,) if path.is_file() else (), {"path": source.source})
 
 
-def collect_one(item: Item, data: DataSet, link: bool, downloader: Downloader) -> Done:
+def collect_one(item: Item, data: DataSet, downloader: Downloader) -> Done:
     """Render a video of the talk show, download one, or copy a local file; a video without sound gets a reason."""
     target, files, reason, note = data.raw / f"{item.id}.mp4", [], None, None
     match item.arguments:
@@ -92,7 +96,7 @@ def collect_one(item: Item, data: DataSet, link: bool, downloader: Downloader) -
         case {"path": source} if target.is_file() and not local_path(source, data).exists():
             note = "the source is gone; the copy made before is kept"
         case {"path": source}:
-            fetch_file(local_path(source, data), target, link)
+            fetch_file(local_path(source, data), target)
     info = probe(target)
     if not info.has_sound:
         reason, note = Reason.NO_SOUND, "a video without sound cannot teach a mouth to speak"
@@ -111,15 +115,14 @@ def failed(item: Item, failure: Failure) -> list[Video]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a data set will cost. unknown: videos whose length could not be found out."""
+    """What a data set will cost on the disk and in time. unknown: videos whose length could not be found out."""
 
     videos: int
     media_min: float
-    raw_mb: float
     download_mb: float
+    raw_mb: float
     free_mb: float
     unknown: int = 0
-    refused: int = 0
 
     @property
     def disk_mb(self) -> float:
@@ -130,7 +133,7 @@ class Estimate:
         fits = "fits" if self.disk_mb < 0.9 * self.free_mb else "DOES NOT FIT"
         minutes = self.download_mb / DOWNLOAD_MB_PER_S / 60 + self.media_min * CORE_MIN_PER_MIN / worker_count()
         return (
-            f"{self.videos} videos ({self.unknown} of unknown length, {self.refused} refused), "
+            f"{self.videos} videos ({self.unknown} of unknown length), "
             f"{self.media_min:.1f} min of video: {self.download_mb:.0f} MB to download, "
             f"{self.disk_mb:.0f} MB on disk with all that is made of them ({self.free_mb:.0f} MB free: {fits}), "
             f"about {minutes:.0f} min of work for stages 01 to 04"
@@ -138,25 +141,27 @@ class Estimate:
 
 
 def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: TalkshowConfig | None = None) -> Estimate:
-    """How much disk and time stages 01 to 04 will take for videos.csv. Asks sites for lengths; downloads nothing."""
-    downloader, sources = Downloader(settings or CollectConfig()), read_sources(data)
-    wanted = [source for source in sources if not refusal(source)]
-    known = []  # minutes, MB, of these to download
-    for source in wanted:
-        with contextlib.suppress(FetchError, MediaError):  # counts as unknown
-            if talkshow_number(source):
-                minutes = (show or TalkshowConfig()).seconds / 60
-                known.append((minutes, minutes * TALKSHOW_MB_PER_MIN, 0))
-            elif is_address(source):
-                info = downloader.ask(source.source.strip(), Path(), download=False)
-                minutes, size = (info.get("duration") or 0) / 60, info.get("filesize") or info.get("filesize_approx")
-                mb = size / 1e6 if size else minutes * STREAM_MB_PER_MIN
-                known.append((minutes, mb, mb))
-            else:
-                path = local_path(source.source, data)
-                known.append((probe(path).duration_s / 60, path.stat().st_size / 1e6, 0))
-    sums, timed = map(sum, zip((0, 0, 0), *known)), sum(minutes > 0 for minutes, *_ in known)
-    return Estimate(len(wanted), *sums, free_mb(data), len(wanted) - timed, len(sources) - len(wanted))
+    """How much disk and time stages 01 to 04 will take for videos.csv. Asks sites for lengths; downloads nothing.
+
+    What has no licence or consent is not collected, so it does not count.
+    """
+    downloader, show = Downloader(settings or CollectConfig()), show or TalkshowConfig()
+    arguments = [item_of(source, data, show).arguments for source in read_sources(data) if not refusal(source)]
+    minutes, download_mb, raw_mb = [], 0.0, 0.0
+    for wanted in arguments:
+        with contextlib.suppress(FetchError, MediaError, KeyError, TypeError):  # no or None duration: counts as unknown
+            match wanted:
+                case {"script": _}:
+                    minutes.append(show.seconds / 60)
+                    raw_mb += minutes[-1] * TALKSHOW_MB_PER_MIN
+                case {"url": url}:
+                    minutes.append(downloader.ask(url, Path(), download=False)["duration"] / 60)
+                    download_mb += minutes[-1] * STREAM_MB_PER_MIN
+                case {"path": source}:
+                    minutes.append(probe(path := local_path(source, data)).duration_s / 60)
+                    raw_mb += path.stat().st_size / 1e6
+    known = sum(minutes), download_mb, raw_mb + download_mb
+    return Estimate(len(arguments), *known, free_mb(data), len(arguments) - len(minutes))
 
 
 def guess(data: DataSet, videos: int, minutes_each: float) -> Estimate:
