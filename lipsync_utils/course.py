@@ -40,7 +40,6 @@ class Outcome:
     minutes: float = 0.0
     numbers: dict = field(default_factory=dict)
     error: str = ""
-    finished: str = ""
 
 
 def say(text: str) -> None:
@@ -179,7 +178,7 @@ def execute(notebook: Path, outcome: Outcome, output: Path) -> None:
         del os.environ["PAPERMILL_OUTPUT_PATH"]
     if output.exists():
         project.write_text(output.with_suffix(".html"), as_html(nbformat.read(output, 4), output))
-    outcome.minutes, outcome.finished = (time.time() - start) / 60, time.strftime("%Y-%m-%d %H:%M")
+    outcome.minutes = (time.time() - start) / 60
 
 
 def describe(error: Exception, output: Path) -> str:
