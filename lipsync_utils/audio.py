@@ -10,7 +10,6 @@ Is All You Need" (2020), and measurements of its published code.
 from __future__ import annotations
 
 import tempfile
-import warnings
 from functools import lru_cache
 from itertools import count, takewhile
 from pathlib import Path
@@ -21,6 +20,7 @@ from scipy.io import wavfile
 
 from .errors import MediaError, SettingError
 from .media.tools import ONLY_FILES, check_file, ffmpeg, file_url
+from .project import atomic_file
 
 SAMPLE_RATE_HZ = 16_000
 FFT_SIZE = 800  # samples, also the length of the Hann window: 50 ms
@@ -38,45 +38,15 @@ MEL_LIMIT = 4.0  # digital silence is -4, full scale +4
 #: Where the generator's mel window of a frame starts, in frames before (-) or after that frame.
 ALIGNMENTS = {"reference": -1, "centred": -2, "inference": 0}
 
-_CHUNK = 1 << 20  # samples handled at once, so that an hour of sound costs little more than its result
-
 
 def load_wav(path) -> np.ndarray:
-    """Read the sound of any audio or video file.
+    """Read the sound of any audio or video file: ffmpeg decodes, mixes down and resamples, on the picture's clock.
 
     Returns float32 (n,), 16 kHz mono, in [-1, 1]; several channels are averaged, and sound that begins after the
-    picture is silent until then.  Raises MediaError for a missing file, no sound, or samples that are not numbers.
+    picture is silent until then; 16 kHz PCM comes exactly as it is.  Raises MediaError for a missing file, no sound,
+    or samples that are not numbers.
     """
     path = check_file(path)
-    wav = _read_plain_wav(path) if path.suffix.lower() == ".wav" else None
-    if wav is None:
-        wav = _decode(path)
-    if not np.isfinite(wav.sum(dtype=np.float64)):
-        raise MediaError(f"{path.name}: the sound holds values that are not numbers. Export the file again.")
-    return np.clip(wav, -1.0, 1.0, out=wav)
-
-
-def _read_plain_wav(path):
-    """Read a 16 kHz PCM or float WAV sample by sample, exactly; None for everything that needs ffmpeg."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
-            rate, samples = wavfile.read(path, mmap=True)
-    except (ValueError, OSError, EOFError, IndexError):  # 24 bit, broken header, compressed: ffmpeg knows better
-        return None
-    if rate != SAMPLE_RATE_HZ or samples.dtype.kind not in "uif":
-        return None
-    scale = 1.0 if samples.dtype.kind == "f" else 2.0 ** (8 * samples.itemsize - 1)
-    offset = scale if samples.dtype.kind == "u" else 0.0
-    wav = np.empty(len(samples), np.float32)
-    for start in range(0, len(wav), _CHUNK):
-        part = samples[start : start + _CHUNK].astype(np.float64).reshape(-1, *samples.shape[1:] or (1,))
-        wav[start : start + _CHUNK] = ((part - offset) / scale).mean(axis=1)
-    return wav
-
-
-def _decode(path):
-    """Let ffmpeg decode, mix down and resample, on the picture's clock."""
     resample = f"aresample={SAMPLE_RATE_HZ}:async=1:first_pts=0:rematrix_maxval=1.0"  # 1.0: average, not 3 dB more
     with tempfile.TemporaryDirectory() as folder:
         raw, mono = Path(folder, "sound"), ["-map", "0:a:0", "-ac", "1", "-af", resample, "-f", "f32le"]
@@ -88,7 +58,16 @@ def _decode(path):
                 raise MediaError(words + str(error).partition("\n")[2][-400:]) from error
         if not raw.exists() or not (wav := np.fromfile(raw, np.float32)).size:
             raise MediaError(f"{path.name} has no sound. Give a file with speech in it.")
-    return wav
+    if not np.isfinite(wav.sum(dtype=np.float64)):
+        raise MediaError(f"{path.name}: the sound holds values that are not numbers. Export the file again.")
+    return np.clip(wav, -1.0, 1.0, out=wav)
+
+
+def save_wav(path: Path, wav: np.ndarray) -> Path:
+    """Write sound, float (n,) in [-1, 1], as 16 kHz mono 16-bit WAV, atomically; returns the path."""
+    with atomic_file(path) as temporary:
+        wavfile.write(temporary, SAMPLE_RATE_HZ, np.clip(np.rint(wav * 32768), -32768, 32767).astype(np.int16))
+    return Path(path)
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from . import media
-from .audio import load_wav, melspectrogram
+from .audio import load_wav, melspectrogram, save_wav
 from .config import FacesConfig, PreprocessConfig, SpeakerConfig
 from .faces import FaceBox, find_faces
 from .parallel import Done, Item, run_stage
@@ -98,8 +98,7 @@ def preprocess_clip(item: Item, *, data: DataSet, settings: PreprocessConfig, fa
     if reason:
         return Done([replace(row, reason=reason, note=note)])
     with atomic_folder(folder) as temporary:
-        media.extract_sound(clip, temporary / "audio.wav")
-        mel = melspectrogram(load_wav(temporary / "audio.wav"))
+        mel = melspectrogram(load_wav(save_wav(temporary / "audio.wav", load_wav(clip))))
         np.save(temporary / "mel.npy", mel)
         written = write_crops(clip, boxes, temporary, settings)
     row = replace(row, folder=folder.relative_to(data.root).as_posix(), faces=written, mel_columns=mel.shape[1])

@@ -9,7 +9,8 @@ import numpy as np
 from lipsync_utils import metrics, talkshow
 from lipsync_utils.faces import FaceTable, find_faces
 from lipsync_utils.inference import people_in
-from lipsync_utils.media import VideoWriter, extract_sound, frames
+from lipsync_utils.audio import load_wav, save_wav
+from lipsync_utils.media import VideoWriter, frames
 from lipsync_utils.records import read_rows
 from lipsync_utils.talkshow import stage
 from lipsync_utils.talkshow.sample import SENTENCES
@@ -39,7 +40,7 @@ def crowd(folder: Path) -> Crowd:
             text = SENTENCES[people[who].voice.language][0]
             true.append(talkshow.render_clip(folder / f"true{place}.mp4", people, [(who, text)], size=SIZE, seed=4))
             speech.append(folder / f"speech{place}.wav")
-            extract_sound(true[-1], speech[-1])
+            save_wav(speech[-1], load_wav(true[-1]))
     return Crowd(video, tuple(speech), tuple(true))
 
 

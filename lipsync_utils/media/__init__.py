@@ -5,12 +5,11 @@ frames(path)             its pictures, one at a time, upright, in BGR, high dyna
 read_picture(path)       a picture file, upright, in BGR
 VideoWriter              h264 and AAC in mp4, constant rate, sound and picture of one length
 ffmpeg(arguments)        the program itself, its words in our error
-extract_sound(path)      the sound of a video as 16 kHz mono WAV, on the picture's clock
 """
 
 from .pictures import is_picture, read_picture, write_picture
 from .reader import Frame, MediaInfo, VideoReader, constant_rate, frames, picture_end_s, probe
-from .tools import extract_sound, ffmpeg, ffmpeg_program
+from .tools import ffmpeg, ffmpeg_program
 from .writer import VideoWriter
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "VideoReader",
     "VideoWriter",
     "constant_rate",
-    "extract_sound",
     "ffmpeg",
     "ffmpeg_program",
     "frames",

@@ -8,7 +8,6 @@ import av
 from imageio_ffmpeg import get_ffmpeg_exe as ffmpeg_program  # the path of its binary: nothing to install
 
 from ..errors import MediaError
-from ..project import atomic_file
 
 ONLY_FILES = "file,crypto,data"  # a playlist dressed up as a video must not make ffmpeg fetch addresses
 
@@ -63,19 +62,3 @@ def open_media(path: Path) -> av.container.InputContainer:
             f"{path}: not a video, picture or sound file, or one that is cut off or damaged ({words}); "
             "open it in a player, then export or download it again"
         ) from error
-
-
-def extract_sound(path: Path, output: Path) -> Path:
-    """Write the sound of a media file as 16 kHz mono 16-bit WAV, on the picture's clock; returns `output`.
-
-    Sound that begins late or has holes is filled with silence, so that sample n is heard n / 16000 s after the start
-    of the file. Raises MediaError where there is no sound.
-    """
-    with open_media(path) as container:
-        if not container.streams.audio:
-            raise MediaError(f"{path}: has no sound; give a video with speech in it")
-    source = ["-v", "error", "-protocol_whitelist", ONLY_FILES, "-i", file_url(path), "-map", "0:a:0", "-vn"]
-    wav = ["-ac", "1", "-af", "aresample=async=1:first_pts=0", "-ar", "16000", "-c:a", "pcm_s16le", "-bitexact"]
-    with atomic_file(output) as temporary:
-        ffmpeg([*source, *wav, file_url(temporary)])
-    return Path(output)

@@ -17,7 +17,6 @@ EXACT_BICUBIC = 4 | 0x40000  # of libswscale: SWS_BICUBIC | SWS_ACCURATE_RND; wi
 # x264's look-ahead gives flat blocks now and then another quantiser for the same pictures, even on one thread (seen in
 # one clip of fifty with the build inside PyAV 18): the pictures stay equal, the bytes do not.
 NO_LOOKAHEAD = "mbtree=0:rc-lookahead=0:scenecut=0:bframes=0:weightp=0"
-AAC_BLOCK = 1024  # samples
 
 
 @dataclass
@@ -39,7 +38,6 @@ class VideoWriter:
     crf: int = 18
     metadata: dict = field(default_factory=dict)
     repeatable: bool = False
-    audio_bit_rate: int = 96_000
     n_frames: int = field(default=0, init=False)
     n_heard: int = field(default=0, init=False)  # samples of the sound
 
@@ -64,7 +62,7 @@ class VideoWriter:
                 self.sound = np.atleast_2d(np.asarray(self.sound, np.float32).T)  # (channels, n)
                 self._layout = ("mono", "stereo")[len(self.sound) - 1]
                 self._audio = self._container.add_stream("aac", rate=self.sample_rate_hz, layout=self._layout)
-                self._audio.bit_rate = self.audio_bit_rate
+                self._audio.bit_rate = 96_000
             stack.push(self._finish)
             self._open = stack.pop_all()
         return self
@@ -101,21 +99,19 @@ class VideoWriter:
         frame.pict_type = 0
         self._container.mux(self._video.encode(frame))
         self.n_frames += 1
-        self._hear(AAC_BLOCK)
+        if self.sound is not None:
+            self._hear()
 
-    def _hear(self, block: int = 1) -> None:
-        """Encode the sound up to the last picture's end, in whole blocks; silence where there is none."""
-        until = round(self.n_frames * self.sample_rate_hz / self.fps) // block * block
-        while self.sound is not None and self.n_heard < until:
-            n = min(AAC_BLOCK, until - self.n_heard)
-            samples = np.zeros((len(self.sound), n), np.float32)
-            heard = self.sound[:, self.n_heard : self.n_heard + n].clip(-1, 1)
-            samples[:, : heard.shape[1]] = heard
-            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
-            frame.sample_rate, frame.pts = self.sample_rate_hz, self.n_heard
-            frame.time_base = Fraction(1, self.sample_rate_hz)
-            self._container.mux(self._audio.encode(frame))
-            self.n_heard += n
+    def _hear(self) -> None:
+        """Encode the sound up to the last picture's end; silence where there is none. PyAV cuts it into AAC's blocks."""
+        until = round(self.n_frames * self.sample_rate_hz / self.fps)
+        heard = self.sound[:, self.n_heard : until].clip(-1, 1)
+        samples = np.pad(np.ascontiguousarray(heard), ((0, 0), (0, until - self.n_heard - heard.shape[1])))
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
+        frame.sample_rate, frame.pts = self.sample_rate_hz, self.n_heard
+        frame.time_base = Fraction(1, self.sample_rate_hz)
+        self._container.mux(self._audio.encode(frame))
+        self.n_heard = until
 
     def _finish(self, kind, *_) -> None:
         """What is left to do before the file is closed, unless an error ended the writing."""
@@ -123,6 +119,5 @@ class VideoWriter:
             return
         if not self.n_frames:
             raise MediaError(f"{self.path}: no frame was written; a video needs at least one")
-        self._hear()
         for stream in self._container.streams:
             self._container.mux(stream.encode(None))
