@@ -103,9 +103,6 @@ class SpeakerConfig:
     keep: tuple[str, ...] = ("speaker_alone",)
     min_speaker_share: float = 0.9  # of the looked-at frames with a face that must show the speaker
     min_face_share: float = 0.6  # of the looked-at frames that must show a face at all
-    rule: Literal["course", "article"] = (
-        "course"  # "article": first face, every 16th frame, 0.6, first mismatch rejects
-    )
 
     def __post_init__(self):
         check_fields(self, tolerance=(0.01, 0.99), samples_per_s=0.01)

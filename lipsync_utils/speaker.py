@@ -3,6 +3,7 @@
 find_candidates, choose   who is seen in the clips; the chosen pictures become references
 filter_speaker            a verdict on every clip: speaker.csv, and every face that was looked at: speaker_faces.csv
 judge, suggest_tolerance  the rule, and where its tolerance should lie
+article_keeps             the article's rule, to compare
 sheet, score              pictures of the verdicts, and how right they are where the truth is known
 """
 
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from . import media, records
+from . import media
 from .config import FacesConfig, SpeakerConfig
 from .errors import FaceError, MediaError, SettingError
 from .faces import FaceBox, distances, encode, find_faces
@@ -26,7 +27,7 @@ from .records import Clip, Reason, SpeakerCheck, Verdict, read_csv, write_csv
 from .talkshow import FaceTruth
 
 VERSION = 1
-ARTICLE_STEP, ARTICLE_TOLERANCE = 16, 0.6  # the article's rule: frames between two looks, largest distance
+ARTICLE_TOLERANCE = 0.6  # the largest distance of the article's rule
 DOUBT = 0.1  # a face this much over the tolerance still counts when the rest of its track is the speaker
 SEARCHED = (0.35, 0.7)  # where a tolerance may lie
 AROUND = 0.6  # of the face's size, kept around it in a reference picture
@@ -142,11 +143,9 @@ def filter_speaker(
     references: list[Path],
     settings: SpeakerConfig | None = None,
     faces: FacesConfig | None = None,
-    *,
-    write: bool = True,
     **how,
 ) -> SpeakerResult:
-    """Give every clip of clips.csv a verdict; writes speaker.csv and speaker_faces.csv (write=False: only says it).
+    """Give every clip of clips.csv a verdict; writes speaker.csv and speaker_faces.csv.
 
     references: pictures of the speaker.  how: scheduler and workers, as for parallel.map_items.  Looking is done once:
     other tolerances, shares and verdicts to keep need no new look; other pictures do, but no face is searched again.
@@ -154,15 +153,14 @@ def filter_speaker(
     settings, faces = settings or SpeakerConfig(), faces or FacesConfig()
     clips = read_csv(data.path("clips.csv"), Clip).dropna(subset="file")
     known = encode_references(references, faces)
-    stage = "speaker" if settings.rule == "course" else f"speaker-{settings.rule}"
     rows = run_stage(
-        stage,
+        "speaker",
         [Item(c.clip_id, (data.root / c.file, *references), {"video_id": c.video_id}) for c in clips.itertuples()],
         partial(look_at_clip, references=known, settings=settings, faces=faces, cache=data.cache),
         row_type=SpeakerFace,
-        journal=data.journal(stage),
-        output=data.journal(stage),
-        settings=[faces, settings.rule, settings.samples_per_s],
+        journal=data.journal("speaker"),
+        output=data.journal("speaker"),
+        settings=[faces, settings.samples_per_s],
         version=VERSION,
         failed=lambda item, failure: [
             SpeakerFace(item.id, **item.arguments, reason=failure.reason, note=failure.error[:300])
@@ -170,24 +168,14 @@ def filter_speaker(
         unit="clip",
         **how,
     )
-    looks = as_table(rows, SpeakerFace)
-    checks = as_table([judge(found, settings) for _, found in looks.groupby("clip_id", sort=False)], SpeakerCheck)
-    if write:
-        made_from([data.path("speaker.csv")], references)
-        write_csv(data.path("speaker_faces.csv"), looks, SpeakerFace)
-        write_csv(data.path("speaker.csv"), checks, SpeakerCheck)
-    return SpeakerResult(checks, looks)
-
-
-def as_table(rows: list, row_type: type) -> pd.DataFrame:
-    """The table that write_csv would leave on the disk."""
-    return records.from_cells(records.to_cells(rows, row_type), row_type, row_type.__name__)
+    made_from([data.path("speaker.csv")], references)
+    looks = write_csv(data.path("speaker_faces.csv"), rows, SpeakerFace)
+    checks = [judge(found, settings) for _, found in looks.groupby("clip_id", sort=False)]
+    return SpeakerResult(write_csv(data.path("speaker.csv"), checks, SpeakerCheck), looks)
 
 
 def frames_to_look_at(n_frames: int, fps: float, settings: SpeakerConfig) -> list[int]:
-    """The looked-at frames of a clip: evenly spread, at least one; in the article's rule 0, 16, 32 .."""
-    if settings.rule == "article":
-        return list(range(0, n_frames, ARTICLE_STEP))
+    """The looked-at frames of a clip: evenly spread, at least one."""
     count = max(1, round(n_frames / fps * settings.samples_per_s))
     return [int((i + 0.5) * n_frames / count) for i in range(min(count, n_frames))]
 
@@ -215,26 +203,31 @@ def look_at_clip(
 def judge(faces: pd.DataFrame, settings: SpeakerConfig) -> SpeakerCheck:
     """The verdict on one clip from its rows of speaker_faces.csv.
 
-    A face is the speaker's where it is near enough, or nearly so and of a track that is the speaker's. In the article's
-    rule the first face of every looked-at frame must be near; a clip without any face is kept.
+    A face is the speaker's where it is near enough, or nearly so and of a track that is the speaker's.
     """
     first, seen = faces.iloc[0], faces[faces.distance.notna()]
     ids = first.clip_id, first.video_id
     if first.reason is not None:
         return SpeakerCheck(*ids, None, False, 0, 0, 0, 0, *(None,) * 3, first.reason, first.note)
-    article = settings.rule == "article"
-    tolerance, doubt = (ARTICLE_TOLERANCE, 0.0) if article else (settings.tolerance, DOUBT)
-    own = seen.groupby("track_id").distance.transform("median") <= tolerance
-    mine = seen.distance <= tolerance + doubt * own
+    own = seen.groupby("track_id").distance.transform("median") <= settings.tolerance
+    mine = seen.distance <= settings.tolerance + DOUBT * own
     n, n_face, n_speaker, n_others = counts = count_frames(faces.frame, seen.frame, mine)
     verdict = verdict_of(*counts, settings)
-    firsts = seen.sort_values("order").groupby("frame").distance.first()
-    kept = bool((firsts <= ARTICLE_TOLERANCE).all()) if article else verdict in settings.keep
-    reason = None if kept else Reason.SOMEONE_ELSE if article else REASONS.get(verdict) or Reason(verdict)
+    kept = verdict in settings.keep
+    reason = None if kept else REASONS.get(verdict) or Reason(verdict)
     note = f"{verdict} is not among the verdicts to keep" if reason is Reason.FAILED else None
     near = seen.groupby("frame").distance.min()
     measured = (near.min(), round(near.median(), 4), near.max()) if n_face else (None,) * 3
     return SpeakerCheck(*ids, verdict, kept, n, n_speaker, n_others, n - n_face, *measured, reason, note)
+
+
+def article_keeps(faces: pd.DataFrame) -> pd.Series:
+    """Which clips the article's rule would keep, seen in the same frames: bool by clip_id. faces: speaker_faces.csv.
+
+    The face that the detector is surest of must be near in every frame; a clip without any face is kept.
+    """
+    wrong = (faces.order == 0) & (faces.distance > ARTICLE_TOLERANCE) | faces.reason.notna()
+    return ~wrong.groupby(faces.clip_id, sort=False).any()
 
 
 def count_frames(looked: pd.Series, faces: pd.Series, mine: pd.Series) -> list[int]:
@@ -260,8 +253,7 @@ def verdict_of(n: int, n_face: int, n_speaker: int, n_others: int, settings: Spe
 def tracks_of_speaker(faces: pd.DataFrame, settings: SpeakerConfig) -> dict[str, list[int]]:
     """For every clip that shows the speaker, the tracks that do, surest first. faces: speaker_faces.csv."""
     middle = faces.groupby(["clip_id", "track_id"]).distance.median().sort_values(kind="stable")
-    tolerance = ARTICLE_TOLERANCE if settings.rule == "article" else settings.tolerance
-    near = middle[middle <= tolerance].reset_index("track_id")
+    near = middle[middle <= settings.tolerance].reset_index("track_id")
     return near.groupby("clip_id").track_id.agg(list).to_dict()
 
 

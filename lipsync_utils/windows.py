@@ -18,7 +18,7 @@ import torch
 from . import audio, project
 from .config import WindowsConfig, settings_hash
 from .errors import DataError
-from .parallel import Failure, guarded, map_items
+from .parallel import Failure, map_items
 from .project import DataSet, atomic_file
 from .records import FaceClip, read_rows
 
@@ -55,13 +55,11 @@ def load_clips(data: DataSet, *, scheduler: str = "processes") -> list[ClipFaces
     if not items:
         raise DataError(f"{data.path('faces.csv')} has no clip with faces: run notebook 04 and look at its reasons")
     to_do = [item for item in items if not packed_path(*item).is_file()]
-    for _ in map_items(pack, to_do, scheduler=scheduler, desc="crops", unit="clip"):
-        pass  # what fails, fails below again
-    clips = [guarded(open_clip, item) for item in items]
-    if bad := [f"{row.clip_id}: {c.error}" for c, (_, row) in zip(clips, items) if isinstance(c, Failure)]:
+    packed = map_items(pack, to_do, scheduler=scheduler, desc="crops", unit="clip")
+    if bad := [f"{row.clip_id}: {made.error}" for (_, row), made in packed if isinstance(made, Failure)]:
         words = f"{len(bad)} of {len(items)} clips cannot be used for training ({'; '.join(bad[:10])})"
         raise DataError(f"{words}. Run notebook 04 again.")
-    return clips
+    return [open_clip(*item) for item in items]
 
 
 def packed_path(data: DataSet, row: FaceClip) -> Path:
@@ -81,10 +79,8 @@ def pack(item: tuple[DataSet, FaceClip]) -> None:
     """Write one clip's crops, 96x96, as one array; frames without a face stay black."""
     folder, target, row = item[0].root / item[1].folder, packed_path(*item), item[1]
     crops = crops_of(folder)
-    if not crops:
-        raise DataError("no face crops" if folder.is_dir() else f"no folder {folder}")
-    if not (folder / "audio.wav").is_file():
-        raise DataError("audio.wav is missing")
+    if not (crops and (folder / "mel.npy").is_file()):
+        raise DataError("its face crops or mel.npy are missing")
     faces = np.zeros((max(row.frames or 0, max(crops) + 1), FACE_PX, FACE_PX, 3), np.uint8)
     for frame, path in crops.items():
         crop = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
@@ -97,19 +93,11 @@ def pack(item: tuple[DataSet, FaceClip]) -> None:
         np.save(temporary, faces)
 
 
-def open_clip(item: tuple[DataSet, FaceClip]) -> ClipFaces:
+def open_clip(data: DataSet, row: FaceClip) -> ClipFaces:
     """A clip with its sound; the faces are mapped into memory."""
-    packed, folder, row = packed_path(*item), item[0].root / item[1].folder, item[1]
-    if not packed.is_file():
-        pack(item)
-    faces, made = np.load(packed, mmap_mode="r"), folder / "mel.npy"
+    faces, folder = np.load(packed_path(data, row), mmap_mode="r"), data.root / row.folder
     present = np.isin(np.arange(len(faces)), list(crops_of(folder)))
-    mel = np.load(made) if made.is_file() else audio.melspectrogram(audio.load_wav(folder / "audio.wav"))
-    if mel.ndim != 2 or mel.shape[0] != audio.N_MELS:
-        raise DataError(f"mel.npy has shape {mel.shape}, wanted (80, n)")
-    return ClipFaces(
-        row.clip_id, row.video_id, row.split or "train", faces, present, mel.astype(np.float32, copy=False)
-    )
+    return ClipFaces(row.clip_id, row.video_id, row.split, faces, present, np.load(folder / "mel.npy"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from unittest import mock
 import numpy as np
 
 from lipsync_utils import metrics, talkshow
+from lipsync_utils.audio import load_wav, save_wav
 from lipsync_utils.faces import FaceTable, find_faces
 from lipsync_utils.inference import people_in
-from lipsync_utils.audio import load_wav, save_wav
 from lipsync_utils.media import VideoWriter, frames
 from lipsync_utils.records import read_rows
 from lipsync_utils.talkshow import stage

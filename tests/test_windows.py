@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from scipy.io import wavfile
 
 from lipsync_utils import audio, windows
 from lipsync_utils.config import WindowsConfig
@@ -123,7 +122,6 @@ def stage04(tmp_path):
     clip = toy_clip(0, 0.8)
     for i in set(range(20)) - {7}:
         cv2.imwrite(str(folder / f"{i}.jpg"), np.ascontiguousarray(clip.faces[i])[:80])
-    wavfile.write(folder / "audio.wav", 16000, np.zeros(12800, np.int16))
     np.save(folder / "mel.npy", clip.mel)
     row = FaceClip("clip0", "video0", "train", "faces/video0/clip0", 20, 19, 1, 80, clip.mel.shape[1], None, None)
     write_csv(tmp_path / "faces.csv", [row], FaceClip)
@@ -139,17 +137,11 @@ def test_load_clips_shrinks_crops_once_and_knows_the_gaps(stage04):
     assert packed.stat().st_mtime_ns == when
 
 
-def test_load_clips_makes_the_mel_where_there_is_none(stage04):
-    (stage04.root / "faces/video0/clip0/mel.npy").unlink()
-    (clip,) = windows.load_clips(stage04, scheduler="inline")
-    assert clip.mel.shape == (80, 65) and (clip.mel == -4).all()
-
-
 @pytest.mark.parametrize(
-    "file, words", [("audio.wav", "audio.wav is missing"), ("3.jpg", "3.jpg is an empty or damaged")]
+    "file, words", [("mel.npy", "its face crops or mel.npy are missing"), ("3.jpg", "3.jpg is an empty or damaged")]
 )
-def test_missing_sound_and_empty_crops_name_the_clip(stage04, file, words):
+def test_missing_mels_and_empty_crops_name_the_clip(stage04, file, words):
     path = stage04.root / "faces/video0/clip0" / file
-    path.unlink() if file == "audio.wav" else path.write_bytes(b"")
+    path.unlink() if file == "mel.npy" else path.write_bytes(b"")
     with pytest.raises(DataError, match=f"clip0: {words}"):
         windows.load_clips(stage04, scheduler="inline")

@@ -103,7 +103,7 @@ class VideoWriter:
             self._hear()
 
     def _hear(self) -> None:
-        """Encode the sound up to the last picture's end; silence where there is none. PyAV cuts it into AAC's blocks."""
+        """Encode the sound up to the last picture's end; silence where there is none. PyAV makes blocks of it."""
         until = round(self.n_frames * self.sample_rate_hz / self.fps)
         heard = self.sound[:, self.n_heard : until].clip(-1, 1)
         samples = np.pad(np.ascontiguousarray(heard), ((0, 0), (0, until - self.n_heard - heard.shape[1])))
