@@ -228,10 +228,10 @@ def test_two_visitors_do_not_see_each_others_files(visitor, visit, server, tmp_p
     first.faces()
     assert second.page.locator(".lipsync-face").count() == 0 and "group.png" not in second.page.content()
     folders = list(server[1].glob("lipsync-session-*"))
-    uploads = [sum(1 for f in folder.glob("*.png")) for folder in folders]
+    uploads = [sum(1 for f in folder.rglob("*.png")) for folder in folders]
     assert sorted(uploads)[-2:] in ([0, 1], [1, 1])
-    mine = max(folders, key=lambda folder: max((f.stat().st_mtime for f in folder.glob("*.png")), default=0))
-    name = next(mine.glob("*.png")).name
+    mine = max(folders, key=lambda folder: max((f.stat().st_mtime for f in folder.rglob("*.png")), default=0))
+    name = next(mine.rglob("*.png")).relative_to(mine).as_posix()
     for path in (f"voila/files/{name}", f"voila/files/{mine.name}/{name}", f"files/{name}"):
         with pytest.raises(OSError):
             urllib.request.urlopen(server[0] + path, timeout=10)

@@ -18,8 +18,8 @@ from mouths import Painter, faces, video, wav
 from lipsync_utils.config import InferenceConfig
 from lipsync_utils.errors import FaceError, ManifestError, MediaError, SettingError
 from lipsync_utils.inference import lip_sync
-from lipsync_utils.picker import FaceChoice, FacePicker, Limits, Session
-from lipsync_utils.picker import session as sessions
+from lipsync_utils.picker import FaceChoice, FacePicker, Limits, view, visit
+from lipsync_utils.picker.visit import Uploads
 
 PLAIN = InferenceConfig(engine="torch", label="none", min_face_px=30)
 BOXES = ((15, 30, 60, 100), (95, 30, 145, 100))
@@ -124,109 +124,99 @@ def test_a_choice_cannot_smuggle_code(choice, tmp_path):
         FaceChoice.load(path)
 
 
-# The session
+# The files of a visit
 
 
-def test_uploads_get_names_of_their_own(tmp_path):
-    visit = Session(Painter(), folder=tmp_path / "visit")
+def test_uploads_lie_in_the_visits_folder_whatever_their_name():
+    uploads = Uploads(Limits(), set)
     for name in ("../../etc/passwd", "a; rm -rf ~.png", "-x.mp4", "\u2603" * 300 + ".wav", "con.mp4", ".."):
-        path = visit.new_file(name)
-        assert path.parent == tmp_path / "visit" and path.stem.isalnum() and len(path.name) < 45
-    visit.close()
-    assert not (tmp_path / "visit").exists()
+        path = receive(uploads, name, b"0")
+        assert path.resolve().parent.parent == uploads.folder.resolve()
+        assert path.name.replace(".", "").replace("_", "").replace("-", "").isalnum() and len(path.name) < 85
+    uploads.temporary.cleanup()
+    assert not uploads.folder.exists()
 
 
-def test_limits_speak_of_the_visitors_names(media, tmp_path):
-    visit = Session(Painter(), folder=tmp_path / "visit", limits=Limits(seconds=0.2))
-    upload = visit.new_file("holiday.mp4")
-    upload.write_bytes((media / "video.mp4").read_bytes())
-    with pytest.raises(MediaError, match="holiday.mp4: 0 s long, at most 0 s are allowed"):
-        visit.open_media(upload, "holiday.mp4")
-    text = visit.new_file("text.png")
-    text.write_text("not a picture")
-    with pytest.raises(MediaError) as caught:
-        visit.open_media(text, "text.png")
-    assert "text.png" in str(caught.value) and text.stem not in str(caught.value)
-    visit.choice = FaceChoice.of(media / "video.mp4", faces=faces(12, BOXES))
-    assert visit.in_visitors_words("track 1: covered, track 7") == "person 2: covered, track 7"
+def test_errors_speak_of_the_visitors_names(make_picker, media):
+    picker = make_picker(limits=Limits(seconds=0.2))
+    send(picker, None, "holiday.mp4", (media / "video.mp4").read_bytes())
+    assert picker.message == "holiday.mp4: 0 s long, at most 0 s are allowed; cut it" and picker.wrong
+    send(picker, None, "text.png", b"not a picture")
+    assert picker.message.startswith("text.png") and str(picker.uploads.folder) not in picker.message
+    picker.choice = FaceChoice.of(media / "video.mp4", faces=faces(12, BOXES))
+    assert picker.in_visitors_words("track 1: covered, track 7") == "person 2: covered, track 7"
 
 
-def files_of(visit) -> list[Path]:
-    return [file for file in visit.folder.rglob("*") if file.is_file()]
-
-
-def receive(visit, name: str, data: bytes, number=1, piece: int = 1 << 20, total: int | None = None):
+def receive(uploads, name: str, data: bytes, number=1, piece: int = 1 << 20, total: int | None = None):
     """A file as a browser sends it; the path once it is complete."""
     path = None
     for offset in range(0, max(len(data), 1), piece):
-        path = visit.receive(number, name, offset, total or len(data), data[offset : offset + piece])
+        path = uploads.receive(number, name, offset, total or len(data), data[offset : offset + piece])
     return path
 
 
-def test_an_upload_keeps_to_its_size_and_its_order(tmp_path):
-    visit = Session(Painter(), folder=tmp_path / "visit", limits=Limits(upload_mb=0.001))
+def test_an_upload_keeps_to_its_size_and_its_order():
+    uploads = Uploads(Limits(upload_mb=0.001), set)
     for total in (5000, -1, 0, None, "100", 1e3, True):
         with pytest.raises(MediaError, match="big.wav was not taken: at most 0.001 MB are allowed"):
-            visit.receive(1, "big.wav", 0, total, b"0" * 100)
-        assert files_of(visit) == []
+            uploads.receive(1, "big.wav", 0, total, b"0" * 100)
+        assert uploads.files() == []
     with pytest.raises(MediaError):
-        receive(visit, "lying.wav", b"0" * 900, piece=600, total=700)
+        receive(uploads, "lying.wav", b"0" * 900, piece=600, total=700)
     for number, offset in ((1, 5), (2, 600), (1, -600), (1, None), (None, "0")):
-        visit.receive(1, "a.wav", 0, 900, b"0" * 600)
+        uploads.receive(1, "a.wav", 0, 900, b"0" * 600)
         with pytest.raises(MediaError):
-            visit.receive(number, "a.wav", offset, 900, b"0")
-        assert files_of(visit) == []
-    assert receive(visit, "good.wav", b"0" * 900, piece=600).stat().st_size == 900
+            uploads.receive(number, "a.wav", offset, 900, b"0")
+        assert uploads.files() == []
+    assert receive(uploads, "good.wav", b"0" * 900, piece=600).stat().st_size == 900
 
 
-def test_refused_and_replaced_uploads_are_deleted_at_once_and_a_visit_has_a_disk_budget(media, monkeypatch, tmp_path):
-    monkeypatch.setattr(sessions, "find_faces", lambda path, *_: faces(12, BOXES))
+def test_refused_and_replaced_uploads_are_deleted_at_once_and_a_visit_has_a_disk_budget(make_picker, media):
     film, sound = (media / "video.mp4").read_bytes(), (media / "a.wav").read_bytes()
-    visit = Session(Painter(), folder=tmp_path / "visit", settings=PLAIN)
-    with pytest.raises(MediaError):
-        visit.open_media(receive(visit, "text.png", b"this is no picture"), "text.png")
-    assert files_of(visit) == []
-    visit.receive(1, "interrupted.mp4", 0, 900, b"0" * 600)
-    first = receive(visit, "film.mp4", film, number=2)
-    visit.open_media(first, "film.mp4")
-    assert files_of(visit) == [first]
+    picker = make_picker()
+    uploads = picker.uploads
+    send(picker, None, "text.png", b"this is no picture")
+    assert picker.wrong and uploads.files() == []
+    uploads.receive(7, "interrupted.mp4", 0, 900, b"0" * 600)
+    send(picker, None, "film.mp4", film)
+    first = picker.media
+    assert first.name == "film.mp4" and uploads.files() == [first]
+    tell(picker, "press", number=2)
     for _ in range(2):
-        visit.choice.pick(1)
-        visit.take_speech(1, receive(visit, "a.wav", sound), "a.wav")
-    visit.run(lambda done, total: None)
-    assert set(files_of(visit)) == {first, visit.choice.speech[1], visit.result.output}
-    with pytest.raises(MediaError):
-        visit.take_speech(1, receive(visit, "notes.wav", b"this is text"), "notes.wav")
-    assert set(files_of(visit)) == {first, visit.choice.speech[1], visit.result.output}
-    visit.limits = Limits(disk_mb=(sum(file.stat().st_size for file in files_of(visit)) + len(film) - 1) / 1e6)
-    with pytest.raises(MediaError, match="not taken"):
-        receive(visit, "more.mp4", film)
-    visit.limits = Limits()
-    second = receive(visit, "film.mp4", film)
-    visit.open_media(second, "film.mp4")
-    assert files_of(visit) == [second], "what belonged to the film before goes with it"
-    visit.close()
+        send(picker, 1, "a.wav", sound)
+    picker.run()
+    picker.wait(60)
+    everything = {first, picker.choice.speech[1], picker.result.output}
+    assert set(uploads.files()) == everything
+    send(picker, 1, "notes.wav", b"this is text")
+    assert picker.wrong and set(uploads.files()) == everything
+    uploads.limits = Limits(disk_mb=(sum(file.stat().st_size for file in uploads.files()) + len(film) - 1) / 1e6)
+    send(picker, None, "more.mp4", film)
+    assert "not taken" in picker.message
+    uploads.limits = Limits()
+    send(picker, None, "film.mp4", film)
+    assert uploads.files() == [picker.media] != [first], "what belonged to the film before goes with it"
 
 
 def test_folders_of_dead_visits_are_swept(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions.tempfile, "gettempdir", lambda: str(tmp_path))
-    dead, alive = tmp_path / f"{sessions.PREFIX}999999-x", tmp_path / f"{sessions.PREFIX}{os.getpid()}-y"
+    monkeypatch.setattr(visit.tempfile, "gettempdir", lambda: str(tmp_path))
+    dead, alive = tmp_path / f"{visit.PREFIX}999999-x", tmp_path / f"{visit.PREFIX}{os.getpid()}-y"
     for folder in (dead, alive):
         folder.mkdir()
         os.utime(folder, (0, 0))
-    sessions.sweep_old_sessions()
+    visit.sweep_old_sessions()
     assert not dead.exists() and alive.exists()
 
 
 def test_runs_wait_for_their_turn(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(visit.tempfile, "gettempdir", lambda: str(tmp_path))
     waited, order, never = threading.Event(), [], threading.Event()
 
     def second():
-        with sessions.turn(1, waited.set, never):
+        with visit.turn(1, waited.set, never):
             order.append("second")
 
-    with sessions.turn(1, lambda: None, never):
+    with visit.turn(1, lambda: None, never):
         thread = threading.Thread(target=second)
         thread.start()
         assert waited.wait(10)
@@ -234,8 +224,8 @@ def test_runs_wait_for_their_turn(tmp_path, monkeypatch):
     thread.join(10)
     assert order == ["first", "second"]
     never.set()
-    with sessions.turn(1, lambda: None, threading.Event()), pytest.raises(sessions.Cancelled):  # noqa: SIM117
-        with sessions.turn(1, lambda: None, never):
+    with visit.turn(1, lambda: None, threading.Event()), pytest.raises(visit.Cancelled):  # noqa: SIM117
+        with visit.turn(1, lambda: None, never):
             pass
 
 
@@ -245,7 +235,7 @@ def test_runs_wait_for_their_turn(tmp_path, monkeypatch):
 @pytest.fixture
 def make_picker(media, monkeypatch, tmp_path):
     """A function that makes a picker whose messages to the browser are listed in .sent."""
-    monkeypatch.setattr(sessions, "find_faces", lambda path, *_: faces(12, BOXES))
+    monkeypatch.setattr(view, "find_faces", lambda path, *_: faces(12, BOXES))
     made = []
 
     def make(*given, **options):
@@ -316,7 +306,7 @@ def test_pressing_twice_unchooses_and_nonsense_does_nothing(picker):
 def test_bad_speech_is_told_and_the_alert_goes_with_the_next_thing(picker, media):
     tell(picker, "press", number=1)
     send(picker, 0, "<b>notes</b>.wav", b"this is text")
-    assert picker.view["wrong"] and "<b>notes</b>.wav" in picker.message  # the page shows it as text
+    assert picker.view["wrong"] and "notes" in picker.message and "<" not in picker.message
     assert picker.view["people"][0]["says"] == "" and not picker.view["ready"]
     send(picker, 0, "hello.wav", (media / "a.wav").read_bytes())
     assert not picker.view["wrong"] and picker.message == "" and picker.view["ready"]
@@ -327,7 +317,8 @@ def test_bad_speech_is_told_and_the_alert_goes_with_the_next_thing(picker, media
 
 def test_a_run_can_be_cancelled(picker, media):
     tell(picker, "press", number=1)
-    picker.session.take_speech(0, wav(media / "long.wav", 30))
+    picker.take_speech(0, wav(media / "long.wav", 30))
+    picker.wait(60)
     tell(picker, "run")
     while not picker.progress and picker.busy:
         threading.Event().wait(0.02)
@@ -352,9 +343,9 @@ def test_nothing_that_a_browser_writes_changes_what_the_server_allows(make_picke
                 with contextlib.suppress(traitlets.TraitError):
                     one._handle_msg({"content": {"data": data}, "buffers": []})
     assert picker.view == shown and picker.image == b"" and set(picker.keys) >= {"view", "image"}
-    assert picker.session.limits == Limits(upload_mb=0.001, disk_mb=0.001, seconds=0.1)
+    assert picker.limits == Limits(upload_mb=0.001, disk_mb=0.001, seconds=0.1)
     send(picker, None, "video.mp4", (media / "video.mp4").read_bytes())
-    assert picker.sent[0][0]["is"] == "refused" and picker.view["wrong"] and files_of(picker.session) == []
+    assert picker.sent[0][0]["is"] == "refused" and picker.view["wrong"] and picker.uploads.files() == []
     tell(picker, "run")
     assert picker.result is None and picker.choice is None
 
@@ -362,7 +353,7 @@ def test_nothing_that_a_browser_writes_changes_what_the_server_allows(make_picke
 def test_the_video_goes_out_in_pieces(picker, media, tmp_path):
     data = np.random.default_rng(0).bytes(700_000)
     (tmp_path / "v.mp4").write_bytes(data)
-    picker.session.result, picker.results = types.SimpleNamespace(output=tmp_path / "v.mp4"), 3
+    picker.result, picker.results = types.SimpleNamespace(output=tmp_path / "v.mp4"), 3
     got = b""
     while len(got) < len(data):
         tell(picker, "want", number=3, offset=len(got))

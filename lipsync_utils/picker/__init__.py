@@ -4,9 +4,9 @@ Importing this imports no widget; FacePicker and App do when they are first name
 """
 
 from .choice import FaceChoice
-from .session import Limits, Session
+from .visit import Limits
 
-__all__ = ["App", "FaceChoice", "FacePicker", "Limits", "Session"]
+__all__ = ["App", "FaceChoice", "FacePicker", "Limits"]
 
 
 def __getattr__(name: str):

@@ -11,8 +11,7 @@ from ..faces import FaceBox, FaceTable, find_faces
 from ..inference import Person, find_person, people_in
 from ..project import content_hash, home, write_json
 
-FORMAT = 1
-MEDIA = "name", "sha256", "size", "n_frames", "fps"  # what a saved choice says of its medium
+FORMAT = 2  # of the JSON
 SAME_PLACE = 0.3  # overlap of a remembered box with one found again
 
 
@@ -97,14 +96,11 @@ class FaceChoice:
     def save(self, path) -> Path:
         """Write as JSON; speech beside or below the file is noted relative to it. Returns the path."""
         folder = Path(path).parent.resolve()
-        facts = self.media_name, self.media_sha256, self.size, self.n_frames, self.fps
-        chosen = []
-        for track_id, speech in self.speech.items():
-            full = speech and speech.resolve()
-            inside = full and full.is_relative_to(folder)
-            chosen.append({"track_id": track_id, "speech": full.relative_to(folder).as_posix() if inside else full})
-        people = [asdict(person) for person in self.people]
-        write_json(path, {"format": FORMAT, "media": dict(zip(MEDIA, facts)), "people": people, "chosen": chosen})
+        files = {track_id: speech and speech.resolve() for track_id, speech in self.speech.items()}
+        for track_id, file in files.items():
+            if file and file.is_relative_to(folder):
+                files[track_id] = file.relative_to(folder).as_posix()
+        write_json(path, {"format": FORMAT, **asdict(self), "speech": files})
         return Path(path)
 
     @classmethod
@@ -113,13 +109,12 @@ class FaceChoice:
         path = Path(path)
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            if data["format"] != FORMAT:
-                raise ValueError(f"format {data['format']!r} is not {FORMAT}")
+            if data.pop("format") != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
             people = [Person(**person | {"box": FaceBox(**person["box"])}) for person in data["people"]]
-            name, sha256, size, n_frames, fps = map(data["media"].get, MEDIA)
-            made = cls(name, sha256, tuple(size), n_frames, fps, people)
-            for row in data["chosen"]:
-                made.pick(int(row["track_id"]), row["speech"] and path.parent / row["speech"])
+            made = cls(**data | {"size": tuple(data["size"]), "people": people, "speech": {}})
+            for track_id, speech in data["speech"].items():
+                made.pick(int(track_id), speech and path.parent / speech)
         except OSError as error:
             raise ManifestError(f"{path}: cannot be read ({error.strerror}); FaceChoice.save writes it") from error
         except (ValueError, KeyError, TypeError, AttributeError, FaceError) as error:

@@ -19,7 +19,7 @@ from tornado import web
 from voila.app import Voila
 
 from ..project import home
-from .session import Limits
+from .visit import Limits
 
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 MESSAGE_BYTES = 2 << 20  # the largest message of a browser; uploads come in pieces of 1 MiB

@@ -1,31 +1,36 @@
-"""FacePicker: see everybody in a picture or video, press a face, give speech, get the video. State lives in Session."""
+"""FacePicker: see everybody in a picture or video, press a face, give speech, get the video."""
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
 import os
+import re
 import threading
+import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import anywidget
 import numpy as np
+import torch
 import traitlets
 
 from .. import checkpoints
+from ..audio import load_wav
 from ..config import InferenceConfig
-from ..errors import LipsyncError
-from ..inference import LipSyncResult, jpeg
+from ..errors import FaceError, LipsyncError, MediaError, SettingError
+from ..faces import find_faces
+from ..inference import Doubt, LipSyncResult, Source, doubts, jpeg, lip_sync, prepare, preview
 from ..project import safe_name
 from .choice import FaceChoice
-from .session import Cancelled, Limits, Session
+from .visit import Cancelled, Limits, Uploads, turn
 
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
+MOST_DOUBTS = 4  # that are shown
 FINE_PRINT = (
     "Your files stay on this server until you close the page. Use only pictures of people who agreed to it. "
     "The result says that it is AI-generated, in the picture and in the file."
@@ -62,15 +67,20 @@ class FacePicker(anywidget.AnyWidget):
         output=None,
         fine_print: str = "",
     ):
-        speech, limits = Path(speech) if speech else None, limits or Limits()
-        self.session = Session(generator, settings or InferenceConfig(), limits, cache_dir=cache_dir, speech=speech)
-        self.output, self.busy, self.frame, self.message, self.wrong = output, False, 0, "", False
-        self.progress, self.results, self._worker = None, 0, None
+        self.generator, self.settings, self.limits = generator, settings or InferenceConfig(), limits or Limits()
+        self.uploads = Uploads(self.limits, self._kept)
+        self.cache_dir, self.output = cache_dir or self.uploads.folder / "cache", output
+        self.speech = Path(speech) if speech else None
+        self.media = self.faces = self.choice = self.progress = self._worker = None
+        self.result: LipSyncResult | None = None  # of the last run
+        self.doubts: dict[int, list[Doubt]] = {}  # where a chosen person's mouth stays as it is
+        self.cancelled = threading.Event()
+        self.busy, self.frame, self.message, self.wrong, self.results = False, 0, "", False, 0
         self._fixed = {
             "upload": media is None,
             "fine_print": fine_print,
-            "limits": f"At most {limits.upload_mb:g} MB and {limits.seconds:.0f} s.",
-            "limit_bytes": int(1e6 * limits.upload_mb),
+            "limits": f"At most {self.limits.upload_mb:g} MB and {self.limits.seconds:.0f} s.",
+            "limit_bytes": int(1e6 * self.limits.upload_mb),
         }
         super().__init__()
         self.on_msg(self._take)
@@ -79,22 +89,12 @@ class FacePicker(anywidget.AnyWidget):
             self.wait()
         if choice is not None and self.choice is not None:
             choice = choice if isinstance(choice, FaceChoice) else FaceChoice.load(choice)
-            for track, own in choice.resolve(self.session.faces, self.session.media).items():
-                self.session.choose(track, own)
+            for track, own in choice.resolve(self.faces, self.media).items():
+                self.choose(track, own)
         self._show()
 
     def set_state(self, sync_data) -> None:
         """What a browser writes into the synchronised traits is dropped: they are for display."""
-
-    @property
-    def choice(self) -> FaceChoice | None:
-        """Who was found and chosen; None before there is a picture."""
-        return self.session.choice
-
-    @property
-    def result(self) -> LipSyncResult | None:
-        """What the last run made."""
-        return self.session.result
 
     # What the browser asks for
 
@@ -114,7 +114,7 @@ class FacePicker(anywidget.AnyWidget):
             case "run" if idle:
                 self.run()
             case "cancel":
-                self.session.cancel()
+                self.cancelled.set()
             case "want" if self.result is not None and number == self.results and type(offset) is int and offset >= 0:
                 self._send_part(offset)
 
@@ -122,16 +122,16 @@ class FacePicker(anywidget.AnyWidget):
         name, track = str(message.get("name"))[-200:], message.get("track")
         try:
             if self.busy or not (track is None or self.choice is not None and track in self.choice.chosen):
-                raise LipsyncError(f"{name} was not taken")
-            path = self.session.receive(number, name, offset, message.get("total"), piece)
+                raise MediaError(f"{name} was not taken")
+            path = self.uploads.receive(number, name, offset, message.get("total"), piece)
         except LipsyncError as error:
             self.send({"is": "refused", "number": number})
             return self._say(str(error), wrong=True)
         self.send({"is": "taken", "number": number, "received": offset + len(piece)})
         if path and track is None:
-            self.open_media(path, name)
+            self.open_media(path)
         elif path:
-            self._start(lambda: self.session.take_speech(track, path, name), f"{name}: listening")
+            self.take_speech(track, path)
 
     def _send_part(self, offset: int) -> None:
         """A piece of the finished video. Jupyter drops what comes faster than 1 MB/s; the app's server lifts that."""
@@ -143,60 +143,102 @@ class FacePicker(anywidget.AnyWidget):
 
     # What happens
 
-    def open_media(self, path: Path, name: str | None = None) -> None:
+    def open_media(self, path: Path) -> None:
         """Take a picture or video and show everybody in it."""
 
         def work() -> None:
-            self.session.open_media(path, name)
-            self.show_frame(int(np.bincount(self.session.faces.seen.frame).argmax()))  # the first with the most people
+            self.limits.check(path, speech=False)
+            faces = find_faces(path, None, self.cache_dir)
+            choice = FaceChoice.of(path, faces=faces)
+            if not choice.people:
+                raise FaceError(
+                    f"{path.name}: no face was found; use a picture in which a face looks towards the camera, "
+                    f"well lit, and at least {self.settings.min_face_px} px wide"
+                )
+            self.media, self.faces, self.choice, self.result, self.doubts = path, faces, choice, None, {}
+            if len(choice.people) == 1:
+                self.choose(choice.people[0].track_id)
+            self.show_frame(int(np.bincount(faces.seen.frame).argmax()))  # the first with the most people
 
-        self._start(work, f"{name or path.name}: looking for faces")
+        self._start(work, f"{path.name}: looking for faces")
+
+    def take_speech(self, track: int, path: Path) -> None:
+        """Give a person something to say."""
+
+        def work() -> None:
+            self.limits.check(path, speech=True)
+            load_wav(path)
+            self.choose(track, path)
+
+        self._start(work, f"{path.name}: listening")
+
+    def choose(self, track: int, speech: Path | None = None) -> None:
+        """Choose somebody, and look where their mouth will stay as it is."""
+        if track not in self.doubts:
+            self.doubts[track] = doubts(self.media, self.faces, [track])
+        self.choice.pick(track, speech or self.speech)
 
     def press(self, number: int) -> None:
         """Press the face of a person: choose them, or no longer."""
 
         def work() -> None:
             for track in (person.track_id for person in self.choice.people if person.number == number):
-                (self.choice.drop if track in self.choice.speech else self.session.choose)(track)
+                (self.choice.drop if track in self.choice.speech else self.choose)(track)
 
         self._start(work, "")
 
     def show_frame(self, frame: int) -> None:
         """Show another moment of the video."""
-        self.frame, self.image = frame, jpeg(self.session.picture(frame))
+        self.frame, self.image = frame, jpeg(next(Source(self.media).pictures([frame])))
         self._say("")
 
     def preview(self) -> None:
         """Draw the chosen mouths at their widest, in the frame that is shown if they are in it."""
 
         def work() -> None:
-            self.image = jpeg(self.session.preview(self.frame))
+            seen = self.faces.at(self.frame).keys() & self.choice.speech
+            self.image = jpeg(preview(prepare(**self._ready()), self.frame if seen else None))
             self._say("Preview: the chosen mouths at their widest.")
 
         self._start(work, "Drawing one frame.")
 
     def run(self) -> None:
-        """Make the video."""
+        """Make the video; waits for its turn where others are at work."""
 
         def step(done: int, total: int) -> None:
+            if self.cancelled.is_set():
+                raise Cancelled("Cancelled. Nothing was kept.")
             if done == total or done % max(1, total // 50) == 0:
                 self.progress = done / total
                 self._say("Making the video.")
 
         def work() -> None:
-            self.progress = 0.0
+            given, wait = self._ready(), lambda: self._say("Others are at work; you are next.")
+            output = self.output or self.uploads.folder / f"{uuid.uuid4().hex}.mp4"
+            self.cancelled.clear()
+            self.result, self.progress = None, 0.0
             self._say("Making the video.")
             try:
-                result = self.session.run(step, lambda: self._say("Others are at work; you are next."), self.output)
-            except Cancelled:
-                return self._say("Cancelled. Nothing was kept.")
+                with turn(int(self.limits.parallel), wait, self.cancelled):
+                    self.result = result = lip_sync(output=output, on_progress=step, **given)
             finally:
                 self.progress = None
             self.results += 1
             made = f"{result.duration_s:.1f} s made in {result.seconds['total']:.1f} s. It is labelled as AI-generated."
-            self._say("\n".join([made, *map(self.session.in_visitors_words, result.notes)]))
+            self._say("\n".join([made, *map(self.in_visitors_words, result.notes)]))
 
         self._start(work, "")
+
+    def _ready(self) -> dict:
+        """What prepare and lip_sync want. Raises SettingError where something is missing."""
+        if self.choice is None or not self.choice.speech:
+            raise SettingError("nobody is chosen yet: give a picture or video, and press the face of who shall speak")
+        if not all(self.choice.speech.values()):
+            raise SettingError("somebody who is chosen has nothing to say yet: give a sound file")
+        if not isinstance(self.generator, torch.nn.Module):
+            self.generator = self.generator()
+        given = {"media": self.media, "speech": dict(self.choice.speech), "faces": self.faces}
+        return given | {"generator": self.generator, "settings": self.settings}
 
     # How it is shown
 
@@ -209,12 +251,53 @@ class FacePicker(anywidget.AnyWidget):
         state = {name: getattr(self, name) for name in ("busy", "message", "wrong", "progress", "frame")}
         if (choice := self.choice) is not None:
             state |= {"name": choice.media_name, "n_frames": choice.n_frames, "fps": choice.fps}
-            state |= {"hint": self.session.hint(self.frame), "people": self.session.people(self.frame)}
+            state["people"] = self.people()
+            state["hint"] = self.hint(state["people"])
             state["ready"] = bool(choice.speech) and all(choice.speech.values())
         if self.result is not None:
             size, name = self.result.output.stat().st_size, safe_name(Path(choice.media_name).stem) + "_lipsync.mp4"
             state["result"] = {"number": self.results, "size": size, "name": name}
         self.view = self._fixed | state
+
+    def people(self) -> list[dict]:
+        """Everybody for the browser; place: of the face in shares of the picture, None where it is not seen."""
+        (width, height), here, people = self.choice.size, self.faces.at(self.frame), []
+        for person in self.choice.people:
+            track, place = person.track_id, None
+            if track in here:
+                box = here[track].inside(width, height)
+                place = [box.left / width, box.top / height, box.width / width, box.height / height]
+            chosen, speech = track in self.choice.speech, self.choice.speech.get(track)
+            says = speech.name if speech else ""
+            people.append({"number": person.number, "track": track, "place": place, "chosen": chosen, "says": says})
+        return people
+
+    def hint(self, people: list[dict]) -> str:
+        """What to do next, and what will not work."""
+        chosen = [p for p in people if p["chosen"]]
+        if not chosen:
+            return f"People found: {len(people)}. Press the face of the person who shall speak."
+        who = " and ".join(f"{p['number']}" + " (not in this moment)" * (p["place"] is None) for p in chosen)
+        lines = [f"Person {who} will speak; nobody else moves."]
+        if silent := " and ".join(str(p["number"]) for p in chosen if not p["says"]):
+            lines[0] += f" Now give speech for person {silent}."
+        fps, moves = self.choice.fps, self.choice.n_frames > 1
+        for person in chosen:
+            for doubt in self.doubts.get(person["track"], ()):
+                when = f", {doubt.first / fps:.1f} to {(doubt.last + 1) / fps:.1f} s" if moves else ""
+                lines.append(f"Person {person['number']}{when}: the face is {doubt.reason}, the mouth stays as it is.")
+        return "\n".join(lines[: MOST_DOUBTS + 1])
+
+    def in_visitors_words(self, text: str) -> str:
+        """Replace where an upload lies, and track ids, by what the visitor knows."""
+        text = re.sub(re.escape(f"{self.uploads.folder}{os.sep}") + r"\w+.", "", text)
+        numbers = {str(p.track_id): f"person {p.number}" for p in self.choice.people} if self.choice else {}
+        return re.sub(r"\btrack (\d+)", lambda found: numbers.get(found[1], found[0]), text)
+
+    def _kept(self) -> set[Path]:
+        """The files that are in use."""
+        speech = self.choice.speech.values() if self.choice else ()
+        return {self.media, self.result and self.result.output, *speech}
 
     # One thing at a time, beside the kernel's main thread
 
@@ -230,12 +313,13 @@ class FacePicker(anywidget.AnyWidget):
                 if self.message == message:
                     self.message = ""
             except Exception as error:
-                words = self.session.in_visitors_words(str(error))
+                words = self.in_visitors_words(str(error))
                 if not isinstance(error, LipsyncError):  # the visitor must hear of it; the log has the rest
                     log.exception("the picker failed")
                     words = f"Something went wrong here ({type(error).__name__}). Try another file."
-                self.message, self.wrong = words, True
+                self.message, self.wrong = words, not isinstance(error, Cancelled)
             finally:
+                self.uploads.tidy()
                 self.busy = False
                 self._show()
 
@@ -247,7 +331,8 @@ class FacePicker(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Close the widget and delete the visit's files."""
-        self.session.close()
+        self.cancelled.set()
+        self.uploads.temporary.cleanup()
         super().close()
 
 
@@ -261,4 +346,3 @@ class App(FacePicker):
         load = partial(checkpoints.load, weights, "generator")
         super().__init__(generator=load, settings=settings, limits=Limits(**given), fine_print=FINE_PRINT)
         self.add_class("lipsync-app")
-        atexit.register(self.session.close)
