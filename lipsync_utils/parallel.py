@@ -57,8 +57,6 @@ def worker_count(workers: int | None = None) -> int:
     """The number of processes to use: as asked, else the cores that this process may run on."""
     from dask.system import CPU_COUNT
 
-    if workers is not None and workers < 1:
-        raise SettingError(f"workers must be at least 1, got {workers}")
     return workers or CPU_COUNT
 
 

@@ -158,7 +158,7 @@ def cut_clips(
     """
     files = [folder / f"{clip.clip_id(video_id)}.mp4" for clip in clips]
     end, fps, number, writers = max((clip.end_frame for clip in clips), default=0), settings.fps, -1, {}
-    with VideoReader(video, crop, pixel_format="yuv420p") as reader, contextlib.ExitStack() as stack:
+    with VideoReader(video, crop) as reader, contextlib.ExitStack() as stack:
         for number, frame in enumerate(constant_rate(reader.decoded(), fps, end)):
             for clip, file in zip(clips, files):
                 if clip.first_frame == number:

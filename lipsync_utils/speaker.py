@@ -279,13 +279,13 @@ def sheet(
     The frame in the middle of the looked-at ones; a thin green frame around the speaker's face, a thick red one around
     others.
     """
-    files = read_csv(data.path("clips.csv"), Clip).set_index("clip_id").file
     checks, pictures, labels = checks[checks.verdict.notna()], [], []
     for check in checks.iloc[spread(len(checks), most)].itertuples():
         rows = result.faces[result.faces.clip_id == check.clip_id]
         looks = rows.frame.unique()
         middle = looks[len(looks) // 2]
-        picture = next(media.frames(data.root / files[check.clip_id], only=[middle])).image_bgr
+        clip = data.clips / check.video_id / f"{check.clip_id}.mp4"
+        picture = next(media.frames(clip, only=[middle])).image_bgr
         factor = 180 / len(picture)
         picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         for face in rows[rows.frame == middle].dropna(subset="distance").itertuples():

@@ -40,10 +40,8 @@ def read_picture(path: Path) -> np.ndarray:
                 image.draft("RGB", (LONGEST_PX, LONGEST_PX))
             image = ImageOps.exif_transpose(image)
             image.thumbnail((LONGEST_PX, LONGEST_PX), Image.Resampling.LANCZOS)  # only ever smaller
-            if image.mode.startswith(("I", "F")):  # 16 bits, or light in floating point
-                values = np.asarray(image, np.float64)
-                full = max(values.max(), 1e-9) if image.mode == "F" else 65535
-                image = Image.fromarray(np.clip(values * (255 / full), 0, 255).astype(np.uint8))
+            if image.mode.startswith("I"):  # 16 bits
+                image = Image.fromarray(np.clip(np.asarray(image) / 257, 0, 255).astype(np.uint8))
             white = Image.new("RGBA", image.size, "white")
             flat = Image.alpha_composite(white, image.convert("RGBA"))
             return np.ascontiguousarray(np.asarray(flat)[..., 2::-1])

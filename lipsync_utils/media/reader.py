@@ -151,12 +151,12 @@ class Frame:
 class VideoReader:
     """An open video. Use as a context manager; `info` is what probe() says.
 
-    crop: (left, top, right, bottom) in pixels of the upright picture.  size: (width, height) to scale to.
+    crop: (left, top, right, bottom) in pixels of the upright picture.  size: (width, height) of what is left.
     pixel_format: of the frames that `convert` returns, ffmpeg's name; with "yuv420p" an odd last row or column is cut.
     damaged: pieces that could not be decoded so far; time_s: of the last decoded frame.
     """
 
-    def __init__(self, path: Path, crop=None, size: tuple[int, int] | None = None, pixel_format: str = "bgr24"):
+    def __init__(self, path: Path, crop=None, pixel_format: str = "yuv420p"):
         self.path, self.info = Path(path), probe(path)
         width, height = self.info.size
         left, top, right, bottom = (0, 0, width, height) if crop is None else (int(v) for v in crop)
@@ -167,7 +167,7 @@ class VideoReader:
             )
         if pixel_format == "yuv420p":
             right, bottom = right - (right - left) % 2, bottom - (bottom - top) % 2
-        self.crop, self.size = (left, top, right, bottom), size or (right - left, bottom - top)
+        self.crop, self.size = (left, top, right, bottom), (right - left, bottom - top)
         self.pixel_format, self.damaged, self.time_s = pixel_format, 0, 0.0
         self.container = open_media(path)
         self.stream = video_stream(self.container)
@@ -246,7 +246,7 @@ class VideoReader:
         wanted = f"scale={self.size[0]}:{self.size[1]}:flags=bicubic"
         if self.pixel_format != "yuv420p":
             steps += [f"{wanted}:out_range=pc", f"format={self.pixel_format}"]
-        elif transfer or full_range or frame.format.name != "yuv420p" or self.size != (right - left, bottom - top):
+        elif transfer or full_range or frame.format.name != "yuv420p":
             matrix = ":out_color_matrix=bt709" if transfer else ""
             steps += [f"{wanted}+accurate_rnd:out_range=tv{matrix}", "format=yuv420p"]
         if not steps:
@@ -266,20 +266,17 @@ def frames(
     *,
     start_s: float = 0.0,
     only: Iterable[int] | None = None,
-    crop=None,
-    size: tuple[int, int] | None = None,
 ) -> Iterator[Frame]:
     """Yield the frames of a video in order, upright, one at a time in memory.
 
     start_s: from the first frame on that begins then or later.  only: the frames with these numbers (the others are
     decoded but not converted, which is much faster for large pictures).
-    crop: (left, top, right, bottom) of the upright picture.  size: (width, height) to scale to.
     Frame.index counts the file's frames from 0 (after a seek: by the average rate).  A picture file yields one frame.
     Raises MediaError where the file has no picture.
     """
     wanted = None if only is None else set(only)
     last = np.inf if wanted is None else max(wanted, default=-1)
-    with VideoReader(path, crop, size) as reader:
+    with VideoReader(path, pixel_format="bgr24") as reader:
         for number, (time_s, frame) in enumerate(reader.decoded(start_s), round(start_s * (reader.info.fps or 0))):
             if number > last:
                 return
