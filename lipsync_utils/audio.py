@@ -134,7 +134,8 @@ def mel_window_starts(n_columns: int, fps: float) -> list[int]:
     Frame i starts at int(i * 80 / fps); the first one that does not fit gets the last 16 columns and ends the list,
     so the list is one longer than what fits.  Raises SettingError (a ValueError) under 16 columns or for fps <= 0.
     """
-    _check_fps(fps)
+    if not (np.isfinite(fps) and fps > 0):
+        raise SettingError(f"fps must be a positive number, got {fps}")
     if n_columns < MEL_STEP:
         raise SettingError(f"{n_columns} mel columns are fewer than {MEL_STEP} (0.2 s): pad the sound with silence")
     starts = (int(frame * (COLUMNS_PER_S / fps)) for frame in count())
@@ -143,7 +144,6 @@ def mel_window_starts(n_columns: int, fps: float) -> list[int]:
 
 def sync_window_start(frame: int, fps: float = FRAME_RATE) -> int:
     """Give the first mel column heard from the start of this frame on: the expert's window for frames f .. f+4."""
-    _check_fps(fps)
     return int(COLUMNS_PER_S * (frame / fps))
 
 
@@ -180,8 +180,3 @@ def mel_window(mel, start: int) -> np.ndarray:
     early = min(max(-start, 0), MEL_STEP)
     late = MEL_STEP - early - window.shape[1]
     return np.pad(window, ((0, 0), (early, late)), constant_values=-MEL_LIMIT)
-
-
-def _check_fps(fps):
-    if not (np.isfinite(fps) and fps > 0):
-        raise SettingError(f"fps must be a positive number, got {fps}")

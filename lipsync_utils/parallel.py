@@ -154,8 +154,8 @@ def run_stage(
                 contents = [content_hash(path) for path in item.inputs]
                 keys[item.id] = settings_hash(stage, version, settings, item.arguments, contents)
                 entry = json.loads((journal / f"{item.id}.json").read_text())
-                same = all(size_of(output / name) == size for name, size in entry["files"].items())
-                if same and entry["key"] == keys[item.id]:
+                there = all((output / name).exists() for name in entry["files"])
+                if there and entry["key"] == keys[item.id]:
                     cells[item.id] = entry["rows"]
         log.info("%s: %d of %d done before", stage, len(cells), len(items))
         for item, result in map_items(work, [item for item in items if item.id not in cells], desc=stage, **how):
@@ -166,13 +166,8 @@ def run_stage(
                 keep, result = keep and result.expected, Done(failed(item, Failure(words, result.expected)))
             cells[item.id] = records.to_cells(result.rows, row_type)
             if keep:
-                sizes = {file.relative_to(output).as_posix(): size_of(file) for file in result.files}
-                write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": sizes, "rows": cells[item.id]})
+                files = [file.relative_to(output).as_posix() for file in result.files]
+                write_json(journal / f"{item.id}.json", {"key": keys[item.id], "files": files, "rows": cells[item.id]})
     # Through cells, as a manifest would give the rows back, so that a resumed run equals an undisturbed one.
     lines = [line for item in items for line in cells[item.id]]
     return records.rows(records.from_cells(lines, row_type, stage), row_type)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file; of a folder -1."""
-    return -1 if path.is_dir() else path.stat().st_size
