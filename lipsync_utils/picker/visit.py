@@ -69,7 +69,7 @@ class Uploads:
     def tidy(self) -> None:
         """Delete what nothing refers to any more: refused, replaced and interrupted uploads."""
         for file in set(self.files()) - self.kept() - {self.incoming}:
-            file.unlink()
+            file.unlink(missing_ok=True)
 
     def receive(self, number, name: str, offset, total, piece: bytes) -> Path | None:
         """Take one piece of an upload. Returns its path when it is complete, until then None.
