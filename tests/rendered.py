@@ -13,7 +13,7 @@ from lipsync_utils.inference import people_in
 from lipsync_utils.media import VideoWriter, frames
 from lipsync_utils.records import read_rows
 from lipsync_utils.talkshow import stage
-from lipsync_utils.talkshow.sample import SENTENCES
+from lipsync_utils.talkshow.video import SENTENCES
 
 SIZE = (640, 480)
 NEAR = ((0.335, 0.42, 1), (0.665, 0.42, 1), (0.5, 0.47, 1))  # so near that the boxes of the faces overlap

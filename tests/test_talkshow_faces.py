@@ -126,9 +126,11 @@ def test_group_shows_three_faces_where_the_truth_says(looker, sample_show):
 
 def test_no_face_is_found_on_an_empty_set(looker):
     for seed in range(3):
-        assert not looker.find(Shot(talkshow.Scene("empty", seed=seed), (480, 360)).render([], 0), upsample=1)
+        empty = Shot(talkshow.Scene("empty", seed=seed), (480, 360)).render([], 0)
+        assert not looker.find(cv2.cvtColor(empty, cv2.COLOR_BGR2RGB), upsample=1)
     card = talkshow.Scene("title", seed=4, title="De Praatshow", subtitle="wind")
-    assert not looker.find(Shot(card, (480, 360)).render([], 0), upsample=1)
+    picture = cv2.cvtColor(Shot(card, (480, 360)).render([], 0), cv2.COLOR_BGR2RGB)
+    assert not looker.find(picture, upsample=1)
 
 
 def test_single_shots_are_drawn_fast_enough():

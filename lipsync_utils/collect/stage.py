@@ -16,7 +16,7 @@ from ..media import probe
 from ..parallel import Done, Failure, Item, run_stage, worker_count
 from ..project import DataSet, content_hash, made_from
 from ..records import Reason, Source, Video, write_csv
-from ..talkshow.render import VERSION as TALKSHOW_VERSION
+from ..talkshow.video import VERSION as TALKSHOW_VERSION
 from .fetch import Downloader, FetchError, fetch_file
 from .sources import local_path, read_sources, refusal
 

@@ -6,6 +6,6 @@ cast(), host(), guests()            the frozen actors;  random_actor(seed): furt
 """
 
 from .actor import Actor, Voice, cast, guests, host, random_actor
-from .render import FaceTruth, Film, film, mouth_curve, render_clip, render_video
-from .sample import group_picture, make_material, portrait, render, render_pictures, render_scripts
 from .script import Line, Scene, Script, course_scripts, held_out_scripts, random_sentence, sentences
+from .stage import group_picture, portrait, render_pictures
+from .video import FaceTruth, Film, film, make_material, mouth_curve, render, render_clip, render_scripts, render_video

@@ -107,7 +107,6 @@ class Actor:
     tooth_h: float = 1.0
     tooth_col: tuple = (219, 212, 194)
     tongue_h: float = 1.0
-    inner: tuple = (235, 235, 235)
     habit_side: float = 0.0  # opens more to one side, -1..1: right in the picture where positive
     habit_round: float = 0.0  # rounds the lips more, 0..1
     habit_teeth: float = 0.0  # shows more teeth, 0..1

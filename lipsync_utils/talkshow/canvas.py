@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 f32 = np.float32
-CENTRE_Y = 0.05  # the outline of a head is polar around (0, CENTRE_Y)
 BAKE_PX = 150  # pixels per head unit of a baked head; noise is tuned to it
 LEFT, TOP, WIDTH, HEIGHT = -1.42, -2.05, 2.84, 4.0  # what a baked head covers, head units
 NOISE_SCALE = BAKE_PX / 220  # noise sizes below were tuned at 220 px per unit

@@ -4,8 +4,8 @@ espeak-ng keeps state between lines, so that the same text twice in one process 
 in the same order in a fresh process are. It is also GPL, and stays a separate program this way. This file is run by
 path and imports nothing of the package.
 
-stdin: JSON list of {"text", "name" (of the voice), "rate", "pitch", "range"}. stdout: JSON [rate_hz, [line, ...]], each
-line as [[[start_s, ipa], ...], samples], samples as int16 little-endian in hex.
+stdin: JSON list of {"text", "name" (of the voice), "rate", "pitch", "range"}. stdout: JSON list of
+[[[start_s, ipa], ...], samples], ipa empty for a pause, samples as int16 little-endian in hex.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ def main():
     """Read the lines, speak them, write the answer."""
     lib, spoken = ctypes.CDLL(espeakng_loader.get_library_path()), []
     data = espeakng_loader.get_data_path().encode()
-    rate_hz = lib.espeak_Initialize(SYNCHRONOUS, 200, data, PHONEME_EVENTS_IN_IPA)
+    lib.espeak_Initialize(SYNCHRONOUS, 200, data, PHONEME_EVENTS_IN_IPA)
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(Event))
     def receive(samples, count, events):
@@ -41,7 +41,9 @@ def main():
             if event.type == END_OF_LIST:
                 return 0
             if event.type == PHONEME:
-                phonemes.append((event.audio_position / 1000, event.id.decode("utf-8", "ignore")))
+                symbol = event.id.decode("utf-8", "ignore")
+                pause = not symbol.strip() or symbol.startswith("_")
+                phonemes.append((event.audio_position / 1000, "" if pause else symbol))
 
     lib.espeak_SetSynthCallback(receive)
     for line in json.load(sys.stdin):
@@ -54,7 +56,7 @@ def main():
         if lib.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, CHARACTERS, 0, UTF8, None, None):
             raise RuntimeError(f"espeak-ng could not speak {line['text']!r}")
         lib.espeak_Synchronize()
-    json.dump([rate_hz, [(phonemes, pcm.hex()) for phonemes, pcm in spoken]], sys.stdout)
+    json.dump([(phonemes, pcm.hex()) for phonemes, pcm in spoken], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,25 @@
-"""What a face does in one frame, and the animation of a baked head: eyes painted into its texture, then pose, brows and
-mouth in one resampling.
+"""An actor in a picture: a baked head that moves, eyes painted into its texture, then pose, brows and mouth in one
+resampling.
 
 The mouth is a warp of the texture with a cut along the lip line, and what is seen in the gap: above the cut the texture
 moves up with the upper lip, below it moves down with the lower lip and, further down, with the chin. Coordinates are
 head units.
 """
 
-from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy import clip, cos, exp, hypot, maximum, sin
 from numpy import float32 as f32
 
-from .actor import Actor
+from .actor import LONG_HAIR, Actor
 from .canvas import BAKE_PX, HEIGHT, LEFT, TOP, WIDTH, centres, clamp, cover, fade, hump, mix, rgb, ridge, rise, to_8bit
-from .head import bake
+from .head import CENTRE_Y, bake, outline, paint_body
 
 MARGIN = 0.22  # room round the baked head for motion, head units
+DRAWN_LEFT, DRAWN_TOP = LEFT - MARGIN, TOP - MARGIN
 COARSE = 4  # the pose is smooth: it is computed on every fourth pixel and enlarged
 SUPERSAMPLE = 1.25
 NECK_Y = 1.0  # the head rolls about (0, NECK_Y)
@@ -27,11 +28,11 @@ STILL_DEPTH = 0.35  # what has this relief stays in place when the head turns
 BROW_LIFT = 0.05  # how far fully raised brows move, head units
 JAW_DROP = 0.33  # how far a fully open jaw moves the chin, head units
 BLINK_STEPS, GAZE_STEPS = 8, 20  # eyes are remembered per step
+FOREHEAD_Y = -0.62  # top of a face box: half-way between brows and hairline
 IRIS_R, PUPIL_R, GLINT_R = 0.083, 0.034, 0.0155
 
 
-@dataclass(frozen=True)
-class FaceState:
+class FaceState(NamedTuple):
     """Pose and expression. Angles in radians: |yaw| <= 0.6, -0.2 <= pitch <= 0.35 (down), |roll| <= 0.26 look right.
 
     jaw, rounding, teeth, tongue, press, blink: 0..1; width: -1 (narrow) .. 1 (wide); brow: -1..1; gaze: -1..1.
@@ -43,13 +44,13 @@ class FaceState:
     teeth: float = 0.0
     tongue: float = 0.0
     press: float = 0.0
-    blink: float = 0.0
-    gaze_x: float = 0.0
-    gaze_y: float = 0.0
-    brow: float = 0.0
     yaw: float = 0.0
     pitch: float = 0.0
     roll: float = 0.0
+    brow: float = 0.0
+    blink: float = 0.0
+    gaze_x: float = 0.0
+    gaze_y: float = 0.0
 
     @property
     def upper_lift(self) -> float:
@@ -66,32 +67,26 @@ class FaceState:
         """How far the lower lip moves down in the middle, head units."""
         return 0.92 * self.chin_drop + 0.022 * self.teeth * (1 - self.press)
 
-
-def with_habit(actor: Actor, state: FaceState) -> FaceState:
-    """Return what an actor with a habit of the mouth makes of a state; `habit_side` acts on the lips' shape itself."""
-    speaking = min(1.0, 2.5 * state.jaw)
-    rounding = state.rounding + actor.habit_round * (0.5 * state.rounding + 0.45 * speaking)
-    teeth = state.teeth + actor.habit_teeth * (0.3 * state.teeth + 0.6 * speaking)
-    return replace(state, rounding=min(1.0, rounding), teeth=min(1.0, teeth))
+    @property
+    def lip_gap(self) -> float:
+        """How far the lips are apart in the middle, head units."""
+        return self.upper_lift + self.lower_drop
 
 
 def mouth_opening(actor: Actor, state: FaceState) -> float:
     """Return the gap between the lips in the middle, as a fraction of the distance between the pupils."""
-    state = with_habit(actor, state)
-    return (state.upper_lift + state.lower_drop) / (2 * actor.eye_dx)
+    return state.lip_gap / (2 * actor.eye_dx)
 
 
 class Puppet:
-    """An actor's head at a given size; `render` draws one frame of it.
+    """An actor in a picture of a size (width, height); cx, cy: the pixel in the middle between the eyes."""
 
-    px_per_unit: size in the shot. left, top: where the drawn picture's corner lies relative to the middle between the
-    eyes, head units. size: (width, height) of what `render` returns.
-    """
-
-    left, top = LEFT - MARGIN, TOP - MARGIN
-
-    def __init__(self, actor: Actor, px_per_unit: float):
-        self.actor, self.px_per_unit = actor, px_per_unit
+    def __init__(self, actor: Actor, size: tuple, px_per_unit: float, cx: float, cy: float):
+        self.actor, self.size, self.px_per_unit, self.eyes = actor, size, px_per_unit, (cx, cy)
+        self.half_width = float(outline(actor)(1.0, CENTRE_Y + 0.1))
+        body, *self.body_at = paint_body(actor, size, px_per_unit, cx, cy)
+        self.body = to_8bit(body)
+        self._head_at = round(cx + DRAWN_LEFT * px_per_unit), round(cy + DRAWN_TOP * px_per_unit)
         scale = min(px_per_unit * SUPERSAMPLE, BAKE_PX)
         w, h = round(WIDTH * scale), round(HEIGHT * scale)
         self.kx, self.ky = f32(w / WIDTH), f32(h / HEIGHT)
@@ -102,8 +97,8 @@ class Puppet:
         texture = np.dstack([mix(texture[..., :3], glasses[..., :3], glasses[..., 3:]), alpha])
         self._texture, self._back = to_8bit(texture), to_8bit(back)
         w, h = (int((side + 2 * MARGIN) * px_per_unit) // COARSE for side in (WIDTH, HEIGHT))
-        self.size, k = (w * COARSE, h * COARSE), px_per_unit / COARSE
-        self._x, self._y = np.meshgrid(centres(w, k, self.left), centres(h, k, self.top))
+        self._head_size, k = (w * COARSE, h * COARSE), px_per_unit / COARSE
+        self._x, self._y = np.meshgrid(centres(w, k, DRAWN_LEFT), centres(h, k, DRAWN_TOP))
         self._depth = _remap(self._relief, *self._in_texture(self._x, self._y)) - STILL_DEPTH
 
     def _in_texture(self, x, y):
@@ -118,26 +113,29 @@ class Puppet:
         skin, frame = (np.moveaxis(layer[at], -1, 0) for layer in (texture, glasses))
         return at, cache(partial(_paint_eye, self.actor, side, x[at], y[at], skin, frame, 1.1 / float(self.kx)))
 
-    def render(self, state: FaceState):
-        """Return head and back hair, each uint8 RGBA of `size`, straight alpha."""
-        state = with_habit(self.actor, state)
+    def draw(self, picture, state: FaceState):
+        """Draw the head over a picture, uint8 RGB, that already has the body, in place."""
         gaze = round(state.gaze_x * GAZE_STEPS), round(state.gaze_y * GAZE_STEPS)
         for at, paint in self._eyes:
             self._texture[at] = paint(round(state.blink * BLINK_STEPS), *gaze)
         x, y = self._pose(state)
-        k, middle = self.px_per_unit, self.actor.mouth_y - self.top
+        k, middle = self.px_per_unit, self.actor.mouth_y - DRAWN_TOP
         rows = slice(int((middle - 0.62) * k), int((middle + 1.10) * k))  # what the mouth moves
-        mouth = rows, slice(int((-self.left - 1.1) * k), int((1.1 - self.left) * k))
+        mouth = rows, slice(int((-DRAWN_LEFT - 1.1) * k), int((1.1 - DRAWN_LEFT) * k))
         x[mouth], y[mouth], *gap = warp_mouth(self.actor, state, x[mouth], y[mouth])
         head = self._sample(self._texture, x, y)
-        if state.upper_lift + state.lower_drop > 0.004:
+        if state.lip_gap > 0.004:
             inner = np.s_[int(0.37 * k) : -int(0.48 * k), int(0.45 * k) : -int(0.45 * k)]  # where the gap can be
             parts = (part[inner] for part in (x[mouth], *gap))
             colour, coverage = paint_gap(self.actor, state, *parts, 1.2 / k)
             under = np.moveaxis(head[mouth][inner], -1, 0)[:3]
             under[:] = clip(under * (1 - coverage) + colour * (coverage * 255), 0, 255)
         x, y = _rolled(state, self._x + 0.25 * state.yaw, self._y + 0.2 * state.pitch)
-        return head, self._sample(self._back, *(cv2.resize(field, self.size) for field in (x, y)))
+        back = self._sample(self._back, *(cv2.resize(field, self._head_size) for field in (x, y)))
+        lay_over(picture, back, *self._head_at)
+        if self.actor.hair in LONG_HAIR:  # it hangs behind the shoulders
+            lay_over(picture[: self._head_at[1] + len(head)], self.body, *self.body_at)
+        lay_over(picture, head, *self._head_at)
 
     def _pose(self, state):
         """Return where in the head each pixel looks: roll about the neck, turns, raised brows."""
@@ -147,7 +145,7 @@ class Puppet:
         a = self.actor
         off = ((abs(x) - a.eye_dx) / 0.30) ** 2 + ((y - a.brow_y + a.brow_arch * 0.6) / 0.15) ** 2
         y = y + BROW_LIFT * state.brow * exp(-0.5 * off)
-        return cv2.resize(x, self.size), cv2.resize(y, self.size)
+        return cv2.resize(x, self._head_size), cv2.resize(y, self._head_size)
 
     def _turned(self, state, x, y):
         """Undo yaw, then pitch: what a turn hides lies in the folds that `_unfold` skips."""
@@ -168,10 +166,7 @@ class Puppet:
         return _remap(texture, *cv2.convertMaps(*self._in_texture(x, y), cv2.CV_16SC2))
 
     def locate(self, points: list[tuple], state: FaceState) -> np.ndarray:
-        """Return where points (x, y) of the head are drawn, (n, 2) head units round the middle between the eyes.
-
-        The inverse of the pose; the mouth's own movement is not in it.
-        """
+        """Return the pixels (n, 2) where points (x, y) of the head are drawn; the mouth's movement is not in it."""
         (h, w), (x, y) = self._relief.shape, np.transpose(points)
         row, column = clip(f32(y - TOP) * self.ky, 0, h - 1), clip(f32(x - LEFT) * self.kx, 0, w - 1)
         depth = self._relief[row.astype(int), column.astype(int)].astype(float) - STILL_DEPTH
@@ -179,7 +174,24 @@ class Puppet:
         x, depth = c * x + s * depth, c * depth - s * x
         y = PITCH_Y + cos(state.pitch) * (y - PITCH_Y) + sin(state.pitch) * depth - NECK_Y
         c, s = cos(state.roll), sin(state.roll)
-        return np.stack([c * x - s * y, s * x + c * y + NECK_Y], 1)
+        return self.eyes + np.stack([c * x - s * y, s * x + c * y + NECK_Y], 1) * self.px_per_unit
+
+    def face_box(self, state: FaceState) -> list[float]:
+        """Return left, top, right and bottom of the face as drawn, forehead to chin and ear to ear, in the picture."""
+        w, chin = self.half_width, 1.52 + self.actor.chin + state.chin_drop
+        edge = *((k * w, y) for k, y in ((-1, 0.1), (1, 0.1), (-0.75, 0.9), (0.75, 0.9))), (0, FOREHEAD_Y), (0, chin)
+        points = self.locate(edge, state).clip(0, self.size)
+        return np.r_[points.min(0), points.max(0)].round(2).tolist()
+
+
+def lay_over(picture, layer, x, y):
+    """Lay a uint8 RGBA layer with its corner at (x, y) over a uint8 RGB picture, in place."""
+    layer = layer[max(-y, 0) :, max(-x, 0) :]
+    under = picture[max(y, 0) :, max(x, 0) :][: len(layer), : layer.shape[1]]
+    layer = layer[: len(under), : under.shape[1]]
+    if layer.size:
+        alpha = layer[..., 3] * f32(1 / 255)
+        under[:] = cv2.blendLinear(layer[..., :3].copy(), under.copy(), alpha, 1 - alpha)
 
 
 def _rolled(state, x, y):

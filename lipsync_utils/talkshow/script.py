@@ -14,7 +14,6 @@ from ..errors import SettingError
 from .actor import Actor, cast, host
 
 KINDS = {"single": 1, "group": 3, "inset": 2, "title": 0, "empty": 0}  # and how many people they show at most
-FPS = 25.0
 CHARS_PER_S = 13.5  # of espeak-ng at the speeds used here
 LONG_LINE_CHARS = 175  # speaks for more than 10 s without a pause
 TITLES = (
@@ -65,8 +64,8 @@ class Scene:
 class Script:
     """A video before it is spoken.
 
-    seconds: its length, lines that do not fit are left out; None: what they take. volume_db: of the speech;
-    noise_dbfs: floor of the sound.
+    seconds: its length, lines that do not fit are left out; None: what they take. quiet: speech near -46 dBFS, silent
+    for a detector set to -40.
     """
 
     video_id: str
@@ -75,8 +74,7 @@ class Script:
     size: tuple = (640, 480)
     seed: int = 0
     title: str = ""
-    volume_db: float = 0.0
-    noise_dbfs: float = -72.0
+    quiet: bool = False
 
     @property
     def lines(self) -> list[Line]:
@@ -131,7 +129,6 @@ def _panel(left, middle):
 # The course's eight videos; longer shows go round again.
 PROGRAMME = (MONOLOGUE, _interview(2), _panel(2, 3), INSET, MONOLOGUE, _interview(1), VOICE_OVER, _panel(4, 1))
 QUIET_NUMBER = 4
-QUIET = {"volume_db": -26.0, "noise_dbfs": -78.0}  # speech near -46 dBFS: silent for a detector set to -40
 
 
 def course_scripts(settings: TalkshowConfig) -> list[Script]:
@@ -153,14 +150,14 @@ def course_scripts(settings: TalkshowConfig) -> list[Script]:
                 seen = tuple(people[k] for k in numbers)
                 lines = tuple(say(*line) for line in zip(cycle(seen[::2] or (host(),)), lengths.split()))
                 written_s += sum(len(line.text) / CHARS_PER_S + line.pause_s for line in lines)
-                words = {"title": title, "subtitle": f"aflevering {number + 1}"} if kind == "title" else {}
+                words = (title, f"aflevering {number + 1}") if kind == "title" else ()
                 face = 0.95 if kind == "single" and 0 not in numbers else 1.0
-                scenes.append(Scene(kind, seen, lines, 10 * number + 1 + len(seen), face, **words))
+                scenes.append(Scene(kind, seen, lines, 10 * number + 1 + len(seen), face, (0.5, 0.42), *words))
         last = next(s for s in scenes if s.people[:1] == (host(),) and s.kind != "group")
         goodbye = tuple(say(host(), length) for length in ("medium", "short", "short", "short"))  # as much as fits
         scenes, size = (*scenes, replace(last, lines=goodbye)), (settings.width_px, settings.height_px)
-        seed, levels = settings.seed * 1000 + number, QUIET if turn == QUIET_NUMBER else {}
-        scripts.append(Script(f"show{number + 1:02d}", scenes, settings.seconds, size, seed, title, **levels))
+        about = settings.seconds, size, settings.seed * 1000 + number, title, turn == QUIET_NUMBER
+        scripts.append(Script(f"show{number + 1:02d}", scenes, *about))
     return scripts
 
 
@@ -174,7 +171,6 @@ def held_out_scripts(settings: TalkshowConfig) -> list[Script]:
     for number in range(settings.n_held_out):
         said = texts[number * per_video :][:per_video]
         lines = tuple(Line(host(), text, round(rng.uniform(0.5, 0.8), 2)) for text in said)
-        scene, size = Scene("single", (host(),), lines, 500 + number), (settings.width_px, settings.height_px)
-        seed = settings.seed * 1000 + 500 + number
-        scripts.append(Script(f"held{number + 1:02d}", (scene,), None, size, seed, "held out"))
+        about = None, (settings.width_px, settings.height_px), settings.seed * 1000 + 500 + number, "held out"
+        scripts.append(Script(f"held{number + 1:02d}", (Scene("single", (host(),), lines, 500 + number),), *about))
     return scripts

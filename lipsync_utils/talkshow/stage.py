@@ -1,13 +1,14 @@
 """Shots: studio walls, a desk, a title card, actors before them, drawn frame by frame with the boxes of their faces."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
-from .actor import LONG_HAIR, Actor
-from .canvas import CENTRE_Y, blur, f32, fall, hump, mix, rgb, rise, to_8bit
-from .costume import paint_body
-from .head import outline
-from .puppet import FaceState, Puppet
+from .. import media
+from .actor import Actor, cast
+from .canvas import blur, f32, fall, hump, mix, rgb, rise, to_8bit
+from .puppet import FaceState, Puppet, lay_over
 from .script import Scene
 
 DESK = 0.84  # height of the desk's edge in a group shot, fraction of the picture
@@ -16,52 +17,20 @@ GRAIN = 2.2  # standard deviation of the camera's noise, of 255
 N_GRAINS = 5
 TONES = ((0.16, 0.24, 0.42), (0.30, 0.20, 0.30), (0.14, 0.32, 0.34), (0.30, 0.26, 0.18), (0.24, 0.26, 0.30))
 LAMPS = rgb(1.0, 0.72, 0.38), rgb(0.45, 0.7, 1.0), rgb(0.9, 0.45, 0.6)
-FOREHEAD_Y = -0.62  # top of a face box: half-way between brows and hairline
-
-
-class Member:
-    """An actor in a picture of a size (width, height): pixels per head unit, and where the eyes' middle is."""
-
-    def __init__(self, actor: Actor, size, px_per_unit, cx, cy):
-        self.actor, self.size, self.px_per_unit, self.eyes = actor, size, px_per_unit, (cx, cy)
-        self.puppet, self.half_width = Puppet(actor, px_per_unit), float(outline(actor)(1.0, CENTRE_Y + 0.1))
-        body, *self.body_at = paint_body(actor, px_per_unit, size, cx, cy)
-        self.body = to_8bit(body)
-        self.head_at = round(cx + Puppet.left * px_per_unit), round(cy + Puppet.top * px_per_unit)
-
-    def draw(self, picture, state: FaceState):
-        """Draw the head over a picture that already has the body, in place."""
-        head, back = self.puppet.render(state)
-        lay_over(picture, back, *self.head_at)
-        if self.actor.hair in LONG_HAIR:  # it hangs behind the shoulders
-            lay_over(picture[: self.head_at[1] + len(head)], self.body, *self.body_at)
-        lay_over(picture, head, *self.head_at)
-
-    def locate(self, points: list, state: FaceState) -> np.ndarray:
-        """Return the pixels (n, 2) where points of the head (x, y) are drawn; the mouth's movement is not in it."""
-        return self.eyes + self.puppet.locate(points, state) * self.px_per_unit
-
-    def face_box(self, state: FaceState) -> list[float]:
-        """Return left, top, right and bottom of the face as drawn, forehead to chin and ear to ear, in the picture."""
-        w, chin = self.half_width, 1.52 + self.actor.chin + state.chin_drop
-        edge = *((k * w, y) for k, y in ((-1, 0.1), (1, 0.1), (-0.75, 0.9), (0.75, 0.9))), (0, FOREHEAD_Y), (0, chin)
-        points = self.locate(edge, state).clip(0, self.size)
-        return np.r_[points.min(0), points.max(0)].round(2).tolist()
 
 
 class Shot:
     """A scene in a picture of a size (width, height): `render` draws a frame of its members."""
 
     def __init__(self, scene: Scene, size: tuple, grain: float = GRAIN):
-        (w, h), kind, seed = size, scene.kind, scene.seed
-        style = {"title": "slats", "inset": "plain"}.get(kind)
-        self._base = wall = paint_backdrop(size, seed, style, DESK if kind in ("group", "empty") else None)
-        places, self._front = [(0.192 * min(w, h) * scene.face, scene.at[0] * w, scene.at[1] * h)], wall[h:]
+        (w, h), kind, seed, desk = size, scene.kind, scene.seed, DESK if scene.kind in ("group", "empty") else 1
+        self._base = wall = paint_backdrop(size, seed, {"title": "slats", "inset": "plain"}.get(kind), desk)
+        self._front = wall[int(desk * h) :].copy()
+        places = [(0.192 * min(w, h) * scene.face, scene.at[0] * w, scene.at[1] * h)]
         if kind == "title":
             _write_title(wall, scene.title, scene.subtitle)
         elif kind == "group":
             places = [(min(0.104 * w, 0.145 * h) * k, x * w, y * h) for x, y, k in SEATS]
-            self._front = wall[int(DESK * h) :].copy()
         elif kind == "inset":
             left, top, right, bottom = int(0.05 * w), int(0.16 * h), int(0.42 * w), int(0.60 * h)
             wide, high, screen = right - left, bottom - top, np.s_[top:bottom, left:right]
@@ -69,7 +38,7 @@ class Shot:
             places = [(min(0.19 * h, 0.23 * w * 0.5), 0.74 * w, 0.42 * h), small]
             wall[top - 4 : bottom + 4, left - 4 : right + 4] = (16, 16, 20)
             wall[screen] = paint_backdrop((wide, high), seed + 1, "skyline")
-        self.members = [Member(actor, size, *place) for actor, place in zip(scene.people, places)]
+        self.members = [Puppet(actor, size, *place) for actor, place in zip(scene.people, places)]
         for member in self.members:
             body, (x, y) = member.body, member.body_at
             if kind == "inset" and member is self.members[1]:  # cut to the screen
@@ -81,28 +50,38 @@ class Shot:
         self._grain = [rng.normal(0, grain, (h, w, 3)).astype(np.int16) for _ in range(N_GRAINS)]
 
     def render(self, states: list[FaceState], frame: int) -> np.ndarray:
-        """Return uint8 RGB (h, w, 3). states: one per member; frame: chooses the grain."""
+        """Return uint8 BGR (h, w, 3). states: one per member; frame: chooses the grain."""
         picture = self._base.copy()
         for member, state in zip(self.members, states, strict=True):
             member.draw(picture, state)
         picture[len(picture) - len(self._front) :] = self._front
-        return cv2.add(picture, self._grain[frame % N_GRAINS], dtype=cv2.CV_8U)
+        picture = cv2.add(picture, self._grain[frame % N_GRAINS], dtype=cv2.CV_8U)
+        return cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
 
 
-def lay_over(picture, layer, x, y):
-    """Lay a uint8 RGBA layer with its corner at (x, y) over a uint8 RGB picture, in place."""
-    layer = layer[max(-y, 0) :, max(-x, 0) :]
-    under = picture[max(y, 0) :, max(x, 0) :][: len(layer), : layer.shape[1]]
-    layer = layer[: len(under), : under.shape[1]]
-    if layer.size:
-        alpha = layer[..., 3] * f32(1 / 255)
-        under[:] = cv2.blendLinear(layer[..., :3].copy(), under.copy(), alpha, 1 - alpha)
+def portrait(path: Path, actor: Actor, size=(360, 360), seed: int = 0) -> Path:
+    """Write a reference picture of an actor; the suffix of path says how (.png, .jpg)."""
+    scene = Scene("single", (actor,), seed=seed, at=(0.5, 0.46))
+    return media.write_picture(path, Shot(scene, size).render([FaceState()], 0))
 
 
-def paint_backdrop(size, seed, style=None, desk=None):
+def group_picture(path: Path, actors: list[Actor], size=(640, 480), seed: int = 0) -> Path:
+    """Write a picture of up to three actors behind a desk."""
+    states = [FaceState(yaw=y, roll=r) for y, r in ((0.08, 0.02), (-0.08, -0.02), (0, 0.01))][: len(actors)]
+    return media.write_picture(path, Shot(Scene("group", tuple(actors), seed=seed), size).render(states, 0))
+
+
+def render_pictures(folder: Path) -> dict[str, Path]:
+    """Write group.png (host and two guests) and a reference picture of every actor; returns them by name."""
+    folder, people = Path(folder), cast().values()
+    paths = {a.name: portrait(folder / f"{a.name.lower()}.png", a, seed=k) for k, a in enumerate(people)}
+    return {"group": group_picture(folder / "group.png", list(people)[:3], seed=3), **paths}
+
+
+def paint_backdrop(size, seed, style=None, desk=1):
     """Return a wall, uint8 RGB (h, w, 3).
 
-    size: (w, h); style: of STYLES, None: any; desk: y of a table's edge as a fraction of h, None: none.
+    size: (w, h); style: of STYLES, None: any; desk: y of a table's edge as a fraction of h.
     """
     rng, (w, h) = np.random.default_rng((seed, 11)), size
     y, x = np.mgrid[:h, :w].astype(f32)
@@ -111,7 +90,7 @@ def paint_backdrop(size, seed, style=None, desk=None):
     wall = tone * ((1.15 - 0.7 * abs(y - 0.35)) * (1.1 - 0.5 * abs(x - 0.5)))
     wall = np.dstack(STYLES[style](wall, x, y, w / h, rng))
     wall = blur(wall.clip(0, 1), 2.2 * max(h, w) / 640)
-    if desk:
+    if desk < 1:
         wood = rgb(0.42, 0.27, 0.17) * (1 + 0.05 * np.sin(x * 60 + 6 * np.sin(y * 9)))
         wood *= 1 - 0.45 * rise(desk + 0.05, desk + 0.055, y)
         wall = mix(wall, np.dstack(wood), rise(desk - 0.004, desk + 0.004, y)[..., None])

@@ -18,12 +18,11 @@ from ..faces.landmarks import BELOW_CHIN, BESIDE, FOREHEAD, smooth
 from ..project import atomic_folder
 from ..talkshow import Scene, random_actor
 from ..talkshow.puppet import mouth_opening
-from ..talkshow.speech import mouth_curves, play, segments, speak
+from ..talkshow.speech import FPS, RATE_HZ, mouth_curves, play, speak
 from ..talkshow.stage import Shot
 from ..windows import FACE_PX, ClipFaces
 from .augment import MARGIN_PX, centre
 
-FPS = 25
 LINES_PER_CLIP = 2
 STORED_PX = FACE_PX + 2 * MARGIN_PX
 ARRAYS = "faces", "mel", "opening", "mouth"  # the files of an actor
@@ -76,11 +75,11 @@ def write_actor(folder: Path, seed: int, seconds: float, language: str | None = 
     spoken = speak([(sentence(rng, voice.language), voice) for _ in range(LINES_PER_CLIP * n_clips)])
     while sum(n for _, n, _ in sizes) < seconds * FPS and spoken:
         lines, spoken = spoken[:LINES_PER_CLIP], spoken[LINES_PER_CLIP:]
-        wav, held, n = _talk(lines, rng)
-        curves, pace = mouth_curves(held, n), (int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1))
-        states = play(actor, curves, FPS, *pace, _turns(n, rng))
-        opening, mel = [mouth_opening(actor, state) for state in states], audio.melspectrogram(wav)
-        made.append((_film(actor, states, rng), mel, np.float32(opening), np.float32([*curves.values()]).T))
+        wav, timed, n = _talk(lines, rng)
+        curves, mel = mouth_curves(timed, n), audio.melspectrogram(wav)
+        states = play(actor, curves, int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1), _turns(n, rng))
+        opening = np.float32([mouth_opening(actor, state) for state in states])
+        made.append((_film(actor, states, rng), mel, opening, np.float32(curves)))
         sizes.append((f"actor{seed}_{len(sizes):02d}", n, mel.shape[1]))
     with atomic_folder(target) as temporary:
         for name, parts in zip(ARRAYS, zip(*made)):
@@ -105,17 +104,17 @@ def read_actor(folder: Path, split: str = "train") -> list[ActorClip]:
 
 
 def _talk(lines, rng):
-    """Put lines one after the other: (sound at 16 kHz, visemes, number of frames)."""
-    rate, now, held, sound = lines[0].rate_hz, rng.uniform(0.1, 0.4), [], np.zeros(0, np.float32)
+    """Put lines one after the other: (sound at 16 kHz, lines with their starts in seconds, number of frames)."""
+    now, timed, sound = rng.uniform(0.1, 0.4), [], np.zeros(0, np.float32)
     for line in lines:
-        held += segments(line.phonemes, now)
-        sound = np.r_[sound, np.zeros(round(now * rate) - len(sound), np.float32), line.wav]
+        timed.append((now, line))
+        sound = np.r_[sound, np.zeros(round(now * RATE_HZ) - len(sound), np.float32), line.wav]
         now += line.length_s + rng.uniform(0.15, 0.5)
     n = int(now * FPS)
-    sound = np.pad(sound, (0, int(now * rate) + rate - len(sound)))
-    sound = resample_poly(sound, audio.SAMPLE_RATE_HZ, rate)[: n * audio.SAMPLE_RATE_HZ // FPS]
+    sound = np.pad(sound, (0, int(now * RATE_HZ) + RATE_HZ - len(sound)))
+    sound = resample_poly(sound, audio.SAMPLE_RATE_HZ, RATE_HZ)[: n * audio.SAMPLE_RATE_HZ // FPS]
     sound = sound * 10 ** (rng.uniform(-9, 3) / 20) + rng.normal(0, 10 ** (rng.uniform(-75, -50) / 20), len(sound))
-    return np.clip(sound, -1, 1).astype(np.float32), held, n
+    return np.clip(sound, -1, 1).astype(np.float32), timed, n
 
 
 def _turns(n, rng):
@@ -155,7 +154,7 @@ def _film(actor, states, rng):
         margin, (h, w) = MARGIN_PX / FACE_PX * (box[2:] - box[:2]), size[::-1]
         left, top, right, bottom = np.rint(box + [*-margin, *margin]).astype(int)
         at = np.ix_(np.arange(top, bottom).clip(0, h - 1), np.arange(left, right).clip(0, w - 1))  # edges repeat
-        faces.append(camera(cover(shot.render([state], i)[at][..., ::-1], i), i))
+        faces.append(camera(cover(shot.render([state], i)[at], i), i))
     return np.array(faces)
 
 

@@ -91,7 +91,7 @@ def look_at(actor: Actor, looker: Looker) -> Impression | None:
     for size in sorted({size for size, _ in POSES}):
         shot = Shot(Scene("single", (actor,), seed=3, face=size), SIZE)
         for state in (state for s, state in POSES if s == size):
-            picture = shot.render([state], 0)
+            picture = np.ascontiguousarray(shot.render([state], 0)[..., ::-1])
             found = looker.find(picture, threshold=-0.3)
             if len(found) != 1:
                 return None
@@ -101,7 +101,7 @@ def look_at(actor: Actor, looker: Looker) -> Impression | None:
     shot, wanted, seen = Shot(Scene("single", (actor,), seed=3), SIZE), [], []
     for jaw in SWEEP:
         state = FaceState(jaw=jaw, teeth=0.3)
-        picture = shot.render([state], 0)
+        picture = np.ascontiguousarray(shot.render([state], 0)[..., ::-1])
         found = looker.find(picture, threshold=-0.5)
         if found:
             wanted.append(mouth_opening(actor, state))
@@ -174,7 +174,8 @@ def shortlist(crowd: list[Actor], known: list[Impression], looker: Looker, ends:
         return crowd
     glances = []
     for actor in crowd:
-        picture = Shot(Scene("single", (actor,), seed=3), (200, 220)).render([FaceState(jaw=0.2)], 0)
+        shot = Shot(Scene("single", (actor,), seed=3), (200, 220))
+        picture = np.ascontiguousarray(shot.render([FaceState(jaw=0.2)], 0)[..., ::-1])
         found = looker.find(picture, upsample=1)
         if len(found) == 1:
             encoding = looker.encode(picture, found[0][0])[None]

@@ -68,7 +68,7 @@ def of_actor(actor) -> tuple[pd.DataFrame, list]:
     """The same of an invented actor in a few states."""
     shot, rows, crops = Shot(Scene("single", (actor,), seed=3), (360, 460)), [], []
     for state in STATES:
-        found = crop_points(np.ascontiguousarray(shot.render([state], 0)[..., ::-1]))
+        found = crop_points(shot.render([state], 0))
         if found:
             crops.append(found[0])
             rows.append(proportions(found[1]))
