@@ -5,57 +5,16 @@ is near y = 0.86 and the chin near y = 1.53. Colours are linear light while a he
 (3, h, w), so that a plane (h, w) scales them as it is.
 """
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
+
+from .curves import clamp
 
 f32 = np.float32
 BAKE_PX = 150  # pixels per head unit of a baked head; noise is tuned to it
 LEFT, TOP, WIDTH, HEIGHT = -1.42, -2.05, 2.84, 4.0  # what a baked head covers, head units
 NOISE_SCALE = BAKE_PX / 220  # noise sizes below were tuned at 220 px per unit
 GAMMA = 2.2
-
-
-def clamp(x):
-    """Limit to 0..1."""
-    return np.clip(x, 0, 1)
-
-
-def rise(start, end, x):
-    """Rise smoothly from 0 at `start` to 1 at `end` (falls where end < start)."""
-    t = clamp((x - start) / (end - start))
-    return t * t * (3 - 2 * t)
-
-
-def fall(start, end, x):
-    """Fall smoothly from 1 at `start` to 0 at `end`."""
-    return 1 - rise(start, end, x)
-
-
-def fade(distance, length):
-    """Fall from 1 at 0 and before it to 1/e at `length`."""
-    return np.exp(-clamp(distance) / length)
-
-
-def cover(inside, pixel):
-    """Turn a signed distance (positive inside) into coverage 0..1 that changes over `pixel`."""
-    return clamp(inside / pixel + 0.5)
-
-
-def ridge(distance, width):
-    """Return a 1-D Gaussian of height 1; width is its standard deviation."""
-    return np.exp(-0.5 * (distance / width) ** 2)
-
-
-def hump(distance, width):
-    """Return exp(-(distance / width)^2)."""
-    return np.exp(-((distance / width) ** 2))
-
-
-def mix(under, over, share):
-    """Lay something over something else. share: 0..1, how much of `over` is seen."""
-    return under * (1 - share) + over * share
 
 
 def rgb(*values):
@@ -104,36 +63,5 @@ def centres(n, px_per_unit, start):
     return (np.arange(n, dtype=f32) + 0.5) / f32(px_per_unit) + f32(start)
 
 
-class Canvas(NamedTuple):
-    """Coordinates of every pixel of a plane: x, y and ax = |x|, float32 (h, w); u: pixels per head unit."""
-
-    x: np.ndarray
-    y: np.ndarray
-    ax: np.ndarray
-    u: float
-
-    @classmethod
-    def of(cls, x, y, u):
-        """Return the plane with these columns and rows."""
-        x, y = np.meshgrid(x, y)
-        return cls(x, y, abs(x), u)
-
-    @classmethod
-    def of_head(cls):
-        """Return the plane that a baked head covers."""
-        sides = (WIDTH, LEFT), (HEIGHT, TOP)
-        return cls.of(*(centres(round(side * BAKE_PX), BAKE_PX, start) for side, start in sides), BAKE_PX)
-
-    def bells(self, start, *rows):
-        """Add 2-D Gaussians (height, |x| and y of the middle, x and y deviation, turn) to `start`, in this order."""
-        for height, x, y, sx, sy, *turn in rows:
-            x, y = self.ax - x, self.y - y
-            for angle in turn:
-                c, s = np.cos(angle), np.sin(angle)
-                x, y = c * x + s * y, c * y - s * x
-            start = start + height * np.exp(-0.5 * ((x / sx) ** 2 + (y / sy) ** 2))
-        return start
-
-    def edge(self, inside, softness_px=1.5):
-        """Turn a signed distance in head units (positive inside) into coverage 0..1."""
-        return cover(inside, softness_px * (1.0 / self.u))
+X, Y = np.meshgrid(*(centres(round(n * BAKE_PX), BAKE_PX, start) for n, start in ((WIDTH, LEFT), (HEIGHT, TOP))))
+AX = abs(X)  # a baked head's coordinates of every pixel, float32 (h, w)

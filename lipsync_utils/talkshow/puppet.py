@@ -15,7 +15,8 @@ from numpy import clip, cos, exp, hypot, maximum, sin
 from numpy import float32 as f32
 
 from .actor import LONG_HAIR, Actor
-from .canvas import BAKE_PX, HEIGHT, LEFT, TOP, WIDTH, centres, clamp, cover, fade, hump, mix, rgb, ridge, rise, to_8bit
+from .canvas import BAKE_PX, HEIGHT, LEFT, TOP, WIDTH, centres, rgb, to_8bit
+from .curves import clamp, cover, fade, hump, mix, ridge, rise
 from .head import CENTRE_Y, bake, outline, paint_body
 
 MARGIN = 0.22  # room round the baked head for motion, head units

@@ -7,7 +7,8 @@ import numpy as np
 
 from .. import media
 from .actor import Actor, cast
-from .canvas import blur, f32, fall, hump, mix, rgb, rise, to_8bit
+from .canvas import blur, f32, rgb, to_8bit
+from .curves import fall, hump, mix, rise
 from .puppet import FaceState, Puppet, lay_over
 from .script import Scene
 
