@@ -1,6 +1,7 @@
 """Who is on the show: an actor's looks and voice as numbers, the frozen cast, and further random actors."""
 
 import json
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -199,9 +200,8 @@ def random_actor(seed: int, language: str | None = None) -> Actor:
         "freckles": round(rng.uniform(0.4, 1.0) * bool(rng.random() < 0.2 and depth < 3), 2),
     }
     hue, strength, light = rng.random(), rng.beta(2, 2), rng.uniform(40, 200)
-    wheel = np.clip(abs((hue + np.array([0, 2 / 3, 1 / 3])) % 1 * 6 - 3) - 1, 0, 1)
     look |= {
-        "shirt": tuple((light * (1 - 0.8 * strength * (1 - wheel))).astype(int).tolist()),
+        "shirt": tuple(int(c) for c in hsv_to_rgb(hue, 0.8 * strength, light)),
         "glasses": float(rng.choice((0.0, 0.35, 0.6, 1.0), p=(0.7, 0.1, 0.1, 0.1))),
         "glass_col": near(pick(*GLASSES)),
         "tooth_h": number(0.6, 1.5, 2),
