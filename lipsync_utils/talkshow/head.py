@@ -103,7 +103,7 @@ def _form(actor, rng):
     smooth = blur(z, 0.02 * BAKE_PX)
     z *= 1 + 0.015 * sin(X * 1.3 + actor.seed)  # nobody is a mirror image
     z += noise(rng, z.shape, [26, 3.0], [0.0010, 0.00045])
-    lips = blur((actor.mouth_w > AX) & (top <= Y) & (bottom >= Y), 0.008 * BAKE_PX)
+    lips = blur((AX < actor.mouth_w) & (Y >= top) & (Y <= bottom), 0.008 * BAKE_PX)
     return SimpleNamespace(radius=radius, rho=rho, height=z, smooth=smooth, lips=lips, line=line, top=top)
 
 
@@ -138,9 +138,9 @@ def _mouth(actor, line, top, bottom):
     def rounded(off, thickness):
         return clamp(sin(pi * clamp(off / maximum(thickness, 1e-3)))) ** 0.8
 
-    full = clamp(1 - (AX / mw) ** 2) ** 0.6 * (mw > AX)
+    full = clamp(1 - (AX / mw) ** 2) ** 0.6 * (AX < mw)
     upper, lower = 0.055 * rounded(line - Y, line - top), 0.085 * rounded(Y - line, bottom - line)
-    z += blur(where(line >= Y, upper * (top <= Y), lower * (bottom >= Y)) * full, 0.010 * BAKE_PX)
+    z += blur(where(Y <= line, upper * (Y >= top), lower * (Y <= bottom)) * full, 0.010 * BAKE_PX)
     z -= 0.05 * ridge(Y - line, 0.013) * fall(mw * 0.9, mw * 1.08, AX)
     return bells(z, (-0.03, mw + 0.03, my + 0.01, 0.04, 0.05))
 
@@ -183,7 +183,7 @@ def _paint(actor, form, rng):
         relief = 0.02 * area * (1 + 0.5 * hairs)
     varied = 1 + noise(rng, shape, [5, 14], [0.03, 0.05])
     lips = linear(actor.lip_col) * (varied * (1 + 0.10 * (1.6 * streaks(rng, shape, 1.0, 8))))
-    albedo = mix(albedo, lips * where(form.line > Y, 0.82, 1.05), form.lips * 0.92)
+    albedo = mix(albedo, lips * where(Y < form.line, 0.82, 1.05), form.lips * 0.92)
     line = ridge(Y - form.line, 0.011) * fall(mw * 0.97, mw * 1.08, AX)
     albedo = albedo * (1 - 0.75 * line)
     albedo *= 1 - 0.88 * clamp(bells(0, (1, 0.083 * w, tip + 0.108, 0.044 * w, 0.020, -0.25)) * 1.5)  # nostrils
@@ -211,7 +211,7 @@ def _beard(actor, form):
     mouth = hypot(X / (actor.mouth_w * 1.12), (Y - my - 0.01) / 0.155)
     beard = rise(cheek_line - 0.05, cheek_line + 0.13, Y) * inside * rise(0.95, 1.25, mouth)
     moustache = bells(0, (1.6, 0.16, 0.5 * (my - actor.lip_up + tip + 0.14), 0.17, 0.05))
-    moustache = clamp(moustache) * (form.top - 0.004 > Y)
+    moustache = clamp(moustache) * (Y < form.top - 0.004)
     shadow = rise(cheek_line - 0.1, cheek_line + 0.13, Y) * inside * (1 - form.lips)
     shadow *= rise(0.0, 0.06, Y - tip - 0.1)
     grown = clamp(maximum(beard * actor.beard, moustache * actor.moustache))
@@ -381,8 +381,8 @@ def put_on_glasses(actor):
     """Return the frame, float32 display RGBA (h, w, 4), and its shadow (h, w)."""
     y, gx = Y - 0.03, actor.eye_dx + 0.01
     rim = (abs((AX - gx) / 0.295) ** 3.2 + abs(y / 0.215) ** 3.2) ** (1 / 3.2)
-    bridge = edge(0.022 - abs(y + 0.07 + 0.05 * (1 - (X / 0.13) ** 2))) * (gx - 0.27 > AX)
-    arm = edge(0.022 - abs(y + 0.09)) * (gx + 0.28 < AX) * (0.985 * actor.face_w + 0.02 > AX)
+    bridge = edge(0.022 - abs(y + 0.07 + 0.05 * (1 - (X / 0.13) ** 2))) * (AX < gx - 0.27)
+    arm = edge(0.022 - abs(y + 0.09)) * (AX > gx + 0.28) * (AX < 0.985 * actor.face_w + 0.02)
     frame = np.max([edge(0.030 * actor.glasses - abs(rim - 1) * 0.24), bridge, arm], 0)
     frame = (frame * (actor.glasses > 0)).astype(f32)
     colour = linear(actor.glass_col) * (1.0 + 0.8 * clip(-y / 0.25, -0.5, 1))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy import clip, cos, exp, hypot, maximum, sin
 from numpy import float32 as f32
 
-from .actor import LONG_HAIR, Actor
+from .actor import LONG_HAIR
 from .canvas import BAKE_PX, HEIGHT, LEFT, TOP, WIDTH, centres, rgb, to_8bit
 from .curves import clamp, cover, fade, hump, mix, ridge, rise
 from .head import CENTRE_Y, bake, outline, paint_body
@@ -74,7 +74,7 @@ class FaceState(NamedTuple):
         return self.upper_lift + self.lower_drop
 
 
-def mouth_opening(actor: Actor, state: FaceState) -> float:
+def mouth_opening(actor, state) -> float:
     """Return the gap between the lips in the middle, as a fraction of the distance between the pupils."""
     return state.lip_gap / (2 * actor.eye_dx)
 
@@ -82,7 +82,7 @@ def mouth_opening(actor: Actor, state: FaceState) -> float:
 class Puppet:
     """An actor in a picture of a size (width, height); cx, cy: the pixel in the middle between the eyes."""
 
-    def __init__(self, actor: Actor, size: tuple, px_per_unit: float, cx: float, cy: float):
+    def __init__(self, actor, size, px_per_unit, cx, cy):
         self.actor, self.size, self.px_per_unit, self.eyes = actor, size, px_per_unit, (cx, cy)
         self.half_width = float(outline(actor)(1.0, CENTRE_Y + 0.1))
         body, *self.body_at = paint_body(actor, size, px_per_unit, cx, cy)
@@ -114,7 +114,7 @@ class Puppet:
         skin, frame = (np.moveaxis(layer[at], -1, 0) for layer in (texture, glasses))
         return at, cache(partial(_paint_eye, self.actor, side, x[at], y[at], skin, frame, 1.1 / float(self.kx)))
 
-    def draw(self, picture, state: FaceState):
+    def draw(self, picture, state):
         """Draw the head over a picture, uint8 RGB, that already has the body, in place."""
         gaze = round(state.gaze_x * GAZE_STEPS), round(state.gaze_y * GAZE_STEPS)
         for at, paint in self._eyes:
@@ -166,7 +166,7 @@ class Puppet:
     def _sample(self, texture, x, y):
         return _remap(texture, *cv2.convertMaps(*self._in_texture(x, y), cv2.CV_16SC2))
 
-    def locate(self, points: list[tuple], state: FaceState) -> np.ndarray:
+    def locate(self, points, state):
         """Return the pixels (n, 2) where points (x, y) of the head are drawn; the mouth's movement is not in it."""
         (h, w), (x, y) = self._relief.shape, np.transpose(points)
         row, column = clip(f32(y - TOP) * self.ky, 0, h - 1), clip(f32(x - LEFT) * self.kx, 0, w - 1)
@@ -177,7 +177,7 @@ class Puppet:
         c, s = cos(state.roll), sin(state.roll)
         return self.eyes + np.stack([c * x - s * y, s * x + c * y + NECK_Y], 1) * self.px_per_unit
 
-    def face_box(self, state: FaceState) -> list[float]:
+    def face_box(self, state):
         """Return left, top, right and bottom of the face as drawn, forehead to chin and ear to ear, in the picture."""
         w, chin = self.half_width, 1.52 + self.actor.chin + state.chin_drop
         edge = *((k * w, y) for k, y in ((-1, 0.1), (1, 0.1), (-0.75, 0.9), (0.75, 0.9))), (0, FOREHEAD_Y), (0, chin)
@@ -245,7 +245,7 @@ def _paint_eye(actor, side, x, y, skin, frame, soft, blink, gaze_x, gaze_y):
     return to_8bit(np.dstack([*mix(colour, frame[:3], frame[3]), skin[3]]))
 
 
-def warp_mouth(actor: Actor, state: FaceState, x, y):
+def warp_mouth(actor, state, x, y):
     """Move lips and chin. x, y: float32 head coordinates of the region's pixels.
 
     Returns x, y: where each pixel looks; y below the resting lip line; the top and the bottom of the gap.
@@ -271,7 +271,7 @@ def warp_mouth(actor: Actor, state: FaceState, x, y):
     return x, line + off * (1 + (1 / thickness - 1) * at_lips), below, -lift, drop
 
 
-def paint_gap(actor: Actor, state: FaceState, x, below, top, bottom, pixel: float):
+def paint_gap(actor, state, x, below, top, bottom, pixel):
     """Paint the inside of the mouth.
 
     x, below, top, bottom: of warp_mouth; pixel: size of a pixel, softened.
