@@ -150,9 +150,9 @@ def course_scripts(settings: TalkshowConfig) -> list[Script]:
                 seen = tuple(people[k] for k in numbers)
                 lines = tuple(say(*line) for line in zip(cycle(seen[::2] or (host(),)), lengths.split()))
                 written_s += sum(len(line.text) / CHARS_PER_S + line.pause_s for line in lines)
-                words = (title, f"aflevering {number + 1}") if kind == "title" else ()
                 face = 0.95 if kind == "single" and 0 not in numbers else 1.0
-                scenes.append(Scene(kind, seen, lines, 10 * number + 1 + len(seen), face, (0.5, 0.42), *words))
+                shown = {"seed": 10 * number + 1 + len(seen), "face": face, "title": title}
+                scenes.append(Scene(kind, seen, lines, subtitle=f"aflevering {number + 1}", **shown))
         last = next(s for s in scenes if s.people[:1] == (host(),) and s.kind != "group")
         goodbye = tuple(say(host(), length) for length in ("medium", "short", "short", "short"))  # as much as fits
         scenes, size = (*scenes, replace(last, lines=goodbye)), (settings.width_px, settings.height_px)
