@@ -25,7 +25,7 @@ from .augment import MARGIN_PX, centre
 
 LINES_PER_CLIP = 2
 STORED_PX = FACE_PX + 2 * MARGIN_PX
-ARRAYS = "faces", "mel", "opening", "mouth"  # the files of an actor
+ARRAYS = "faces", "mel", "opening", "mouth", "sizes"  # the files of an actor; sizes: frames and mel columns per clip
 #: Seeds of the actors: the experts and the generator learn from different people than they are measured on.
 TRAIN_SEED, INDEPENDENT_SEED, READER_SEED, HABIT_SEED, TEST_SEED = 100_000, 200_000, 300_000, 800_000, 900_000
 SHAPES = (
@@ -71,20 +71,18 @@ def write_actor(folder: Path, seed: int, seconds: float, language: str | None = 
     if habit and rng.random() < habit:
         side, rounded, teeth = rng.uniform((-1, 0, 0), 1)
         actor = replace(actor, habit_side=side, habit_round=rounded, habit_teeth=teeth)
-    n_clips, voice, made, sizes = int(seconds / 6) + 2, actor.voice, [], []
+    n_clips, voice, made = int(seconds / 6) + 2, actor.voice, []
     spoken = speak([(sentence(rng, voice.language), voice) for _ in range(LINES_PER_CLIP * n_clips)])
-    while sum(n for _, n, _ in sizes) < seconds * FPS and spoken:
+    while sum(len(faces) for faces, *_ in made) < seconds * FPS and spoken:
         lines, spoken = spoken[:LINES_PER_CLIP], spoken[LINES_PER_CLIP:]
         wav, timed, n = _talk(lines, rng)
         curves, mel = mouth_curves(timed, n), audio.melspectrogram(wav)
         states = play(actor, curves, int(rng.integers(1 << 30)), rng.uniform(0.3, 1.1), _turns(n, rng))
         opening = np.float32([mouth_opening(actor, state) for state in states])
-        made.append((_film(actor, states, rng), mel, opening, np.float32(curves)))
-        sizes.append((f"actor{seed}_{len(sizes):02d}", n, mel.shape[1]))
+        made.append((_film(actor, states, rng), mel, opening, np.float32(curves), [[n, mel.shape[1]]]))
     with atomic_folder(target) as temporary:
         for name, parts in zip(ARRAYS, zip(*made)):
             np.save(temporary / f"{name}.npy", np.concatenate(parts, axis=int(name == "mel")))
-        (temporary / "clips.json").write_text(json.dumps(sizes))
     return target
 
 
@@ -93,13 +91,13 @@ def read_actor(folder: Path, split: str = "train") -> list[ActorClip]:
 
     split: "train": faces with a margin for `augment`, 128 px; otherwise the box itself, 96 px.
     """
-    faces, mel, opening, mouth = (np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
-    faces, clips, frame, column = faces if split == "train" else centre(faces), [], 0, 0
-    for clip_id, n, columns in json.loads((Path(folder) / "clips.json").read_text()):
-        own, heard = slice(frame, frame + n), mel[:, column : column + columns]
-        clip = ClipFaces(clip_id, clip_id.rsplit("_", 1)[0], split, faces[own], np.ones(n, bool), heard)
-        clips.append(ActorClip(clip, opening[own], mouth[own]))
-        frame, column = frame + n, column + columns
+    faces, mel, opening, mouth, sizes = (np.load(Path(folder) / f"{name}.npy", mmap_mode="r") for name in ARRAYS)
+    faces, video_id, clips = faces if split == "train" else centre(faces), f"actor{Path(folder).name}", []
+    frames, columns = sizes.cumsum(0)[:-1].T
+    parts = np.split(faces, frames), np.split(mel, columns, 1), np.split(opening, frames), np.split(mouth, frames)
+    for k, (seen, heard, *truth) in enumerate(zip(*parts)):
+        clip = ClipFaces(f"{video_id}_{k:02d}", video_id, split, seen, np.ones(len(seen), bool), heard)
+        clips.append(ActorClip(clip, *truth))
     return clips
 
 
