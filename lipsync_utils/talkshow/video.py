@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import media
+from ..audio import load_wav, save_wav
 from ..config import TalkshowConfig, settings_hash
 from ..errors import MediaError, SettingError
 from ..parallel import Failure, map_items
@@ -238,6 +239,6 @@ def make_material(folder: Path) -> Material:
     for place, k in enumerate((0, 2, 1), 1):  # a group's second person sits on the right
         text = SENTENCES[people[k].voice.language][0]
         true.append(shoot(folder / f"true{place}.mp4", lines=[(k, text)]))
-        speech.append(media.extract_sound(true[-1], folder / f"speech{place}.wav"))
+        speech.append(save_wav(folder / f"speech{place}.wav", load_wav(true[-1])))
     face = portrait(folder / "portrait.png", people[2], seed=5)
     return Material(group_picture(folder / "group.png", people, seed=3), video, face, speech, true)
