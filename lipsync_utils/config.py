@@ -60,7 +60,7 @@ class CollectConfig:
     """Stage 01: fetching videos."""
 
     max_height_px: int = 1080  # the largest picture asked of a site
-    pause_s: float = 5.0  # between two downloads from one host: be polite
+    pause_s: float = 5.0  # before each download: be polite
     retries: int = 3
     timeout_s: float = 60.0
 

@@ -13,7 +13,6 @@ import pytest
 
 from lipsync_utils import collect, media
 from lipsync_utils.collect import archive
-from lipsync_utils.collect.fetch import Downloader
 from lipsync_utils.config import CollectConfig, TalkshowConfig
 from lipsync_utils.errors import MediaError
 from lipsync_utils.project import data_set
@@ -188,15 +187,13 @@ def test_what_a_site_may_answer_instead(data, site):
     assert collected(data, FAST, workers=1)[0].reason is None, "what failed is tried again"
 
 
-def test_pauses_between_two_downloads_from_one_host(monkeypatch):
-    slept, downloader = [], Downloader(replace(FAST, pause_s=5.0))
+def test_it_waits_before_a_download(data, site, monkeypatch):
+    slept = []
     monkeypatch.setattr("time.sleep", slept.append)
-    downloader.pause("http://a.example/1")
-    downloader._last["a.example"] = __import__("time").monotonic()
-    downloader.pause("http://b.example/1")
-    assert not any(slept)
-    downloader.pause("http://a.example/2")
-    assert slept[-1] == pytest.approx(5.0, abs=0.1)
+    small_video(site.folder / "film.mp4")
+    collect.write_sources(data, [row("one", f"{site.address}/film.mp4")])
+    assert collected(data, replace(FAST, pause_s=5.0), workers=1)[0].reason is None
+    assert 5.0 in slept
 
 
 def test_the_talk_show_is_a_source(data):

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import MediaError
 from ..project import DataSet, atomic_file, made_from, raise_if_full, resolve, safe_name, spread
 from ..records import Source
-from .sources import read_sources, write_sources
+from .stage import read_sources, write_sources
 
 VIDEOS = (".mp4", ".mpg", ".mpeg", ".mov", ".mkv", ".avi", ".webm", ".m4v")
 MOST_GROWTH = 20  # videos hardly shrink in an archive: one that grows more was made to fill a disk

@@ -2,16 +2,15 @@
 
 import logging
 import os
+import re
 import shutil
-import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ..config import CollectConfig
-from ..errors import MediaError
+from ..errors import DiskFullError, MediaError
 from ..media import ffmpeg, ffmpeg_program, probe
 from ..media.tools import ONLY_FILES, file_url, open_media
-from ..project import atomic_file, raise_if_full
+from ..project import atomic_file
 from ..records import Reason
 
 quiet = logging.getLogger(f"{__name__}.yt_dlp")  # its errors come back as ours, with advice
@@ -56,73 +55,56 @@ def remux(path: Path, target: Path) -> None:
         ffmpeg([*command, *anew, file_url(target)])
 
 
-class Downloader:
-    """Fetches addresses with yt-dlp, one after the other, with a pause between two from one host."""
+def ask(url: str, settings: CollectConfig, folder: Path | None = None) -> dict:
+    """What the site says about a video (duration, title), politely slow. Raises FetchError.
 
-    def __init__(self, settings: CollectConfig):
-        self.settings, self._last = settings, {}
+    folder: fetch the video into it, going on where half a download waits there.
+    """
+    import yt_dlp
 
-    def pause(self, url: str) -> None:
-        """Wait until this host may be asked again."""
-        wait_s = self._last.get(urlsplit(url).netloc, -1e9) + self.settings.pause_s - time.monotonic()
-        time.sleep(max(wait_s, 0))
-
-    def ask(self, url: str, folder: Path, download: bool) -> dict:
-        """What the site says about a video (duration, size, title); download: and fetch it into folder, going on
-        where half a download waits there. Raises FetchError."""
-        import yt_dlp
-
-        height, retries = self.settings.max_height_px, self.settings.retries
-        options = {
-            "format": f"bv*[height<=?{height}][ext=mp4]+ba[ext=m4a]/b[height<=?{height}]/bv*+ba/b",
-            "outtmpl": {"default": str(folder / "video.%(ext)s")},
-            "merge_output_format": "mp4",
-            "retries": retries,
-            "fragment_retries": retries,
-            "socket_timeout": self.settings.timeout_s,
-            "ffmpeg_location": ffmpeg_program(),
-            "logger": quiet,
-            "color": "never",
-            "noplaylist": True,
-        }
-        self.pause(url)
-        try:
-            with yt_dlp.YoutubeDL(options) as site:
-                return site.extract_info(url, download=download)
-        except yt_dlp.utils.DownloadError as error:
-            raise_explained(url, error)
-        finally:
-            self._last[urlsplit(url).netloc] = time.monotonic()
-
-    def fetch(self, url: str, target: Path, folder: Path) -> None:
-        """Download to target. folder keeps what arrived when it breaks off. Raises FetchError."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.ask(url, folder, download=True)
-        try:
-            fetch_file(next(folder.glob("video.*")), target, downloaded=True)
-        except StopIteration:
-            raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: no file came") from None
-        except MediaError as error:
-            words = "what came is no video, often it is a web page to sign in or consent: open the address in a browser"
-            raise FetchError(Reason.UNREADABLE, f"{url}: {words} ({error})") from error
-        finally:
-            shutil.rmtree(folder)
+    options = {
+        "format": f"bv*[height<=?{settings.max_height_px}][ext=mp4]+ba[ext=m4a]/b[height<=?{settings.max_height_px}]"
+        "/bv*+ba/b",
+        "outtmpl": {"default": f"{folder}/video.%(ext)s"},
+        "merge_output_format": "mp4",
+        "sleep_interval" if folder else "sleep_interval_requests": settings.pause_s,
+        "retries": settings.retries,
+        "fragment_retries": settings.retries,
+        "socket_timeout": settings.timeout_s,
+        "ffmpeg_location": ffmpeg_program(),
+        "logger": quiet,
+        "color": "never",
+        "noplaylist": True,
+    }
+    try:
+        with yt_dlp.YoutubeDL(options) as site:
+            return site.extract_info(url, download=folder is not None)
+    except yt_dlp.utils.DownloadError as error:
+        raise explained(url, error) from error
 
 
-def raise_explained(url: str, error: Exception) -> None:
-    """Raise a FetchError with reason and words for what yt-dlp raised, or DiskFullError."""
-    from yt_dlp.utils import UnsupportedError
+def fetch(url: str, target: Path, folder: Path, settings: CollectConfig) -> None:
+    """Download to target. folder keeps what arrived when it breaks off. Raises FetchError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ask(url, settings, folder)
+    try:
+        fetch_file(next(folder.glob("video.*")), target, downloaded=True)
+    except StopIteration:
+        raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: no file came") from None
+    except MediaError as error:
+        words = "what came is no video, often it is a web page to sign in or consent: open the address in a browser"
+        raise FetchError(Reason.UNREADABLE, f"{url}: {words} ({error})") from error
+    finally:
+        shutil.rmtree(folder)
 
-    cause = error.exc_info[1] if error.exc_info else error
-    while cause is not None:
-        raise_if_full(cause, url)
-        status = getattr(cause, "status", None)
-        if status in (404, 410, 451):
-            words = f"the site answers {status}; the video does not exist (any more)"
-            raise FetchError(Reason.NOT_FOUND, f"{url}: {words}") from error
-        if isinstance(cause, UnsupportedError):
-            words = "this is a web page without a video that yt-dlp can find"
-            raise FetchError(Reason.UNREADABLE, f"{url}: {words}") from error
-        cause = getattr(cause, "cause", None) or cause.__cause__ or cause.__context__
+
+def explained(url: str, error: Exception) -> Exception:
+    """What yt-dlp raised, as a FetchError with the reason, or as DiskFullError."""
     words = str(error).removeprefix("ERROR: ").removeprefix("[download] Got error: ").split("; please report")[0]
-    raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on") from error
+    if "No space left on device" in words:
+        return DiskFullError(f"{url}: the disk is full; free some space and run again: what is done stays")
+    if found := re.search(r"HTTP Error (404|410|451)", words):
+        return FetchError(Reason.NOT_FOUND, f"{url}: the site answers {found[1]}; the video does not exist (any more)")
+    if "Unsupported URL" in words:
+        return FetchError(Reason.UNREADABLE, f"{url}: this is a web page without a video that yt-dlp can find")
+    return FetchError(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..errors import ManifestError
 from ..project import DataSet, content_hash, from_home, home, lock, notes, remove, resolve, running_notebook, write_text
-from .sources import local_path, read_sources
+from .stage import local_path, read_sources
 
 log = logging.getLogger(__name__)
 

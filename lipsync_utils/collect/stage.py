@@ -3,24 +3,26 @@
 import contextlib
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from urllib.request import url2pathname
 
 import pandas as pd
 
 from .. import talkshow
 from ..config import CollectConfig, TalkshowConfig
-from ..errors import MediaError
+from ..errors import ManifestError, MediaError
 from ..media import probe
 from ..parallel import Done, Failure, Item, run_stage, worker_count
-from ..project import DataSet, content_hash, made_from
-from ..records import Reason, Source, Video, write_csv
+from ..project import DataSet, content_hash, made_from, safe_name
+from ..records import Reason, Source, Video, read_rows, write_csv
 from ..talkshow.video import VERSION as TALKSHOW_VERSION
-from .fetch import Downloader, FetchError, fetch_file
-from .sources import local_path, read_sources, refusal
+from .fetch import FetchError, ask, fetch, fetch_file
 
 VERSION = 1
+NOT_GIVEN = {"", "-", "?", "no", "none", "unknown", "n/a", "na", "nee", "todo"}
 
 # Per minute of video. Where nothing else is said they are rules of thumb.
 TALKSHOW_MB_PER_MIN = 2.0  # measured
@@ -29,6 +31,62 @@ CLIPS_PER_RAW = 3.2  # size of the clips (crf 16) by size of the raw video; meas
 FACES_MB_PER_MIN = 24.0  # jpeg crops, sound and mel; measured on the sample
 CORE_MIN_PER_MIN = 1.2  # split, speaker filter, preprocessing on one core at 1080p; 640x360 was measured: 0.5
 DOWNLOAD_MB_PER_S = 3.0
+
+
+def read_sources(data: DataSet) -> list[Source]:
+    """The rows of videos.csv, checked. Raises ManifestError naming row and column."""
+    path, known = data.path("videos.csv"), set()
+    for number, source in enumerate(rows := read_rows(path, Source), 1):
+        name, where = source.video_id, f"{path}, row {number}, column"
+        if safe_name(name) != name:
+            raise ManifestError(f"{where} video_id: {name!r} cannot be a file name everywhere; use {safe_name(name)!r}")
+        if name.lower() in known:
+            raise ManifestError(f"{where} video_id: {name!r} appears more than once")
+        if not source.source.strip():
+            raise ManifestError(f"{where} source: is empty; write an address or a path")
+        source.crop_box  # noqa: B018 (raises where it is not a box)
+        known.add(name.lower())
+    return rows
+
+
+def write_sources(data: DataSet, sources: Iterable[Source]) -> None:
+    """Write videos.csv."""
+    write_csv(data.path("videos.csv"), sources, Source)
+
+
+def source_from(
+    source: str | Path, title: str, *, licence: str, consent: str, language: str = "nl", speaker: str = "host"
+) -> Source:
+    """A row for videos.csv; the id is made of the title, whatever characters it has."""
+    return Source(safe_name(title).lower(), str(source), title, language, speaker, licence, consent)
+
+
+def refusal(source: Source) -> tuple[Reason, str] | None:
+    """Why this video must not be collected, or None: there is no video without a licence and a consent."""
+    for reason, column, value in (
+        (Reason.NO_LICENCE, "licence", source.licence),
+        (Reason.NO_CONSENT, "consent", source.consent),
+    ):
+        if value.strip().lower() in NOT_GIVEN:
+            words = f"videos.csv says {value!r} in column {column}: write what allows its use, or leave the video out"
+            return reason, words
+    return None
+
+
+def local_path(source: str, data: DataSet) -> Path:
+    """The local file that a row's source names: relative paths count from the folder of videos.csv."""
+    text = source.strip()
+    if text.lower().startswith("file://"):
+        text = url2pathname(text[len("file://") :])
+    return data.root / Path(text).expanduser()
+
+
+def sample(data: DataSet, settings: TalkshowConfig) -> list[Source]:
+    """Write the talk show's videos.csv into a data set (in place of what is there); returns its rows."""
+    rights = "nl", talkshow.host().name, "MIT, rendered by this project", "not needed: no real person"
+    scripts = enumerate(talkshow.course_scripts(settings), 1)
+    write_sources(data, [Source(s.video_id, f"talkshow:{n}", s.title, *rights) for n, s in scripts])
+    return read_sources(data)
 
 
 def collect_videos(
@@ -50,7 +108,7 @@ def collect_videos(
         done = run_stage(
             "collect",
             [item for item in items if ("url" in item.arguments) == far],
-            partial(collect_one, data=data, downloader=Downloader(settings)),
+            partial(collect_one, data=data, settings=settings),
             row_type=Video,
             journal=data.journal("collect"),
             output=data.raw,
@@ -81,7 +139,7 @@ def item_of(source: Source, data: DataSet, show: TalkshowConfig) -> Item:
     return Item(source.video_id, (path,) if path.is_file() else (), {"path": source.source})
 
 
-def collect_one(item: Item, data: DataSet, downloader: Downloader) -> Done:
+def collect_one(item: Item, data: DataSet, settings: CollectConfig) -> Done:
     """Render a video of the talk show, download one, or copy a local file; a video without sound gets a reason."""
     target, files, reason, note = data.raw / f"{item.id}.mp4", [], None, None
     match item.arguments:
@@ -92,7 +150,7 @@ def collect_one(item: Item, data: DataSet, downloader: Downloader) -> Done:
             talkshow.render_video(script, data.raw)
             files = [target.with_suffix(suffix) for suffix in (".truth.csv", ".truth.json")]
         case {"url": url}:
-            downloader.fetch(url, target, data.path(".downloads", item.id))
+            fetch(url, target, data.path(".downloads", item.id), settings)
         case {"path": source} if target.is_file() and not local_path(source, data).exists():
             note = "the source is gone; the copy made before is kept"
         case {"path": source}:
@@ -145,7 +203,7 @@ def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: Talk
 
     What has no licence or consent is not collected, so it does not count.
     """
-    downloader, show = Downloader(settings or CollectConfig()), show or TalkshowConfig()
+    settings, show = settings or CollectConfig(), show or TalkshowConfig()
     arguments = [item_of(source, data, show).arguments for source in read_sources(data) if not refusal(source)]
     minutes, download_mb, raw_mb = [], 0.0, 0.0
     for wanted in arguments:
@@ -155,7 +213,7 @@ def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: Talk
                     minutes.append(show.seconds / 60)
                     raw_mb += minutes[-1] * TALKSHOW_MB_PER_MIN
                 case {"url": url}:
-                    minutes.append(downloader.ask(url, Path(), download=False)["duration"] / 60)
+                    minutes.append(ask(url, settings)["duration"] / 60)
                     download_mb += minutes[-1] * STREAM_MB_PER_MIN
                 case {"path": source}:
                     minutes.append(probe(path := local_path(source, data)).duration_s / 60)
