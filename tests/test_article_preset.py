@@ -1,9 +1,8 @@
 """A dry run of preset="article": the notebooks walk the Colab path at full width on tiny data with stand-in weights.
 
 The walk through all notebooks takes 4.4 minutes of one CPU core (22 November 2026, one thread; seconds of CPU: 01 7,
-02 7, 03 10, 04 8, 05 16, 06 41, 07 59, 08 56, 09 55). That is too much for every `make test`, which must stay below 12
-minutes: GitHub does it on every push (.github/workflows/test.yml), and here
-`LIPSYNC_ARTICLE_WALK=1 make test ARGS=tests/test_article_preset.py`.
+02 7, 03 10, 04 8, 05 16, 06 41, 07 59, 08 56, 09 55). That is too much for every `make test`: GitHub does it on every
+push (.github/workflows/test.yml), and here `make test ARGS="-m nightly tests/test_article_preset.py"`.
 """
 
 import json
@@ -84,7 +83,7 @@ def test_the_preset_is_the_published_size_and_names_published_files():
     assert {article.generator.expert, article.generator.discriminator} <= set(checkpoints.published())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
@@ -102,11 +101,7 @@ def test_stand_ins_have_the_published_layout(house, name, keys):
     assert checkpoints.read(path, stand_ins.KINDS[name][0], mmap=True).width == 1.0
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not os.environ.get("LIPSYNC_ARTICLE_WALK"),
-    reason="takes five minutes: set LIPSYNC_ARTICLE_WALK=1 to walk all notebooks",
-)
+@pytest.mark.nightly
 @pytest.mark.parametrize("path", WALK, ids=lambda path: path.stem)
 def test_notebook_runs_with_the_article_preset(path, house):
     given = {name: FEW[name] for name in course.declared(path) if name in FEW}
