@@ -213,7 +213,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--notebooks", type=Path, default=Path(__file__).parents[1] / "notebooks", help="folder of the notebooks"
     )
-    parser.add_argument("--output", type=Path, help="for executed notebooks and HTML (default outputs/executed)")
     parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
     options = parser.parse_args(arguments)
     try:
@@ -222,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
         given = dict(pair.split("=", 1) for pair in options.parameters)
         if options.preset:
             given["preset"] = options.preset
-        run(discover(options.notebooks, options.only), given, options.output, text=True)
+        run(discover(options.notebooks, options.only), given, text=True)
     except LipsyncError as error:
         wrong = isinstance(error, SettingError)
         say(f"nothing was run: {error}" if wrong else f"\n{error}")
