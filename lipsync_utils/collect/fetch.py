@@ -93,7 +93,7 @@ def fetch(url: str, target: Path, folder: Path, settings: CollectConfig) -> None
         raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: no file came") from None
     except MediaError as error:
         words = "what came is no video, often it is a web page to sign in or consent: open the address in a browser"
-        raise FetchError(Reason.UNREADABLE, f"{url}: {words} ({error})") from error
+        raise FetchError(Reason.UNREADABLE, f"{url}: {words}") from error
     finally:
         shutil.rmtree(folder)
 
