@@ -7,8 +7,6 @@ Source of the mel scale: Slaney, Auditory Toolbox (1998). Source of the windows:
 Is All You Need" (2020), and measurements of its published code.
 """
 
-from __future__ import annotations
-
 import tempfile
 from functools import lru_cache
 from itertools import count, takewhile

@@ -4,8 +4,6 @@ An index of all usable windows is made once, with counts and reasons for those t
 same item for the same seed. Faces are kept as one array of 96x96 crops per clip that is read through the page cache.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Listens on localhost only. To let others in, put it behind a proxy that asks for a login; the guide says how.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import functools

@@ -1,7 +1,5 @@
 """FacePicker: see everybody in a picture or video, press a face, give speech, get the video."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

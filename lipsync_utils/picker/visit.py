@@ -3,8 +3,6 @@
 It is decided here, in the kernel: a page shows the limits, and what it claims counts for nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
