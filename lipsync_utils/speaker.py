@@ -8,7 +8,7 @@ sheet, score              pictures of the verdicts, and how right they are where
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -43,8 +43,8 @@ class Candidate:
     frame: int
     picture_bgr: np.ndarray
     encoding: np.ndarray
-    number: int = 0
-    share: float = 0.0
+    number: int
+    share: float
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,12 @@ def find_candidates(
             picture = next(media.frames(data.root / clip.file, only=[number])).image_bgr
             box = table.at(number)[track]
             code = encode(picture[..., ::-1], box)
-            seen_in = next((ids for one, ids in people if np.linalg.norm(one.encoding - code) < SAME), None)
-            if seen_in is None:
-                around = box.grown(AROUND)
-                people.append((Candidate(clip.clip_id, number, around.crop(picture), code), seen_in := set()))
-            seen_in.add(clip.clip_id)
-    people.sort(key=lambda person: -len(person[1]))
-    return [replace(one, number=n, share=len(ids) / len(clips)) for n, (one, ids) in enumerate(people)]
+            ids = next((ids for *_, known, ids in people if np.linalg.norm(known - code) < SAME), None)
+            if ids is None:
+                people.append((clip.clip_id, number, box.grown(AROUND).crop(picture), code, ids := set()))
+            ids.add(clip.clip_id)
+    people.sort(key=lambda person: -len(person[-1]))
+    return [Candidate(*seen, n, len(ids) / len(clips)) for n, (*seen, ids) in enumerate(people)]
 
 
 def choose(data: DataSet, candidates: list[Candidate], numbers: str) -> list[Path]:
@@ -274,7 +273,7 @@ def suggest_tolerance(values: Iterable[float], otherwise: float = 0.5) -> float:
 def sheet(
     data: DataSet, result: SpeakerResult, checks: pd.DataFrame, tolerance: float, most: int = 12
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Pictures (180, w, 3) BGR and labels of up to `most` of the given verdicts, evenly chosen.
+    """Pictures (h, w, 3) BGR and labels of up to `most` of the given verdicts, evenly chosen.
 
     The frame in the middle of the looked-at ones; a thin green frame around the speaker's face, a thick red one around
     others.
@@ -285,13 +284,11 @@ def sheet(
         looks = rows.frame.unique()
         middle = looks[len(looks) // 2]
         clip = data.clips / check.video_id / f"{check.clip_id}.mp4"
-        picture = next(media.frames(clip, only=[middle])).image_bgr
-        factor = 180 / len(picture)
-        picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        picture = next(media.frames(clip, only=[middle])).image_bgr.copy()
         for face in rows[rows.frame == middle].dropna(subset="distance").itertuples():
-            box = np.multiply((face.left, face.top, face.right, face.bottom), factor).round().astype(int).tolist()
-            colour, width = ((80, 220, 80), 2) if face.distance <= tolerance else ((60, 60, 240), 5)
-            cv2.rectangle(picture, box[:2], box[2:], colour, width)
+            top_left, bottom_right = (int(face.left), int(face.top)), (int(face.right), int(face.bottom))
+            colour, part = ((80, 220, 80), 90) if face.distance <= tolerance else ((60, 60, 240), 36)
+            cv2.rectangle(picture, top_left, bottom_right, colour, len(picture) // part + 1)
         pictures.append(picture)
         near = "no face" if np.isnan(check.median_distance) else f"distance {check.median_distance:.2f}"
         labels.append(f"{check.clip_id}\n{check.verdict}, {near}")

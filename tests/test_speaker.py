@@ -148,7 +148,7 @@ def test_reference_without_a_face_is_a_clear_error(filtered, tmp_path):
 def test_contact_sheet_has_a_picture_and_a_label_per_clip(filtered):
     data, _, result = filtered
     pictures, labels = speaker.sheet(data, result, result.checks, 0.5, most=4)
-    assert len(pictures) == len(labels) == 4 and all(p.shape[0] == 180 for p in pictures)
+    assert len(pictures) == len(labels) == 4 and all(p.ndim == 3 for p in pictures)
     assert any("speaker_alone" in label for label in labels)
 
 

@@ -36,8 +36,6 @@ def read_picture(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.width * image.height > LARGEST_PX:
                 raise MediaError(f"{path}: {image.width}x{image.height} pixels are too many; shrink the picture first")
-            if image.mode == "RGB":
-                image.draft("RGB", (LONGEST_PX, LONGEST_PX))
             image = ImageOps.exif_transpose(image)
             image.thumbnail((LONGEST_PX, LONGEST_PX), Image.Resampling.LANCZOS)  # only ever smaller
             if image.mode.startswith("I"):  # 16 bits

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..errors import MediaError, SettingError
+from ..errors import MediaError
 from ..project import atomic_file
 from .tools import file_url
 
@@ -44,8 +44,6 @@ class VideoWriter:
     def __post_init__(self):
         self.path, self.fps = Path(self.path), Fraction(self.fps).limit_denominator(1001)
         self.width, self.height = (side // 2 * 2 for side in self.size)
-        if min(self.width, self.height) < 2 or self.fps <= 0:
-            raise SettingError(f"a video needs at least 2x2 pixels and fps > 0, got {self.size}, {self.fps}")
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
