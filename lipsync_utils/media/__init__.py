@@ -7,14 +7,11 @@ VideoWriter              h264 and AAC in mp4, constant rate, sound and picture o
 ffmpeg(arguments)        the program itself, its words in our error
 """
 
-from .pictures import is_picture, read_picture, write_picture
-from .reader import Frame, MediaInfo, VideoReader, constant_rate, frames, picture_end_s, probe
+from .reader import VideoReader, constant_rate, frames, is_picture, picture_end_s, probe, read_picture
 from .tools import ffmpeg, ffmpeg_program
-from .writer import VideoWriter
+from .writer import VideoWriter, write_picture
 
 __all__ = [
-    "Frame",
-    "MediaInfo",
     "VideoReader",
     "VideoWriter",
     "constant_rate",

@@ -1,4 +1,4 @@
-"""What is in a video, and its frames: streamed, decoded on all cores, upright, cropped, in the normal dynamic range.
+"""Pictures, and videos as frames: streamed, decoded on all cores, upright, cropped, in the normal dynamic range.
 
 High dynamic range is mapped by a look-up table that ffmpeg's lut3d filter applies. Sources: SMPTE ST 2084 (PQ),
 ARIB STD-B67 / ITU-R BT.2100 (HLG), BT.2087 (BT.2020 to BT.709 primaries); white is 203 cd/m2 (BT.2408).
@@ -19,9 +19,10 @@ import av
 import av.filter
 import av.stream
 import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import MediaError, SettingError
-from .tools import open_media
+from .tools import check_file, open_media
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ GRID = 33  # of the look-up table
 VFR_PACKETS = 400  # looked at to tell a variable frame rate
 UNINDEXED = ("mpeg", "mpegts")  # containers without an index (GRID's are such)
 TURNS = {90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}
+LONGEST_PX = 4096  # of a picture file; larger ones are shrunk
+LARGEST_PX = 400_000_000  # pixels that are decoded at all
 
 
 @dataclass(frozen=True)
@@ -327,3 +330,40 @@ def lut_file(transfer: str) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     np.savetxt(path := Path(folder, "table.cube"), table, "%.6f", header=f"LUT_3D_SIZE {GRID}", comments="")
     return path
+
+
+def is_picture(path: Path) -> bool:
+    """Is this a picture file, judged by its content (not by its name)?"""
+    try:
+        with Image.open(check_file(path)) as image:
+            return image.format is not None and getattr(image, "n_frames", 1) == 1
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        return False
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read a picture file: uint8 (height, width, 3) BGR, turned upright as its EXIF note says.
+
+    CMYK, grey, palette and 16-bit pictures become RGB; transparent parts become white; of an animation the first
+    picture is taken; a longer side than LONGEST_PX is shrunk to that. Raises MediaError for anything else.
+    """
+    path = check_file(path)
+    before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False  # face_recognition lets half a picture pass
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > LARGEST_PX:
+                raise MediaError(f"{path}: {image.width}x{image.height} pixels are too many; shrink the picture first")
+            image = ImageOps.exif_transpose(image)
+            image.thumbnail((LONGEST_PX, LONGEST_PX), Image.Resampling.LANCZOS)  # only ever smaller
+            if image.mode.startswith("I"):  # 16 bits
+                image = Image.fromarray(np.clip(np.asarray(image) / 257, 0, 255).astype(np.uint8))
+            white = Image.new("RGBA", image.size, "white")
+            flat = Image.alpha_composite(white, image.convert("RGBA"))
+            return np.ascontiguousarray(np.asarray(flat)[..., 2::-1])
+    except UnidentifiedImageError:
+        raise MediaError(f"{path}: not a picture that Pillow can read; save it as JPEG or PNG") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise MediaError(f"{path}: the picture is damaged ({error}); export or download it again") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before

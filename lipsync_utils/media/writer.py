@@ -1,4 +1,4 @@
-"""Writing mp4: h264 and AAC, constant rate, playable everywhere, complete or not there at all."""
+"""Writing pictures, and mp4: h264 and AAC, constant rate, playable everywhere, complete or not there at all."""
 
 import contextlib
 from dataclasses import KW_ONLY, dataclass, field
@@ -6,10 +6,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 from ..errors import MediaError
-from ..project import atomic_file
+from ..project import atomic_file, write_bytes
 from .tools import file_url
 
 BT709, LIMITED_RANGE = 1, 1  # ITU-T H.273 code points
@@ -119,3 +120,10 @@ class VideoWriter:
             raise MediaError(f"{self.path}: no frame was written; a video needs at least one")
         for stream in self._container.streams:
             self._container.mux(stream.encode(None))
+
+
+def write_picture(path: Path, image_bgr: np.ndarray) -> Path:
+    """Write a BGR picture atomically; the suffix says how (.png, or .jpg of quality 95). Returns the path."""
+    path = Path(path)
+    write_bytes(path, cv2.imencode(path.suffix, image_bgr)[1].tobytes())
+    return path
