@@ -108,19 +108,8 @@ def test_phone_video_is_turned_upright(tmp_path):
             writer.write(image)
     for degrees, white in ((90, np.s_[:32, :]), (180, np.s_[:, 32:]), (270, np.s_[32:, :])):
         turned = tmp_path / f"{degrees}.mp4"
-        media.ffmpeg(
-            [
-                "-v",
-                "error",
-                "-display_rotation:v:0",
-                str(-degrees),
-                "-i",
-                file_url(tmp_path / "flat.mp4"),
-                "-c",
-                "copy",
-                file_url(turned),
-            ]
-        )
+        turn = ["-v", "error", "-display_rotation:v:0", str(-degrees), "-i", file_url(tmp_path / "flat.mp4")]
+        media.ffmpeg([*turn, "-c", "copy", file_url(turned)])
         info, frame = media.probe(turned), next(media.frames(turned)).image_bgr
         assert info.rotation_deg == degrees and frame.shape[:2] == info.size[::-1]
         assert frame[white].mean() > 240 and frame.mean() == pytest.approx(127, abs=6)
@@ -142,23 +131,9 @@ def test_crop(tmp_path):
 def test_variable_rate_and_hdr_are_seen(tmp_path):
     for trc, name in (("smpte2084", "pq"), ("arib-std-b67", "hlg")):
         path = tmp_path / f"{name}.mp4"
-        media.ffmpeg(
-            [
-                "-v",
-                "error",
-                "-f",
-                "lavfi",
-                "-i",
-                "color=c=gray:s=64x64:r=25:d=0.2",
-                "-vf",
-                f"format=yuv420p10le,setparams=color_primaries=bt2020:color_trc={trc}:colorspace=bt2020nc",
-                "-c:v",
-                "libx265",
-                "-x265-params",
-                "log-level=error",
-                file_url(path),
-            ]
-        )
+        grey = "-v error -f lavfi -i color=c=gray:s=64x64:r=25:d=0.2 -c:v libx265 -x265-params log-level=error -vf"
+        tags = f"format=yuv420p10le,setparams=color_primaries=bt2020:color_trc={trc}:colorspace=bt2020nc"
+        media.ffmpeg([*grey.split(), tags, file_url(path)])
         info, frame = media.probe(path), next(media.frames(path)).image_bgr
         assert (info.hdr, info.video_codec) == (name, "hevc")
         wanted = 255 * to_normal_range(np.full((1, 3), 0.5), name)[0]
@@ -246,26 +221,8 @@ def test_ffmpeg_passes_on_its_words():
 def test_sound_that_begins_late_is_padded(tmp_path):
     video = colour_video(tmp_path / "v.mp4", [(0, 0, 0)] * 50)
     path = tmp_path / "late.mkv"
-    media.ffmpeg(
-        [
-            "-v",
-            "error",
-            "-i",
-            file_url(video),
-            "-itsoffset",
-            "0.5",
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=440:d=1",
-            "-c:v",
-            "copy",
-            "-c:a",
-            "pcm_s16le",
-            "-shortest",
-            file_url(path),
-        ]
-    )
+    late = "-itsoffset 0.5 -f lavfi -i sine=440:d=1 -c:v copy -c:a pcm_s16le -shortest"
+    media.ffmpeg(["-v", "error", "-i", file_url(video), *late.split(), file_url(path)])
     sound = load_wav(path)
     assert np.argmax(np.abs(sound) > 0.01) / 16000 == pytest.approx(0.5, abs=0.01)
 

@@ -171,26 +171,14 @@ def test_two_real_people_in_one_video(real_clips, tmp_path):
     man, woman = real_clips / "man_suit_700x700.mp4", real_clips / "woman_blue_700x700_30fps.mp4"
     joined, still = tmp_path / "joined.mp4", "anullsrc=r=16000:cl=mono,atrim=0:0.6[s]"
     even = "fps=25,scale=480:480,setsar=1,format=yuv420p,trim=0:{0},setpts=PTS-STARTPTS"
-    media.ffmpeg(
-        [
-            "-v",
-            "error",
-            "-i",
-            str(man),
-            "-i",
-            str(woman),
-            "-filter_complex",
-            f"[0:v]{even.format(5)}[a];[1:v]{even.format(6)},split[b0][b];[b0]trim=0:0.6,setpts=PTS-STARTPTS[n];"
-            f"[0:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:5,apad=whole_dur=5[p];{still};"
-            "[1:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:6,apad=whole_dur=6[q];"
-            "[a][p][n][s][b][q]concat=n=3:v=1:a=1[v][w]",
-            "-map",
-            "[v]",
-            "-map",
-            "[w]",
-            str(joined),
-        ]
+    graph = (
+        f"[0:v]{even.format(5)}[a];[1:v]{even.format(6)},split[b0][b];[b0]trim=0:0.6,setpts=PTS-STARTPTS[n];"
+        f"[0:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:5,apad=whole_dur=5[p];{still};"
+        "[1:a]aresample=16000,aformat=channel_layouts=mono,atrim=0:6,apad=whole_dur=6[q];"
+        "[a][p][n][s][b][q]concat=n=3:v=1:a=1[v][w]"
     )
+    inputs = ["-v", "error", "-i", str(man), "-i", str(woman)]
+    media.ffmpeg([*inputs, "-filter_complex", graph, "-map", "[v]", "-map", "[w]", str(joined)])
     data = DataSet("two", tmp_path / "two")
     source = Source("joined", str(joined), "two people", "en", "a man", "Apache-2.0", "public demo")
     collect.write_sources(data, [source])
