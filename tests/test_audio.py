@@ -235,8 +235,8 @@ def test_what_has_no_sound_is_named(tmp_path):
 
 def test_sound_that_begins_late_is_silent_until_then(tmp_path):
     wavfile.write(tmp_path / "a.wav", 16000, tone(1.0).astype(np.float32))
-    picture = "-f lavfi -i color=c=red:s=64x64:d=2:r=25 -itsoffset 0.48 -i".split()
-    ffmpeg(*picture, tmp_path / "a.wav", *"-map 0:v -map 1:a -c:a aac".split(), tmp_path / "-late: one.mp4")
+    picture = ["-f", "lavfi", "-i", "color=c=red:s=64x64:d=2:r=25", "-itsoffset", "0.48", "-i"]
+    ffmpeg(*picture, tmp_path / "a.wav", "-map", "0:v", "-map", "1:a", "-c:a", "aac", tmp_path / "-late: one.mp4")
     wav = audio.load_wav(tmp_path / "-late: one.mp4")
     begins = int(np.argmax(np.abs(wav) > 0.2)) / 16000
     assert begins == pytest.approx(0.48, abs=0.03)
