@@ -104,11 +104,11 @@ def on_dask(work: Callable, items: list, scheduler: str, workers: int) -> Iterat
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
     quiet = {
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(names, "1"),
-        "distributed.logging.distributed": "error",
+        "distributed.logging.distributed": "critical",  # a failing item says so itself
         "distributed.admin.system-monitor.disk": False,
     }
-    logging.getLogger("distributed").setLevel(logging.ERROR)  # importing it made it talk
-    local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.ERROR}
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # importing it made it talk
+    local = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with dask.config.set(quiet):
         try:
             client = Client(**local) if scheduler == "processes" else Client(scheduler, timeout=5)

@@ -2,6 +2,7 @@
 
 import csv
 import enum
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -161,14 +162,18 @@ class FaceTable:
         boxes = self.rows_of(track_id).set_index("frame")[RAW if raw else SIDES]
         return boxes.reindex(range(self.n_frames)).to_numpy()
 
+    @functools.cached_property
+    def faces(self) -> tuple[dict[int, dict[int, FaceBox]], ...]:
+        """The normalised faces and the raw ones by frame, then track; a DataFrame needs milliseconds for each frame."""
+        found = {}, {}
+        for frame, track, *sides in self.seen[["frame", "track_id", *SIDES, *RAW]].itertuples(index=False):
+            for faces, box in zip(found, (sides[:4], sides[4:])):
+                faces.setdefault(frame, {})[track] = FaceBox(*box)
+        return found
+
     def at(self, frame: int, raw: bool = False) -> dict[int, FaceBox]:
         """The faces of one frame by track."""
-        first, last = self.rows.frame.searchsorted([frame, frame + 1])
-        here = self.rows[first:last].dropna(subset="left")
-        return {
-            track: FaceBox(*sides)
-            for track, *sides in here[["track_id", *(RAW if raw else SIDES)]].itertuples(index=False)
-        }
+        return {**self.faces[raw].get(frame, {})}
 
     def best_frame(self, track_id: int) -> int:
         """A frame that shows the track's face well: largest and surest. Raises FaceError for an unknown track."""
