@@ -223,8 +223,7 @@ class TrainConfig:
     discriminator: str = "embedded"  # its first weights, likewise; unused where disc_weight is 0
     width: float = 0.25  # of all networks; 1.0: the published size
     steps: int = 200  # optimiser steps in all
-    batch_size: int = 8  # windows a step and process, all accumulated ones together
-    accumulate: int = 1  # parts that a batch is cut into, where memory is short
+    batch_size: int = 8  # windows a step and process
     learning_rate: float = 1e-4
     disc_learning_rate: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam; the reference with discriminator: 0.5, 0.999
@@ -243,28 +242,26 @@ class TrainConfig:
     augment: bool = False  # crops with a margin are augmented, faces and sound: for pretraining
     frames: int = 5  # of each window that are drawn; 1, for likeness alone: more variety in the time
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: what the machine is fast in
-    compile: bool = False  # torch.compile: pays on a GPU in long runs
     workers: int = 0  # processes that load data
-    evaluate_every: int = 50  # steps; validation is fixed and deterministic
+    evaluate_every: int = 50  # steps; validation is fixed and deterministic, and draws strips of samples
     save_every: int = 100
-    sample_every: int = 50  # strips reference | masked | generated | truth
-    keep: int = 2  # checkpoints that stay on the disk, besides the best
     min_expert_accuracy: float = 0.6  # pre-flight: an expert that is worse than this on the data is no judge
     seed: int = 1
 
     def __post_init__(self):
-        check_fields(self, steps=1, batch_size=1, accumulate=1, mouth_weight=1, windows_per_clip=1, evaluate_every=1)
-        check_fields(self, save_every=1, sample_every=1, keep=1, workers=0, warmup_steps=0)
-        check_fields(self, sync_weight=(0, 1), disc_weight=(0, round(1 - self.sync_weight, 9)))
-        check(min(self.learning_rate, self.disc_learning_rate) > 0, "learning_rate must be positive")
-        part, several = self.batch_size / self.accumulate, self.windows_per_clip
-        check(part % 1 == 0, f"accumulate must divide batch_size, got {self.accumulate} and {self.batch_size}")
-        check(self.sync_schedule != "ramp" or self.sync_ramp_steps >= 1, "a ramp needs sync_ramp_steps >= 1")
-        alone = self.frames == 1 and self.network == "generator" and self.sync_weight == self.disc_weight == 0
-        check(
-            self.frames == 5 or alone, f"frames must be 5, or 1 without sync loss and discriminator, got {self.frames}"
+        check_fields(self, steps=1, batch_size=1, mouth_weight=1, windows_per_clip=1, evaluate_every=1)
+        check_fields(self, save_every=1, workers=0, warmup_steps=0, sync_weight=(0, 1))
+        check_fields(
+            self, disc_weight=(0, round(1 - self.sync_weight, 9)), sync_ramp_steps=self.sync_schedule == "ramp"
         )
-        check(part % several == 0, f"windows_per_clip must divide batch_size / accumulate, got {several}")
+        check(min(self.learning_rate, self.disc_learning_rate) > 0, "learning_rate must be positive")
+        several = self.windows_per_clip
+        check(self.batch_size % several == 0, f"windows_per_clip must divide batch_size, got {several}")
+        alone = self.network == "generator" and self.sync_weight == self.disc_weight == 0
+        check(
+            self.frames == 5 or self.frames == 1 and alone,
+            f"frames must be 5, or 1 without sync loss and discriminator, got {self.frames}",
+        )
         compares = self.network == "expert" and self.expert_loss == "contrastive"
         check(not compares or several >= 2, "the contrastive loss compares windows of one clip: windows_per_clip >= 2")
 
@@ -300,7 +297,6 @@ EXPERT_ARTICLE = TrainConfig(
     workers=4,
     evaluate_every=1000,
     save_every=1000,
-    sample_every=1000,
 )
 GENERATOR_ARTICLE = TrainConfig(
     width=1.0,
@@ -312,7 +308,6 @@ GENERATOR_ARTICLE = TrainConfig(
     workers=4,
     evaluate_every=3000,
     save_every=1000,
-    sample_every=1000,
 )
 
 

@@ -8,18 +8,17 @@ Predictive Coding", 2018 (InfoNCE); Radford et al., CLIP, 2021 (learnt temperatu
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .config import check, check_fields
+from .config import check
 from .models.networks import bce, exact, stack_lower_halves
 
 #: Sync loss of an expert that knows nothing: -ln 0.5.  A sync loss that stays here has learnt nothing.
 COIN_FLIP_LOSS = math.log(2)
+REFERENCE_THRESHOLD = 0.75  # sync loss of an evaluation below which the published trainer turns its sync loss on
 
 
 def l1(generated, truth):
@@ -106,29 +105,13 @@ class ContrastiveLoss(nn.Module):
             return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-@dataclass(frozen=True)
-class SyncSchedule:
-    """How much the sync loss weighs at each step.
+def scheduled_sync_weight(step: int, weight: float, schedule: str, *, ramp_steps=1, is_on=False) -> float:
+    """How much the sync loss weighs at a 0-based step.
 
-    kind "constant": always `weight`.  "ramp": from 0 up to `weight` over `ramp_steps`.  "reference": 0 until an
-    evaluation's mean sync loss is below `threshold`, then `weight` for ever; whether that has happened is part of the
-    training state (`is_on`), which the published trainer forgot to store.
+    schedule "constant": always `weight`.  "ramp": from 0 up to `weight` over `ramp_steps`.  "reference": 0 until an
+    evaluation's mean sync loss is below REFERENCE_THRESHOLD, then `weight` for ever; whether that has happened is part
+    of the training state (`is_on`), which the published trainer forgot to store.
     """
-
-    kind: Literal["constant", "ramp", "reference"] = "constant"
-    weight: float = 0.03
-    threshold: float = 0.75
-    ramp_steps: int = 0
-
-    def __post_init__(self):
-        check_fields(self, weight=(0, 1), ramp_steps=int(self.kind == "ramp"))
-
-    def weight_at(self, step: int, is_on: bool = False) -> float:
-        """Return the weight of a 0-based step; is_on matters for "reference" only."""
-        if self.kind == "ramp":
-            return self.weight * min(1.0, step / self.ramp_steps)
-        return self.weight if self.kind == "constant" or is_on else 0.0
-
-    def after_evaluation(self, mean_sync_loss: float, is_on: bool = False) -> bool:
-        """Return is_on after an evaluation; once on, it stays on."""
-        return is_on or mean_sync_loss < self.threshold
+    if schedule == "ramp":
+        return weight * min(1.0, step / ramp_steps)
+    return weight if schedule == "constant" or is_on else 0.0

@@ -120,26 +120,14 @@ def test_contrastive_temperature_learns():
     assert loss.log_scale.grad.item() < 0  # matched pairs want a sharper softmax: descent raises the scale
 
 
-def test_reference_schedule_waits_for_an_evaluation_and_then_stays():
-    schedule = losses.SyncSchedule("reference", weight=0.01)
-    is_on = False
-    weights = []
-    for step, evaluation in enumerate([0.8, 0.75, 0.74, 0.9]):
-        is_on = schedule.after_evaluation(evaluation, is_on)
-        weights.append(schedule.weight_at(step, is_on))
-    assert weights == [0, 0, 0.01, 0.01]
-
-
-def test_constant_and_ramp():
-    assert losses.SyncSchedule("constant", 0.03).weight_at(0) == 0.03
-    ramp = losses.SyncSchedule("ramp", 0.03, ramp_steps=10)
-    assert [ramp.weight_at(s) for s in (0, 5, 10, 99)] == pytest.approx([0, 0.015, 0.03, 0.03])
-
-
-@pytest.mark.parametrize("bad", [{"kind": "later"}, {"weight": 1.5}, {"kind": "ramp"}])
-def test_impossible_schedules_are_refused(bad):
-    with pytest.raises(SettingError):
-        losses.SyncSchedule(**bad)
+def test_sync_weight_is_constant_ramps_or_waits_for_an_evaluation():
+    weights = {
+        name: [losses.scheduled_sync_weight(step, 0.03, name, ramp_steps=10) for step in (0, 5, 10, 99)]
+        for name in ("constant", "ramp", "reference")
+    }
+    assert weights["constant"] == [0.03] * 4 and weights["reference"] == [0.0] * 4
+    assert weights["ramp"] == pytest.approx([0, 0.015, 0.03, 0.03])
+    assert losses.scheduled_sync_weight(5, 0.01, "reference", is_on=True) == 0.01
 
 
 def test_mouth_l1_counts_the_mouth_more_and_an_even_difference_as_it_is():

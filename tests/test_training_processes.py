@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 from lipsync_utils import config, training
 from tests.toys import toy_clips
 settings = config.TrainConfig(start="scratch", width=1 / 32, steps=2, batch_size=int(sys.argv[2]), sync_weight=0.0,
-    precision="fp32", evaluate_every=2, save_every=2, sample_every=2, freeze_norm=True)
+    precision="fp32", evaluate_every=2, save_every=2, freeze_norm=True)
 training.train(settings, toy_clips(), Path(sys.argv[1]), windows=config.WindowsConfig(val_windows=6), live=False)
 """
 
@@ -46,7 +46,7 @@ def launch(folder, batch_size, processes):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((folder / "run" / "settings.json").read_text())["processes"] == processes
+    assert json.loads((folder / "run" / "settings.json").read_text())["how"]["processes"] == processes
     return torch.load(folder / "run" / "checkpoints" / "generator_000000002.pt", weights_only=True)
 
 

@@ -1,3 +1,5 @@
+import subprocess
+
 import numpy as np
 import pytest
 import torch
@@ -71,23 +73,29 @@ def test_the_embedded_reader_reads_a_mouth(written):
     assert np.corrcoef(checks.mouth_openings(clip.faces.faces, rendered=True), clip.opening)[0, 1] > 0.9
 
 
-def test_a_stage_of_the_recipe_continues_where_it_was_killed(tmp_path):
-    def fit(name, killed_after=99):
-        def batch(rng):
-            killed.append(1)
-            if len(killed) > killed_after:
-                raise KeyboardInterrupt
-            x = torch.from_numpy(rng.normal(size=(4, 3)).astype(np.float32))
-            return x, x.sum(1, keepdim=True)
+def test_a_recipe_runs_each_stage_once_after_what_it_needs(tmp_path, monkeypatch):
+    def fake(command, **_):
+        stage = command[-1]
+        assert all(recipe.result(need).is_file() for need in pretrain.STAGES[stage])
+        recipe.result(stage).parent.mkdir(exist_ok=True)
+        recipe.result(stage).touch()
+        begun.append(stage)
+        return subprocess.CompletedProcess(command, stage == "judge" and begun.count("judge") == 1)
 
-        killed, network = [], torch.nn.Linear(3, 1)
-        torch.nn.init.zeros_(network.weight)
-        pretrain._regress(network, batch, 30, tmp_path / name, every=10)
-        return network.weight
+    begun, recipe = [], pretrain.Pretraining(tmp_path, pretrain.SIZES["short"])
+    monkeypatch.setattr(pretrain.subprocess, "run", fake)
+    with pytest.raises(RuntimeError, match="stage judge failed"):
+        recipe.run(2)
+    recipe.result("judge").unlink()
+    recipe.run(2)
+    assert set(begun) == set(pretrain.STAGES) and begun.count("judge") == 2 and len(begun) == len(pretrain.STAGES) + 1
 
-    torch.manual_seed(0)
-    whole = fit("whole.pt")
-    torch.manual_seed(0)
-    with pytest.raises(KeyboardInterrupt):
-        fit("part.pt", killed_after=25)
-    assert torch.equal(fit("part.pt", killed_after=10), whole), "ten steps were left after the checkpoint of step 20"
+
+def test_a_regression_learns_a_sum():
+    def batch(rng):
+        x = torch.from_numpy(rng.normal(size=(16, 3)).astype(np.float32))
+        return x, x.sum(1, keepdim=True)
+
+    network = torch.nn.Linear(3, 1)
+    pretrain.regress(network, batch, 200, rate=0.1)
+    torch.testing.assert_close(network.weight, torch.ones(1, 3), atol=0.05, rtol=0)

@@ -129,7 +129,7 @@ def fine_tune(clips: Sequence[ClipFaces], trap: Trap, training: TrainConfig, see
     """
     spoiled, start = trap.spoil(clips), checkpoints.locate(training.start, "generator")
     first = checkpoints.metadata(start)
-    rare = {"evaluate_every": training.steps, "sample_every": training.steps, "save_every": 50, "keep": 1}
+    rare = {"evaluate_every": training.steps, "save_every": 50}
     how = config.override(training, start=str(start), width=first.width, seed=seed, **rare, **trap.changed)
     own = first.mel_alignment
     windows = WindowsConfig(alignment=trap.alignment or own, max_drift_s=ANY_DRIFT_S, val_windows=8, seed=seed)

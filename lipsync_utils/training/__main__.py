@@ -4,11 +4,12 @@
     accelerate launch --num_processes 2 -m lipsync_utils.training --preset article --run with disc_weight=0.07
 
 Several processes on a CPU: `torchrun --nproc_per_node 2 -m lipsync_utils.training ...`. Words after the options are
-settings of TrainConfig; windows.alignment=... and the like are settings of WindowsConfig.
+settings of TrainConfig.
 """
 
 import argparse
 import ast
+import contextlib
 import sys
 
 from .. import config, project, windows
@@ -16,17 +17,7 @@ from ..errors import LipsyncError
 from .trainer import log, train
 
 
-def setting(word: str) -> tuple[str, object]:
-    """("steps", 300) from "steps=300"; what is no Python literal is text."""
-    name, equals, text = word.partition("=")
-    config.check(bool(equals), f"{word!r}: write settings as name=value")
-    try:
-        return name, ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return name, text
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Run; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lipsync_utils.training", description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="sample")
@@ -35,19 +26,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--network", choices=("generator", "expert"), default="generator")
     parser.add_argument("--anew", action="store_true", help="set an earlier run of that name aside")
     parser.add_argument("settings", nargs="*", metavar="name=value")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     project.setup_logging()
+    given = dict(word.partition("=")[::2] for word in options.settings)
+    for name, text in given.items():
+        with contextlib.suppress(ValueError, SyntaxError):  # what is no Python literal is text
+            given[name] = ast.literal_eval(text)
     try:
-        preset, given = config.preset(options.preset), dict(map(setting, options.settings))
-        of_windows = {k.removeprefix("windows."): given.pop(k) for k in list(given) if k.startswith("windows.")}
-        of_windows = config.override(preset.windows, **of_windows)
+        preset = config.preset(options.preset)
         wanted = config.override(getattr(preset, options.network), **given)
         clips = windows.load_clips(project.data_set(options.data or preset.data), scheduler="inline")
-        result = train(wanted, clips, options.run, windows=of_windows, resume=not options.anew)
+        train(wanted, clips, options.run, windows=preset.windows, resume=not options.anew)
     except LipsyncError as error:
         log.error("%s", error)
         return 2
-    log.info("step %d, newest weights %s", result.step, result.weights)
     return 0
 
 

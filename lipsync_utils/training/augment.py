@@ -58,8 +58,6 @@ def _boxes(stacks, rng):
 def _camera(faces, rng):
     """Light, texture, colours, tone, sharpness and noise; faces: uint8 (..., 96, 96, 3)."""
     tall, n = faces.reshape(-1, FACE_PX, 3), faces.size // (FACE_PX * FACE_PX * 3)
-    if rng.random() < 0.1:
-        _cover(tall.reshape(n, FACE_PX, FACE_PX, 3), rng)
     if rng.random() < 0.5:
         tall = cv2.multiply(tall, np.tile(_light(rng), (n, 1, 1)), scale=1 / 128)
     if rng.random() < 0.8:
@@ -108,26 +106,14 @@ def _tone(rng):
 
 def _soften(tall, rng):
     """A small picture enlarged, a lens out of focus, or motion."""
-    kind, (height, width, _) = rng.integers(3), tall.shape
+    kind = rng.integers(3)
     if kind == 0:
-        factor = rng.uniform(0.4, 0.9)
-        small = cv2.resize(tall, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+        small = cv2.resize(tall, None, fx=(factor := rng.uniform(0.4, 0.9)), fy=factor, interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, tall.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     if kind == 1:
         return cv2.GaussianBlur(tall, (5, 5), rng.uniform(0.4, 1.2))
     length = int(rng.integers(2, 6))
     return cv2.blur(tall, (length, 1) if rng.random() < 0.5 else (1, length))
-
-
-def _cover(pictures, rng):
-    """Something before the face's edge: a hand, a collar, hair; never its middle."""
-    angle, colour = rng.uniform(0, 2 * np.pi), [int(c) for c in rng.integers(0, 256, 3)]
-    away = rng.uniform(46, 66)
-    where = [int(48 + away * np.cos(angle)), int(48 + away * np.sin(angle))]
-    axes = [int(a) for a in rng.uniform(6, 22, 2)]
-    lean = np.rad2deg(angle) + rng.normal(0, 30)
-    for picture in pictures:
-        cv2.ellipse(picture, where, axes, lean, 0, 360, colour, -1, cv2.LINE_AA)
 
 
 def augment_mels(stacks: list[torch.Tensor], rng: np.random.Generator) -> list[torch.Tensor]:

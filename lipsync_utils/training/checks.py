@@ -6,6 +6,7 @@ in seconds whether a run went the right way.
 
 import functools
 from collections import Counter
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .. import audio, checkpoints, metrics, project
+from .. import audio, checkpoints, metrics, project, windows
 from ..config import TrainConfig
 from ..errors import DataError
 from ..windows import FACE_PX, WINDOW, ClipFaces
@@ -32,36 +33,32 @@ class ClipVerdict(NamedTuple):
     """What an expert says about one clip.
 
     similarity: mean cosine per shift (2 * MAX_SHIFT + 1,), NaN where the clip is too short. offset: in frames, positive
-    where the sound is early, as in LSE; NaN: unknown. own: (n,) cosines of lips and their sound; other: (n, QUESTIONS)
-    with others.
+    where the sound is early, as in LSE; NaN: unknown. questions: (clip_id, own, other), the cosines of lips with their
+    own sound and with another one.
     """
 
-    clip_id: str
     similarity: np.ndarray
-    offset: float = np.nan
-    own: np.ndarray = np.empty(0)
-    other: np.ndarray = np.empty((0, QUESTIONS))
+    offset: float
+    questions: list[tuple[str, float, float]]
 
 
 class ExpertReport:
     """An expert's answers on several clips.
 
-    table: a row per clip, the hardest first. own: cosines of lips and their own sound, of all windows with speech;
-    other: with sounds at least FAR frames away in the same clip, a row per window. offsets: clips by offset.
-    accuracy: share of right answers to "which of two sounds belongs to these lips?"; 0.5 is guessing.
+    questions: a row for each, columns clip_id, own, other: the cosine of lips with their own sound, and with a sound
+    at least FAR frames away in the same clip. table: their means by clip, the hardest first, with the clip's offset.
+    offsets: clips by offset. accuracy: share of right answers to "which of two sounds belongs to these lips?"; 0.5 is
+    guessing.
     """
 
-    def __init__(self, clips: list[ClipVerdict]):
-        rows = [
-            (c.clip_id, c.offset, c.other.size, (c.own[:, None] > c.other).mean(), c.own.mean(), c.other.mean())
-            for c in clips
-        ]
-        columns = ["clip_id", "offset", "asked", "accuracy", "cosine_own", "cosine_other"]
-        self.table = pd.DataFrame(rows, columns=columns).sort_values("accuracy", ignore_index=True)
-        self.own = np.concatenate([np.empty(0, np.float32), *(c.own for c in clips)])
-        self.other = np.concatenate([np.empty((0, QUESTIONS), np.float32), *(c.other for c in clips)])
-        self.asked = self.other.size
-        self.accuracy = float((self.own[:, None] > self.other).mean()) if clips else 0.0
+    def __init__(self, verdicts: list[ClipVerdict]):
+        rows = [question for verdict in verdicts for question in verdict.questions]
+        self.questions = pd.DataFrame(rows, columns=["clip_id", "own", "other"]).astype({"own": float, "other": float})
+        answers = self.questions.assign(accuracy=self.questions.own > self.questions.other)
+        self.accuracy = float(answers.accuracy.mean())
+        offset = {verdict.questions[0][0]: verdict.offset for verdict in verdicts if verdict.questions}
+        means = answers.groupby("clip_id").mean().reset_index()
+        self.table = means.assign(offset=means.clip_id.map(offset)).sort_values("accuracy", ignore_index=True)
         self.offsets = Counter(self.table.offset.dropna().astype(int).tolist())
 
     @property
@@ -78,7 +75,7 @@ class ExpertReport:
 
     def __str__(self):
         seen = ", ".join(f"{offset:+d}: {n} clips" for offset, n in sorted(self.offsets.items())) or "unknown"
-        words = f"right in {self.accuracy:.1%} of {self.asked} two-way questions, offsets {seen}"
+        words = f"right in {self.accuracy:.1%} of {len(self.questions)} two-way questions, offsets {seen}"
         return f"{words}; {'to be trusted here' if self.trusted else 'NOT to be trusted here'}"
 
 
@@ -87,61 +84,54 @@ def embed_clip(expert, clip: ClipFaces, max_frames: int = 250, shift: int = 0):
 
     shift: hear the sound so many frames later than it belongs. Returns first frames (n,), sound (n, D), faces (n, D).
     """
-    present = clip.present[:max_frames]
-    if len(present) < WINDOW:
-        return np.empty(0, int), *np.zeros((2, 0, 1), np.float32)
     faces, sound = metrics.expert_features(clip.faces[:max_frames], clip.mel, expert)
-    ends = np.array([audio.sync_window_start(f) + audio.MEL_STEP for f in range(len(sound))])
-    frames = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(present, WINDOW).all(1))
-    frames = frames[(frames + shift >= 0) & (frames + shift < len(sound))]
-    frames = frames[ends[frames + shift] <= clip.mel.shape[1]]
+    complete = [audio.sync_window_start(f) + audio.MEL_STEP <= clip.mel.shape[1] for f in range(len(sound))]
+    whole = np.lib.stride_tricks.sliding_window_view(clip.present[:max_frames], WINDOW).all(1)
+    frames = np.flatnonzero(whole)
+    frames = frames[(frames + shift >= 0) & (frames + shift < sum(complete))]
     return frames, sound[frames + shift], faces[frames]
 
 
 def judge_clip(expert, clip: ClipFaces, *, shift: int = 0, max_frames: int = 250) -> ClipVerdict:
     """Ask an expert about one clip: its offset, and two-way questions for each window with speech."""
     frames, sound, faces = embed_clip(expert, clip, max_frames, shift)
-    shifts = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
-    if len(frames) < 2 * FAR:
-        return ClipVerdict(clip.clip_id, np.full(len(shifts), np.nan))
     cosine, apart = faces @ sound.T, frames - frames[:, None]
-    similarity = [cosine[apart == s].mean() if (apart == s).sum() >= len(frames) // 2 else np.nan for s in shifts]
+    shifts, n = np.arange(-MAX_SHIFT, MAX_SHIFT + 1), len(frames)
+    similarity = [cosine[apart == s].mean() if (apart == s).sum() >= max(n // 2, 1) else np.nan for s in shifts]
     offset = np.nan if np.isnan(similarity).any() else -int(shifts[np.argmax(similarity)])
-    windows = [audio.mel_window(clip.mel, audio.sync_window_start(int(frame + shift))) for frame in frames]
-    spoken = np.flatnonzero([window.mean() >= SPEECH_LEVEL for window in windows])
-    rng, other = np.random.default_rng((1, len(frames))), np.empty((len(spoken), QUESTIONS), np.float32)
-    for row, i in zip(other, spoken):
+    rng, questions = np.random.default_rng((1, n)), []
+    for i, frame in enumerate(frames):
+        heard = audio.mel_window(clip.mel, audio.sync_window_start(int(frame + shift)))
         far = np.flatnonzero(abs(apart[i]) >= FAR)
-        row[:] = cosine[i, far[rng.integers(len(far), size=QUESTIONS)]]
-    return ClipVerdict(clip.clip_id, np.array(similarity), offset, cosine[spoken, spoken], other)
+        if len(far) and heard.mean() >= SPEECH_LEVEL:
+            others = cosine[i, far[rng.integers(len(far), size=QUESTIONS)]]
+            questions += [(clip.clip_id, cosine[i, i], other) for other in others]
+    return ClipVerdict(np.array(similarity), offset, questions)
 
 
 def judge(expert, clips: list[ClipFaces], *, shift: int = 0, max_frames: int = 250) -> ExpertReport:
     """Ask an expert about clips; clips without speech give no questions."""
-    verdicts = [judge_clip(expert, clip, shift=shift, max_frames=max_frames) for clip in clips]
-    return ExpertReport([v for v in verdicts if len(v.own)])
+    long = [clip for clip in clips if len(clip.present) >= WINDOW]
+    return ExpertReport([judge_clip(expert, clip, shift=shift, max_frames=max_frames) for clip in long])
 
 
 def alignment_scores(clips: list[ClipFaces], *, rendered: bool, max_frames: int = 125) -> dict[str, float]:
     """How well a linear guess from each alignment's mel window follows the mouth opening of clips it has not seen.
 
-    rendered: as for mouth_openings. Returns correlation by name of the alignment, on clips left out one by one.
+    The guess is fitted to all clips but the last two. rendered: as for mouth_openings. Returns correlation by name of
+    the alignment, the mean over those two.
     """
     openings, scores = [mouth_openings(c.faces[:max_frames], rendered) for c in clips], {}
     for name in audio.ALIGNMENTS:
-        starts = [audio.frame_window_start(f, name) for f in range(max_frames)]
-        heard = [
-            np.stack([audio.mel_window(c.mel, start)[::4].ravel() for start in starts[: len(o)]])
-            for c, o in zip(clips, openings)
-        ]
-        found = []
-        for k, opening in enumerate(openings):
-            x = np.concatenate(heard[:k] + heard[k + 1 :]).astype(float)
-            y = np.concatenate(openings[:k] + openings[k + 1 :])
-            middle = x.mean(0)
-            ridge = (x - middle).T @ (x - middle) + 300.0 * np.eye(x.shape[1])
-            weights = np.linalg.solve(ridge, (x - middle).T @ (y - y.mean()))
-            found.append(metrics.correlation((heard[k] - middle) @ weights, opening))
+        heard = []
+        for clip, opening in zip(clips, openings):
+            starts = [audio.frame_window_start(f, name) for f in range(len(opening))]
+            heard.append(np.stack([audio.mel_window(clip.mel, start)[::4].ravel() for start in starts]))
+        x, y = np.concatenate(heard[:-2]).astype(float), np.concatenate(openings[:-2])
+        middle = x.mean(0)
+        ridge = (x - middle).T @ (x - middle) + 300.0 * np.eye(x.shape[1])
+        weights = np.linalg.solve(ridge, (x - middle).T @ (y - y.mean()))
+        found = [metrics.correlation((h - middle) @ weights, o) for h, o in zip(heard[-2:], openings[-2:])]
         scores[name] = float(np.nanmean(found))
     return scores
 
@@ -156,38 +146,47 @@ GENERATOR_GMAC, EXPERT_GMAC, DISCRIMINATOR_GMAC = 3.967, 1.210, 1.256  # per fra
 T4_TFLOPS = 8.0  # an estimate: what convolutions in fp16 get of a T4's 65; not measured by us
 
 
-def find_problems(settings: TrainConfig, indexes: dict, expert) -> tuple[list[str], list[str]]:
-    """(problems, remarks): why a run must not start, and what is worth knowing, what its expert says among it.
+@dataclass(frozen=True)
+class Preflight:
+    """What was found before a run. problems: why it must not start; s_per_step: measured, None where it was not."""
+
+    problems: list[str]
+    lines: list[str]
+    s_per_step: float | None = None
+
+    def __str__(self):
+        return "\n".join(self.lines + [f"PROBLEM: {problem}" for problem in self.problems])
+
+
+def preflight(settings: TrainConfig, indexes: dict, expert) -> Preflight:
+    """What the data and the expert say before a run.
 
     indexes: windows.WindowIndex by split. expert: the judge in the loss, asked about some training clips, or None.
     """
-    problems, clips = [], indexes["train"].clips
+    problems, lines = [], [f"{split}: {windows.summary(index)}" for split, index in indexes.items()]
+    clips = indexes["train"].clips
     if both := {c.video_id for c in clips} & {c.video_id for c in indexes["val"].clips}:
         problems = [f"These videos are in both splits: {', '.join(sorted(both)[:10])}. Split by video (stage 04)."]
     if expert is None:
-        return problems, []
-    some = [clips[k] for k in project.spread(len(clips), ASKED_ABOUT)]
-    report = judge(expert, some, max_frames=125)
-    if not report.asked:
-        return problems, ["remark: the expert found no speech in the clips that it was asked about"]
-    known = report.table.dropna()
-    known = known[known.clip_id.isin([c.clip_id for c in some if len(c.present) >= LONG_ENOUGH])]
-    far = known[known.offset.abs() >= MAX_OFFSET].sort_values("clip_id")
-    named = ", ".join(f"{clip} ({offset:+.0f})" for clip, offset in zip(far.clip_id[:10], far.offset))
-    remarks = [f"expert: {report}"]
+        return Preflight(problems, lines)
+    long = [clip for clip in clips if len(clip.present) >= LONG_ENOUGH] or clips
+    report = judge(expert, [long[k] for k in project.spread(len(long), ASKED_ABOUT)], max_frames=125)
+    lines.append(f"expert: {report}")
+    far = report.table[report.table.offset.abs() >= MAX_OFFSET][:10]
+    named = ", ".join(f"{clip} ({offset:+.0f})" for clip, offset in zip(far.clip_id, far.offset))
     if report.accuracy < settings.min_expert_accuracy:
         problems.append(
             f"The expert is right in {report.accuracy:.0%} of two-way questions on these clips (50 % is guessing): as "
             "a judge it would teach nothing. Tune it first (notebook 05) or set sync_weight=0."
         )
-    elif len(far) > MAX_BAD_SHARE * len(known):
+    elif len(far) > MAX_BAD_SHARE * report.offsets.total():
         problems.append(
-            f"Sound and picture are {MAX_OFFSET} or more frames apart in {len(far)} of {len(known)} clips: {named}. "
+            f"Sound and picture of too many clips are {MAX_OFFSET} or more frames apart: {named}. "
             "Correct the videos, or leave these clips out."
         )
-    elif len(far):
-        remarks.append(f"remark: clips that may be out of sync: {named}")
-    return problems, remarks
+    elif named:
+        lines.append(f"remark: clips that may be out of sync: {named}")
+    return Preflight(problems, lines)
 
 
 def cost_lines(settings: TrainConfig, s_per_step: float, article: TrainConfig, clips: int = 4700) -> list[str]:
@@ -215,6 +214,7 @@ def cost_lines(settings: TrainConfig, s_per_step: float, article: TrainConfig, c
 
 MEASURES = ["l1", "sharpness", "judge_distance", "mouth_correlation"]
 ENLARGED_PX = 3 * FACE_PX  # landmarks are looked for on crops so large
+AT_ONCE = 40  # faces that are drawn
 
 
 def to_network(faces: np.ndarray) -> torch.Tensor:
@@ -222,24 +222,21 @@ def to_network(faces: np.ndarray) -> torch.Tensor:
     return to_float(torch.from_numpy(np.ascontiguousarray(faces.transpose(0, 3, 1, 2))))
 
 
-@torch.no_grad()
-def redraw(generator, clip: ClipFaces, alignment: str, batch_size: int = 40) -> np.ndarray:
-    """Let a generator say a clip's own sound; uint8 BGR (n, 96, 96, 3).
+@torch.inference_mode()
+def redraw(generator, clip: ClipFaces, alignment: str) -> np.ndarray:
+    """Let a generator, in eval mode on the CPU, say a clip's own sound; uint8 BGR (n, 96, 96, 3).
 
     The reference of frame i is the frame half a clip away: the same frame, as in inference, would show the true mouth.
     alignment: of the mel windows, as the generator was trained (`checkpoints.metadata`).
     """
-    was_training, device = generator.training, next(generator.parameters()).device
-    generator.eval()
     n, drawn = len(clip.present), []
-    for frames in np.array_split(np.arange(n), max(-(-n // batch_size), 1)):
-        starts = [audio.frame_window_start(int(f), alignment) for f in frames]
-        mel = torch.from_numpy(np.stack([audio.mel_window(clip.mel, s) for s in starts])[:, None])
+    for first in range(0, n, AT_ONCE):
+        frames = np.arange(first, min(first + AT_ONCE, n))
+        mels = [audio.mel_window(clip.mel, audio.frame_window_start(int(f), alignment)) for f in frames]
         truth, other = to_network(clip.faces[frames]), to_network(clip.faces[(frames + n // 2) % n])
         truth[..., FACE_PX // 2 :, :] = 0
-        faces = generator(mel.to(device), torch.cat([truth, other], 1).to(device))
-        drawn.append((faces * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
-    generator.train(was_training)
+        faces = generator(torch.from_numpy(np.stack(mels)[:, None]), torch.cat([truth, other], 1))
+        drawn.append((faces * 255).round().byte().permute(0, 2, 3, 1).numpy())
     return np.concatenate(drawn)
 
 

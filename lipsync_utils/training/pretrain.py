@@ -3,8 +3,8 @@
     python -m lipsync_utils.training.pretrain --folder outputs/pretraining --jobs 2
 
 Invented actors are rendered; an expert, a judge, a generator with its discriminator and a reader of mouths learn from
-them. Each stage is a process of its own that continues where it was killed; stages that need nothing of each other run
-side by side.
+them. Each stage is a process of its own; finished stages are not repeated, and a long training continues where it was
+killed. Stages that need nothing of each other run side by side.
 """
 
 import argparse
@@ -12,8 +12,8 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,6 @@ BASE = TrainConfig(
     precision="bf16",
     evaluate_every=500,
     save_every=250,
-    sample_every=500,
 )
 EXPERT = override(
     BASE,
@@ -66,7 +65,6 @@ JOINT = override(
     disc_learning_rate=2e-4,
     betas=(0.5, 0.999),
     freeze_norm=True,
-    min_expert_accuracy=0.0,
     save_every=100,
 )
 
@@ -100,7 +98,7 @@ GROUPS = {
     "habit": (actors.HABIT_SEED, None, 1.0),  # the reader is tested on them
     "test": (actors.TEST_SEED, None, 0.0),  # validation and the model card
 }
-#: What each stage needs; of those that could run, the first ones do.
+#: What each stage needs. They are begun in this order, in which none waits for a later one.
 STAGES = {
     "train_actors": (),
     "test_actors": (),
@@ -108,11 +106,11 @@ STAGES = {
     "reader_actors": (),
     "habit_actors": (),
     "ear": ("train_actors",),
-    "likeness": ("ear", "test_actors"),
     "expert": ("train_actors", "test_actors"),
-    "generator": ("expert", "likeness"),
+    "likeness": ("ear", "test_actors"),
     "reader": ("reader_actors",),
-    "judge": ("judge_actors", "expert"),  # after the expert, for which the generator waits
+    "judge": ("judge_actors", "test_actors"),
+    "generator": ("expert", "likeness"),
 }
 SHIPPED = ("expert", "judge", "generator", "discriminator", "reader")
 
@@ -135,29 +133,32 @@ class Pretraining:
 
     def run(self, jobs: int = 1) -> None:
         """Run all stages that are not done, at most `jobs` at a time. Raises RuntimeError where a stage fails."""
+        futures = {}
+        with ThreadPoolExecutor(jobs) as pool:
+            try:
+                for stage, needs in STAGES.items():
+                    futures[stage] = pool.submit(self._process, stage, [futures[need] for need in needs])
+                for future in as_completed(futures.values()):
+                    future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _process(self, stage, needs):
+        """Run one stage in a process of its own, once those that it needs are done."""
+        for need in needs:
+            need.result()
+        if self.result(stage).is_file():
+            return
         size = next(name for name, size in SIZES.items() if size == self.size)
         command = [sys.executable, "-m", "lipsync_utils.training.pretrain", "--folder", str(self.folder)]
-        logs, running, environment = self.folder / "logs", {}, {**os.environ, "OMP_NUM_THREADS": "1"}
-        logs.mkdir(parents=True, exist_ok=True)
-        try:
-            while True:
-                for stage in [stage for stage, process in running.items() if process.poll() is not None]:
-                    if running.pop(stage).returncode:
-                        raise RuntimeError(f"stage {stage} failed, see {logs / stage}.log")
-                    log.info("%s is done", stage)
-                to_do = [s for s in STAGES if s in running or not self.result(s).is_file()]
-                if not to_do:
-                    return
-                ready = [s for s in to_do if s not in running and not set(STAGES[s]) & set(to_do)]
-                for stage in ready[: jobs - len(running)]:
-                    log.info("%s begins", stage)
-                    with (logs / f"{stage}.log").open("ab") as stream:
-                        options = {"stdout": stream, "stderr": stream, "env": environment}
-                        running[stage] = subprocess.Popen([*command, "--size", size, "--stage", stage], **options)
-                time.sleep(1)
-        finally:  # a stage continues where it was stopped
-            for process in running.values():
-                process.terminate()
+        path, environment = self.folder / "logs" / f"{stage}.log", {**os.environ, "OMP_NUM_THREADS": "1"}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log.info("%s begins", stage)
+        with path.open("ab") as stream:
+            options = {"stdout": stream, "stderr": stream, "env": environment}
+            if subprocess.run([*command, "--size", size, "--stage", stage], **options).returncode:
+                raise RuntimeError(f"stage {stage} failed, see {path}")
+        log.info("%s is done", stage)
 
     def run_stage(self, stage: str) -> None:
         """Run one stage in this process."""
@@ -181,22 +182,20 @@ class Pretraining:
         seconds = self.size.test_seconds if group == "test" else self.size.seconds
         for seed in range(first, first + n):
             actors.write_actor(self.folder / "actors", seed, seconds, language, habit)
-        facts = {"first": first, "actors": n, "seconds": seconds, "language": language, "habit": habit}
-        project.write_json(self.result(stage), facts)
+        project.write_json(self.result(stage), {"actors": n, "seconds": seconds})
 
     def _ear(self):
         """The generator's sound encoder learns to tell the mouth from the sound: saves blurred, closed mouths later."""
         torch.manual_seed(3)
-        generator = models.Wav2Lip(0.25)
+        generator, clips = models.Wav2Lip(0.25), self.actors("train")
         network = torch.nn.Sequential(generator.audio_encoder, torch.nn.Flatten(), torch.nn.Linear(128, 7))
-        clips = self.actors("train")
         mouths = standardised_mouths(clips)
 
         def batch(rng):
             places = draw(clips, rng, 64)
             return sounds(places, rng, lambda f: audio.frame_window_start(f, WINDOWS.alignment)), mouths(places)
 
-        _regress(network, batch, self.size.ear_steps, self.folder / "ear.pt")
+        regress(network, batch, self.size.ear_steps)
         checkpoints.export(self.result("ear"), generator, mel_alignment=WINDOWS.alignment)
 
     def _reader(self):
@@ -208,7 +207,7 @@ class Pretraining:
             places = draw(clips, rng, 64)
             return pictures(places, rng)[:, :, 0], torch.tensor([float(c.opening[at][0]) for c, at in places])
 
-        _regress(network, batch, self.size.reader_steps, self.folder / "reader.pt")
+        regress(network, batch, self.size.reader_steps)
         checkpoints.export(self.result("reader"), network, steps=self.size.reader_steps)
 
     def _expert(self, stage, group, seed):
@@ -225,17 +224,13 @@ class Pretraining:
                 faces = models.stack_lower_halves(pictures(places, rng))
                 return (mels, faces), mouths(places).repeat(1, 2)
 
-            _regress(towers, batch, self.size.tower_steps, start.with_suffix(".pt"))
+            regress(towers, batch, self.size.tower_steps)
             checkpoints.export(start, towers.expert, mel_alignment=WINDOWS.alignment)
         self._train(stage, group, override(EXPERT, seed=seed, start=str(start)))
 
     def _train(self, stage, group, settings):
         """Train on a group of actors, validate on the test actors, and export what was learnt."""
-        steps = getattr(self.size, f"{stage}_steps")
-        most = {"evaluate_every": max(steps // 2, 1), "save_every": max(steps // 2, 1)}
-        most["warmup_steps"] = max(steps // 10, 1)
-        short = {name: min(getattr(settings, name), value) for name, value in most.items()}
-        settings = override(settings, steps=steps, **short)
+        settings = override(settings, steps=getattr(self.size, f"{stage}_steps"))
         clips = [c.faces for c in self.actors(group) + self.actors("test")]
         done = train(settings, clips, self.folder / stage, windows=WINDOWS, live=False, check=False)
         networks = {stage: checkpoints.load(done.weights, settings.network)}
@@ -301,31 +296,19 @@ def standardised_mouths(clips: list[ActorClip]):
     return mouths
 
 
-def _regress(network, batch, steps: int, path: Path, rate: float = 1e-3, every: int = 100) -> None:
-    """Fit a network by mean squared error; batch(rng) -> (input, wanted). Its state is kept in `path`."""
+def regress(network, batch, steps: int, rate: float = 1e-3) -> None:
+    """Fit a network by mean squared error; batch(rng) -> (input, wanted)."""
     optimizer = torch.optim.Adam(network.parameters(), rate)
-    schedule, first = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), 0
-    parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    if path.is_file():
-        saved = torch.load(path, weights_only=True)
-        first = saved.pop("step")
-        for name, state in saved.items():
-            parts[name].load_state_dict(state)
-    network.train()
-    recent = []
-    for step in range(first, steps):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in range(steps):
         given, wanted = batch(np.random.default_rng((11, step)))
-        loss = torch.nn.functional.mse_loss(network(given), wanted)
+        loss = torch.nn.functional.mse_loss(network.train()(given), wanted)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        recent.append(loss.item())
-        if (step + 1) % every == 0 or step + 1 == steps:
-            log.info("%s: step %d, loss %.4f", path.stem, step + 1, np.mean(recent[-100:]))
-            with project.atomic_file(path) as temporary:
-                torch.save({"step": step + 1, **{k: v.state_dict() for k, v in parts.items()}}, temporary)
-    network.eval()
+        if step % 100 == 0:
+            log.info("step %d, loss %.4f", step, loss)
 
 
 def opening_correlations(generators: dict, clips: list[ActorClip]) -> pd.DataFrame:

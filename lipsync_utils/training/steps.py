@@ -121,13 +121,10 @@ def descend(optimizer, parts: dict[str, torch.Tensor], accelerator) -> dict[str,
     """Step down the "total" unless a loss is NaN or infinite; returns the losses as numbers."""
     numbers = {name: value.item() for name, value in parts.items()}
     if is_finite(numbers):
-        if accelerator:  # it keeps the gradients of the parts of a batch until the last one
-            accelerator.backward(parts["total"])
-        else:
-            optimizer.zero_grad()
-            parts["total"].backward()
-        optimizer.step()
         optimizer.zero_grad()
+        backward = accelerator.backward if accelerator else torch.Tensor.backward
+        backward(parts["total"])
+        optimizer.step()
     return numbers
 
 

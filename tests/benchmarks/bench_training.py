@@ -71,7 +71,6 @@ def bench_step_against_plain_fp32(record_property):
         "fp32": {"precision": "fp32"},
         "auto": {},
         "auto with discriminator": {"disc_weight": 0.07},
-        **({"auto, compiled": {"compile": True}} if device == "cuda" else {}),
     }.items():
         settings = config.TrainConfig(start="scratch", width=width, batch_size=size, **settings)
         each, first = seconds(our_step(items, settings))
