@@ -237,17 +237,15 @@ def test_our_checkpoint_holds_all_that_a_resume_needs(tmp_path, caplog):
         step=12,
         epoch=3,
         settings={"learning_rate": 1e-3},
-        data_fingerprint="abc",
         videos=["v1"],
         mel_alignment="centred",
         state={"is_on": True, "rng": torch.get_rng_state()},
     )
     back = checkpoints.read(path, "expert")
-    assert (back.step, back.epoch, back.settings) == (12, 3, {"learning_rate": 1e-3})
-    assert (back.data_fingerprint, back.videos, back.mel_alignment) == ("abc", ("v1",), "centred")
+    assert (back.step, back.settings) == (12, {"learning_rate": 1e-3})
+    assert (back.videos, back.mel_alignment) == (("v1",), "centred")
     assert (back.origin, back.state["is_on"], back.width) == ("course", True, WIDTH)
     assert torch.equal(back.state["rng"], torch.get_rng_state())
-    assert back.package_version
     again = torch.optim.Adam(net.parameters(), 1e-3)
     again.load_state_dict(back.optimizer)
     assert torch.equal(again.state_dict()["state"][0]["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"])
@@ -261,12 +259,6 @@ def test_wrapped_networks_are_saved_bare_and_float64_survives(tmp_path):
     path = checkpoints.save(tmp_path / "a.pt", torch.nn.DataParallel(net))
     assert checkpoints.read(path).weights["output_block.1.weight"].dtype == torch.float64
     assert checkpoints.load(path, "generator").output_block[1].weight.dtype == torch.float32
-
-
-def test_settings_must_be_plain(tmp_path, net):
-    with pytest.raises(SettingError, match="plain"):
-        checkpoints.save(tmp_path / "a.pt", net, settings={"x": object()})
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL does not exist on Windows")

@@ -17,7 +17,7 @@ from .. import __version__, models, project
 from ..audio import ALIGNMENTS
 from ..errors import CheckpointError, SettingError
 from .formats import read_payload
-from .registry import PublishedFile, entry_of, fetch, published
+from .registry import PublishedFile, fetch, is_published, published
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,7 @@ class Checkpoint:
     origin: str
     optimizer: dict | None = None
     step: int = 0
-    epoch: int = 0
     settings: dict = field(default_factory=dict)
-    package_version: str = ""
-    data_fingerprint: str = ""
     videos: tuple[str, ...] = ()  # ids of the videos it was trained on
     mel_alignment: str = "reference"
     state: dict = field(default_factory=dict)
@@ -86,25 +83,25 @@ def read(path, kind: str | None = None, *, mmap: bool = False) -> Checkpoint:
     if kind not in (None, *KINDS):
         raise SettingError(f"no network kind {kind!r}: choose one of {', '.join(KINDS)}")
     payload = read_payload(path, mmap)
-    weights = _weights_of(payload, path)
-    found = _kind_of(weights, kind, path)
-    origin = "course" if payload.get("format") == FORMAT else "published" if entry_of(path, found) else "unknown"
+    weights = payload.get("state_dict", payload)
+    if not isinstance(weights, dict) or not weights or not all(map(torch.is_tensor, weights.values())):
+        raise CheckpointError(f"{path.name} holds no weights: expected a state dict, or one under 'state_dict'")
+    weights = {key.removeprefix("module."): tensor for key, tensor in weights.items()}
+    kind, width = _kind_and_width(weights, kind, path)
+    origin = "course" if payload.get("format") == FORMAT else "published" if is_published(path) else "unknown"
     if origin == "unknown":
         log.warning("%s is of unknown origin: it is not one of the published files and not made by this course", path)
-    alignment = str(payload.get("mel_alignment", "reference"))
+    alignment, settings = payload.get("mel_alignment", "reference"), payload.get("settings") or {}
     if alignment not in ALIGNMENTS:
         raise CheckpointError(f"{path.name} names a mel alignment {alignment!r} that this version does not know")
     return Checkpoint(
-        found,
-        _width_of(weights, found, path),
+        kind,
+        width,
         weights,
         origin,
         optimizer=payload.get("optimizer"),
         step=payload.get("global_step") or 0,
-        epoch=payload.get("global_epoch") or 0,
-        settings=_plain(payload.get("settings")),
-        package_version=payload.get("package_version", ""),
-        data_fingerprint=payload.get("data_fingerprint", ""),
+        settings=json.loads(settings) if isinstance(settings, str) else settings,
         videos=tuple(payload.get("videos", ())),
         mel_alignment=alignment,
         state=payload.get("state", {}),
@@ -112,31 +109,20 @@ def read(path, kind: str | None = None, *, mmap: bool = False) -> Checkpoint:
 
 
 def save(
-    path,
-    network,
-    *,
-    optimizer=None,
-    step=0,
-    epoch=0,
-    settings=None,
-    data_fingerprint="",
-    videos=(),
-    mel_alignment="reference",
-    state=None,
+    path, network, *, optimizer=None, step=0, epoch=0, settings=None, videos=(), mel_alignment="reference", state=None
 ) -> Path:
     """Write a checkpoint that a kill cannot spoil: the old file stays until the new one is complete on the disk.
 
-    network: one of the course's, also inside DistributedDataParallel.  optimizer: it or its state.
-    settings: dataclass or dictionary of plain values.  videos: ids it was trained on.  state: what else an exact
-    resume needs, tensors and plain values (a second network's state dict, random states, sync schedule).
+    network: one of the course's, also inside DistributedDataParallel.  settings: a dictionary of plain values.
+    videos: ids it was trained on.  state: what else an exact resume needs, tensors and plain values (a second network's
+    state dict, random states, sync schedule).
     Its layout is a superset of the published one: other tools find "state_dict" in it.
     """
     payload = _facts(network, settings, mel_alignment) | {
         "state_dict": dict(models.bare(network).state_dict()),
-        "optimizer": optimizer.state_dict() if hasattr(optimizer, "state_dict") else optimizer,
+        "optimizer": optimizer and optimizer.state_dict(),
         "global_step": step,
         "global_epoch": epoch,
-        "data_fingerprint": data_fingerprint,
         "videos": list(videos),
         "state": state or {},
     }
@@ -168,7 +154,7 @@ def _facts(network, settings, mel_alignment):
         "format": FORMAT,
         "kind": next(kind for kind, network_type in KINDS.items() if isinstance(network, network_type)),
         "width": getattr(network, "width", 1.0),
-        "settings": _plain(settings),
+        "settings": settings or {},
         "package_version": __version__,
         "mel_alignment": mel_alignment,
     }
@@ -207,38 +193,24 @@ def locate(source, kind: str) -> Path:
     return path
 
 
-def _weights_of(payload, path):
-    """Find the state dict in a payload: names without wrapper prefixes."""
-    weights = payload.get("state_dict", payload)
-    if not isinstance(weights, dict) or not weights or not all(torch.is_tensor(t) for t in weights.values()):
-        raise CheckpointError(f"{path.name} holds no weights: expected a state dict, or one under 'state_dict'")
-    return {key.removeprefix("module."): tensor for key, tensor in weights.items()}
-
-
-def _kind_of(weights, kind, path):
-    """Return the kind whose tensor names these are, or raise saying what the file is instead."""
-    found = next((k for k in KINDS if _layout(k, 1.0).keys() == weights.keys()), None)
-    if found and kind in (None, found):
-        return found
-    if found:
+def _kind_and_width(weights, kind, path):
+    """What network these tensors are, by their names and shapes, or raise saying what the file is instead."""
+    names = {k: _layout(k, 1.0).keys() for k in KINDS}
+    found = next((k for k in KINDS if names[k] == weights.keys()), None)
+    if found and kind not in (None, found):
         raise CheckpointError(f"{path.name} is the wrong network: it holds a {found}, wanted a {kind}")
-    near = kind or min(KINDS, key=lambda k: len(_layout(k, 1.0).keys() ^ weights))
-    wanted, got = _layout(near, 1.0).keys(), weights.keys()
-    words = f"{len(wanted - got)} tensors missing {sorted(wanted - got)[:1]}"
-    words += f", {len(got - wanted)} tensors unknown {sorted(got - wanted)[:1]}"
-    raise CheckpointError(f"{path.name} is the wrong network, not a {near}: {words}")
-
-
-def _width_of(weights, kind, path):
-    """Return the width that all shapes agree on, or raise naming the first tensor that disagrees."""
-    width = 1.0
-    if kind not in FIXED:  # a tensor whose first side is WIDEST at width 1.0 tells it
-        width = weights[next(k for k, s in _layout(kind, 1.0).items() if s[:1] == (models.networks.WIDEST,))].shape[0]
-        width /= models.networks.WIDEST
-    for key, shape in _layout(kind, width).items():
+    if not found:
+        near = kind or min(KINDS, key=lambda k: len(names[k] ^ weights.keys()))
+        missing, unknown = sorted(names[near] - weights.keys()), sorted(weights.keys() - names[near])
+        words = f"{len(missing)} tensors missing {missing[:1]}, {len(unknown)} tensors unknown {unknown[:1]}"
+        raise CheckpointError(f"{path.name} is the wrong network, not a {near}: {words}")
+    width, widest = 1.0, models.networks.WIDEST
+    if found not in FIXED:  # a tensor whose first side is WIDEST at width 1.0 tells it
+        width = weights[next(k for k, s in _layout(found, 1.0).items() if s[:1] == (widest,))].shape[0] / widest
+    for key, shape in _layout(found, width).items():
         if (got := tuple(weights[key].shape)) != shape:
-            raise CheckpointError(f"{path.name}: {key} has shape {got}; a {kind} of width {width:g} has {shape}")
-    return width
+            raise CheckpointError(f"{path.name}: {key} has shape {got}; a {found} of width {width:g} has {shape}")
+    return found, width
 
 
 def _build(kind, width):
@@ -249,15 +221,3 @@ def _build(kind, width):
 def _layout(kind, width):
     with torch.device("meta"):
         return {key: tuple(t.shape) for key, t in _build(kind, width).state_dict().items()}
-
-
-def _plain(settings):
-    """Turn settings (dataclass, dictionary, JSON text) into a dictionary of plain values, or raise SettingError."""
-    if isinstance(settings, str):
-        return json.loads(settings)
-    if dataclasses.is_dataclass(settings):
-        settings = dataclasses.asdict(settings)
-    try:
-        return json.loads(json.dumps(settings or {}))
-    except TypeError as error:
-        raise SettingError(f"settings in a checkpoint must be plain values: {error}") from error

@@ -16,20 +16,6 @@ import torch
 
 from ..errors import CheckpointError
 
-_DTYPES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
-
-
 FORMATS = ("safetensors", "torchscript", "torch zip", "pickle")
 
 
@@ -81,12 +67,9 @@ def recognise(path: Path) -> str:
             return f"truncated: an archive without its end ({size})"
         with zipfile.ZipFile(path) as archive:
             names = " ".join(archive.namelist())
-        kinds = {
-            "/constants.pkl": "torchscript",
-            "data.pkl": "torch zip",
-            "": f"a zip archive without weights ({size})",
-        }
-        return next(kind for part, kind in kinds.items() if part in names)
+        if "data.pkl" not in names:
+            return f"a zip archive without weights ({size})"
+        return "torchscript" if "/constants.pkl" in names else "torch zip"
     if re.match(rb"\s*(<!doctype|<html|<head|<\?xml)", head, re.IGNORECASE) or b"<html" in head.lower():
         return f"an HTML page ({size}), probably an error or login page of the site it came from"
     if head.startswith(b"version https://git-lfs"):
@@ -119,18 +102,17 @@ class _TorchScriptReader(pickle.Unpickler):
             return _ScriptModule
         if module == "torch.jit._pickle":
             return lambda items, *_: items  # a list whose elements have a declared type
-        known = {"_rebuild_tensor_v2": _rebuild_tensor, "OrderedDict": OrderedDict} | _DTYPES
-        if module in ("torch", "torch._utils", "collections") and name in known:
-            return known[name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return lambda storage, offset, size, stride, *_: storage.as_strided(size, stride, offset).clone()
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if module == "torch" and name.endswith("Storage"):
+            return getattr(torch, name).dtype
         raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
 
     def persistent_load(self, reference):
         _, dtype, key, _, _ = reference
         return torch.frombuffer(bytearray(self.archive.read(f"{self.root}/data/{key}")), dtype=dtype)
-
-
-def _rebuild_tensor(storage, offset, size, stride, *_):
-    return torch.as_strided(storage, size, stride, offset).clone()
 
 
 def _read_torchscript(path):

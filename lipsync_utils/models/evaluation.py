@@ -9,6 +9,22 @@ from torch import nn
 from .networks import channels, check_width
 
 
+def stack(kinds, n_in, width, *rows):
+    """Make a row of convolutions, each with norm and ReLU; kinds: of both.
+
+    rows: channels at width 1.0, kernel, stride and padding of a convolution, or a module that stands between.
+    """
+    made, (conv, norm) = [], kinds
+    for row in rows:
+        if isinstance(row, nn.Module):
+            made.append(row)
+        else:
+            n_out = channels(row[0], width)
+            made += [conv(n_in, n_out, *row[1:]), norm(n_out), nn.ReLU()]
+            n_in = n_out
+    return nn.Sequential(*made)
+
+
 class EvaluationSyncNet(nn.Module):
     """Two towers, sound as MFCC and five large frames, compared by euclidean distance.
 
@@ -18,40 +34,41 @@ class EvaluationSyncNet(nn.Module):
     def __init__(self, width: float = 1.0):
         super().__init__()
         self.width = width = check_width(width)
-        c64, c96, c192, c256, c384, c512, c1024 = (channels(c, width) for c in (64, 96, 192, 256, 384, 512, 1024))
-
-        def flat(n_in, n_out, kernel=3, padding=1):
-            return [nn.Conv2d(n_in, n_out, kernel, padding=padding), nn.BatchNorm2d(n_out), nn.ReLU()]
-
-        def deep(n_in, n_out, kernel=(1, 3, 3), stride=1, padding=(0, 1, 1)):
-            return [nn.Conv3d(n_in, n_out, kernel, stride, padding), nn.BatchNorm3d(n_out), nn.ReLU()]
+        c512, c1024 = channels(512, width), channels(1024, width)
 
         def head():
             return nn.Sequential(nn.Linear(c512, c512), nn.BatchNorm1d(c512), nn.ReLU(), nn.Linear(c512, c1024))
 
-        self.netcnnaud = nn.Sequential(
-            *flat(1, c64),
+        self.netcnnaud = stack(
+            (nn.Conv2d, nn.BatchNorm2d),
+            1,
+            width,
+            (64, 3, 1, 1),
             nn.Identity(),  # 13 x 20
-            *flat(c64, c192),
+            (192, 3, 1, 1),
             nn.MaxPool2d(3, (1, 2)),  # 11 x 9
-            *flat(c192, c384),
-            *flat(c384, c256),
-            *flat(c256, c256),
+            (384, 3, 1, 1),
+            (256, 3, 1, 1),
+            (256, 3, 1, 1),
             nn.MaxPool2d(3, 2),  # 5 x 4
-            *flat(c256, c512, kernel=(5, 4), padding=0),  # 1 x 1
+            (512, (5, 4)),  # 1 x 1
         )
         self.netfcaud = head()
         self.netfclip = head()
-        self.netcnnlip = nn.Sequential(
-            *deep(3, c96, (5, 7, 7), (1, 2, 2), 0),
-            nn.MaxPool3d((1, 3, 3), (1, 2, 2)),  # 109, 54
-            *deep(c96, c256, (1, 5, 5), (1, 2, 2)),
-            nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),  # 26, 13
-            *deep(c256, c256),
-            *deep(c256, c256),
-            *deep(c256, c256),
-            nn.MaxPool3d((1, 3, 3), (1, 2, 2)),  # 6
-            *deep(c256, c512, (1, 6, 6), padding=0),  # 1
+        flat, halve = (1, 3, 3), (1, 2, 2)
+        self.netcnnlip = stack(
+            (nn.Conv3d, nn.BatchNorm3d),
+            3,
+            width,
+            (96, (5, 7, 7), halve),
+            nn.MaxPool3d(flat, halve),  # 109, 54
+            (256, (1, 5, 5), halve, (0, 1, 1)),
+            nn.MaxPool3d(flat, halve, (0, 1, 1)),  # 26, 13
+            (256, flat, 1, (0, 1, 1)),
+            (256, flat, 1, (0, 1, 1)),
+            (256, flat, 1, (0, 1, 1)),
+            nn.MaxPool3d(flat, halve),  # 6
+            (512, (1, 6, 6)),  # 1
         )
 
     def embed_audio(self, mfcc):

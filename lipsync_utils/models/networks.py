@@ -29,60 +29,51 @@ def channels(count: int, width: float) -> int:
     return max(1, round(count * width))
 
 
-class Conv(nn.Module):
-    """Convolution, batch norm, (+ input), ReLU: the addition comes before the ReLU."""
+class Block(nn.Module):
+    """Convolution, batch norm, (+ input), ReLU: the addition comes before the ReLU.
 
-    def __init__(self, n_in, n_out, kernel=3, stride=1, padding=1, residual=False):
+    norm=False: convolution and leaky ReLU (slope 0.01) alone, the discriminator's block.
+    """
+
+    def __init__(self, conv, residual=False, norm=True):
         super().__init__()
-        self.conv_block = nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding), nn.BatchNorm2d(n_out))
-        self.residual = residual
+        self.conv_block = nn.Sequential(conv, *[nn.BatchNorm2d(conv.out_channels)] * norm)
+        self.residual, self.norm = residual, norm
 
     def forward(self, x):
         """(B, n_in, H, W) -> (B, n_out, H', W')."""
         y = self.conv_block(x)
+        if not self.norm:
+            return F.leaky_relu(y, 0.01)
         return torch.relu(y + x if self.residual else y)
-
-
-class Up(Conv):
-    """Transposed convolution, batch norm, ReLU; stride 2 doubles the size, stride 1 makes 3x3 of 1x1."""
-
-    residual = False
-
-    def __init__(self, n_in, n_out, stride=2):
-        nn.Module.__init__(self)
-        padding = stride - 1
-        conv = nn.ConvTranspose2d(n_in, n_out, 3, stride, padding, output_padding=padding)
-        self.conv_block = nn.Sequential(conv, nn.BatchNorm2d(n_out))
-
-
-class Plain(nn.Module):
-    """Convolution and leaky ReLU (slope 0.01), no norm: the discriminator's block."""
-
-    def __init__(self, n_in, n_out, kernel=3, stride=1, padding=1):
-        super().__init__()
-        self.conv_block = nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding))
-
-    def forward(self, x):
-        """(B, n_in, H, W) -> (B, n_out, H', W')."""
-        return nn.functional.leaky_relu(self.conv_block(x), 0.01)
 
 
 def residuals(n, repeats):
     """Make `repeats` residual 3x3 blocks that keep n channels."""
-    return [Conv(n, n, residual=True) for _ in range(repeats)]
+    return [Block(nn.Conv2d(n, n, 3, padding=1), residual=True) for _ in range(repeats)]
 
 
-def tower(n_in, width, *layers):
-    """Make a row of Conv from n_in channels on.
+def tower(n_in, width, *layers, norm=True):
+    """Make a row of blocks from n_in channels on.
 
-    layers: channels at width 1.0, residual blocks after it, and where they differ from Conv's: kernel, stride, padding.
+    layers: channels at width 1.0, residual blocks after it, and where they differ from 3, 1 and 1: kernel, stride,
+    padding.
     """
     blocks = []
-    for count, repeats, *options in layers:
-        n_out = channels(count, width)
-        blocks += [Conv(n_in, n_out, *options), *residuals(n_out, repeats)]
+    for count, repeats, *given in layers:
+        n_out, how = channels(count, width), [*given, *(3, 1, 1)[len(given) :]]
+        blocks += [Block(nn.Conv2d(n_in, n_out, *how), norm=norm), *residuals(n_out, repeats)]
         n_in = n_out
     return nn.Sequential(*blocks)
+
+
+def towers(n_in, width, *rows, norm=True):
+    """Make one tower after another; rows: the layers of each."""
+    made = nn.ModuleList()
+    for layers in rows:
+        made.append(tower(n_in, width, *layers, norm=norm))
+        n_in = channels(layers[-1][0], width)
+    return made
 
 
 def audio_encoder(width, last):
@@ -127,8 +118,7 @@ def bce(probability, target):
 
 
 def bare(network):
-    """The course's network inside DistributedDataParallel, DataParallel and torch.compile."""
-    network = getattr(network, "_orig_mod", network)
+    """The course's network inside DistributedDataParallel or DataParallel."""
     return getattr(network, "module", network)
 
 
@@ -146,35 +136,38 @@ class Wav2Lip(nn.Module):
     def __init__(self, width: float = 1.0):
         super().__init__()
         self.width = width = check_width(width)
-        c16, c32, c64, c128, c256, c384, c512 = (channels(c, width) for c in (16, 32, 64, 128, 256, 384, 512))
-
-        def up(n_in, n_skip, n_out, repeats=2, stride=2):
-            return nn.Sequential(Up(n_in + n_skip, n_out, stride), *residuals(n_out, repeats))
-
-        self.face_encoder_blocks = nn.ModuleList(
-            [
-                tower(6, width, (16, 0, 7, 1, 3)),  # 96
-                tower(c16, width, (32, 2, 3, 2)),  # 48
-                tower(c32, width, (64, 3, 3, 2)),  # 24
-                tower(c64, width, (128, 2, 3, 2)),  # 12
-                tower(c128, width, (256, 2, 3, 2)),  # 6
-                tower(c256, width, (512, 1, 3, 2)),  # 3
-                tower(c512, width, (512, 0, 3, 1, 0), (512, 0, 1, 1, 0)),  # 1
-            ]
+        self.face_encoder_blocks = towers(
+            6,
+            width,
+            [(16, 0, 7, 1, 3)],  # 96
+            [(32, 2, 3, 2)],  # 48
+            [(64, 3, 3, 2)],  # 24
+            [(128, 2, 3, 2)],  # 12
+            [(256, 2, 3, 2)],  # 6
+            [(512, 1, 3, 2)],  # 3
+            [(512, 0, 3, 1, 0), (512, 0, 1, 1, 0)],  # 1
         )
         self.audio_encoder = audio_encoder(width, last=1)
+
+        def up(n_in, n_skip, n_out, repeats=2, stride=2):  # stride 2 doubles the size, stride 1 makes 3x3 of 1x1
+            n_in, n_skip, n_out = (channels(count, width) for count in (n_in, n_skip, n_out))
+            conv = nn.ConvTranspose2d(n_in + n_skip, n_out, 3, stride, stride - 1, output_padding=stride - 1)
+            return nn.Sequential(Block(conv), *residuals(n_out, repeats))
+
         self.face_decoder_blocks = nn.ModuleList(
             [
-                tower(c512, width, (512, 0, 1, 1, 0)),  # 1
-                up(c512, c512, c512, repeats=1, stride=1),  # 3
-                up(c512, c512, c512),  # 6
-                up(c512, c256, c384),  # 12
-                up(c384, c128, c256),  # 24
-                up(c256, c64, c128),  # 48
-                up(c128, c32, c64),  # 96
+                tower(channels(512, width), width, (512, 0, 1, 1, 0)),  # 1
+                up(512, 512, 512, repeats=1, stride=1),  # 3
+                up(512, 512, 512),  # 6
+                up(512, 256, 384),  # 12
+                up(384, 128, 256),  # 24
+                up(256, 64, 128),  # 48
+                up(128, 32, 64),  # 96
             ]
         )
-        self.output_block = nn.Sequential(Conv(c64 + c16, c32), nn.Conv2d(c32, 3, kernel_size=1), nn.Sigmoid())
+        c16, c32, c64 = (channels(count, width) for count in (16, 32, 64))
+        last = Block(nn.Conv2d(c64 + c16, c32, 3, padding=1))
+        self.output_block = nn.Sequential(last, nn.Conv2d(c32, 3, kernel_size=1), nn.Sigmoid())
 
     def forward(self, mel, faces):
         """Draw faces.
@@ -245,24 +238,19 @@ class VisualQualityDiscriminator(nn.Module):
     def __init__(self, width: float = 1.0):
         super().__init__()
         self.width = width = check_width(width)
-        c32, c64, c128, c256, c512 = (channels(c, width) for c in (32, 64, 128, 256, 512))
-
-        def pair(n_in, n_out, kernel, stride):
-            pad = kernel // 2
-            return nn.Sequential(Plain(n_in, n_out, kernel, stride, pad), Plain(n_out, n_out, kernel, 1, pad))
-
-        self.face_encoder_blocks = nn.ModuleList(
-            [
-                nn.Sequential(Plain(3, c32, 7, padding=3)),  # 48 x 96
-                pair(c32, c64, 5, (1, 2)),  # 48 x 48
-                pair(c64, c128, 5, 2),  # 24
-                pair(c128, c256, 5, 2),  # 12
-                pair(c256, c512, 3, 2),  # 6
-                pair(c512, c512, 3, 2),  # 3
-                nn.Sequential(Plain(c512, c512, 3, padding=0), Plain(c512, c512, 1, padding=0)),  # 1
-            ]
+        self.face_encoder_blocks = towers(
+            3,
+            width,
+            [(32, 0, 7, 1, 3)],  # 48 x 96
+            [(64, 0, 5, (1, 2), 2), (64, 0, 5, 1, 2)],  # 48 x 48
+            [(128, 0, 5, 2, 2), (128, 0, 5, 1, 2)],  # 24
+            [(256, 0, 5, 2, 2), (256, 0, 5, 1, 2)],  # 12
+            [(512, 0, 3, 2), (512, 0)],  # 6
+            [(512, 0, 3, 2), (512, 0)],  # 3
+            [(512, 0, 3, 1, 0), (512, 0, 1, 1, 0)],  # 1
+            norm=False,
         )
-        self.binary_pred = nn.Sequential(nn.Conv2d(c512, 1, kernel_size=1), nn.Sigmoid())
+        self.binary_pred = nn.Sequential(nn.Conv2d(channels(512, width), 1, kernel_size=1), nn.Sigmoid())
 
     def forward(self, faces):
         """Say how real each face looks.

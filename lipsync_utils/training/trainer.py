@@ -360,7 +360,7 @@ class Trainer:
                 self.networks["main"],
                 step=self.step,
                 epoch=self.step * self.settings.batch_size // len(self.indexes["train"]),
-                settings=self.settings,
+                settings=asdict(self.settings),
                 mel_alignment=self.windows.alignment,
                 videos=self._videos("train"),
                 **to_resume,
