@@ -169,19 +169,20 @@ def preflight(settings: TrainConfig, indexes: dict, expert) -> Preflight:
         problems = [f"These videos are in both splits: {', '.join(sorted(both)[:10])}. Split by video (stage 04)."]
     if expert is None:
         return Preflight(problems, lines)
-    long = [clip for clip in clips if len(clip.present) >= LONG_ENOUGH] or clips
-    report = judge(expert, [long[k] for k in project.spread(len(long), ASKED_ABOUT)], max_frames=125)
+    report = judge(expert, [clips[k] for k in project.spread(len(clips), ASKED_ABOUT)], max_frames=125)
     lines.append(f"expert: {report}")
-    far = report.table[report.table.offset.abs() >= MAX_OFFSET][:10]
-    named = ", ".join(f"{clip} ({offset:+.0f})" for clip, offset in zip(far.clip_id, far.offset))
+    long = [clip.clip_id for clip in clips if len(clip.present) >= LONG_ENOUGH]
+    known = report.table[report.table.clip_id.isin(long)].dropna()
+    far = known[known.offset.abs() >= MAX_OFFSET]
+    named = ", ".join(f"{clip} ({offset:+.0f})" for clip, offset in zip(far.clip_id[:10], far.offset))
     if report.accuracy < settings.min_expert_accuracy:
         problems.append(
             f"The expert is right in {report.accuracy:.0%} of two-way questions on these clips (50 % is guessing): as "
             "a judge it would teach nothing. Tune it first (notebook 05) or set sync_weight=0."
         )
-    elif len(far) > MAX_BAD_SHARE * report.offsets.total():
+    elif len(far) > MAX_BAD_SHARE * len(known):
         problems.append(
-            f"Sound and picture of too many clips are {MAX_OFFSET} or more frames apart: {named}. "
+            f"Sound and picture are {MAX_OFFSET} or more frames apart in {len(far)} of {len(known)} clips: {named}. "
             "Correct the videos, or leave these clips out."
         )
     elif named:
