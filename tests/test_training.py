@@ -80,15 +80,13 @@ def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, generator_s
     rest = run(generator_settings, tmp_path / "half")
     assert rest.step == whole.step == 4
     assert same(weights(whole.weights), weights(rest.weights))
-    histories = [
-        training.read_history(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("whole", "half")
-    ]
+    histories = [pd.read_csv(tmp_path / name / "history.csv").drop(columns="seconds") for name in ("whole", "half")]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
 
 
 def test_a_run_leaves_history_samples_curves_settings_and_its_videos(tmp_path, generator_settings):
     result = run(generator_settings, tmp_path / "run")
-    rows = training.read_history(tmp_path / "run/history.csv")
+    rows = pd.read_csv(tmp_path / "run/history.csv")
     assert list(rows.step[rows.phase == "val"]) == [0, 2, 4] and (rows.sync_weight == 0.03).all()
     assert list(rows.step[rows.phase == "train"]) == [1, 2, 3, 4] and rows.sync.notna().all()
     assert rows.learning_rate[rows.phase == "train"].tolist() == [1e-4] * 4
@@ -190,7 +188,7 @@ def test_nan_stops_with_the_clips_and_a_second_try_does_not_repeat_the_first_row
     for _ in range(2):
         with pytest.raises(DataError, match=r"is NaN.*clip1 @ \d+"):
             run(dataclasses.replace(EXPERT, batch_size=16), tmp_path / "run", clips)
-    assert training.read_history(tmp_path / "run/history.csv").step.tolist() == [0]
+    assert pd.read_csv(tmp_path / "run/history.csv").step.tolist() == [0]
 
 
 def test_out_of_memory_says_what_to_change(tmp_path, monkeypatch):

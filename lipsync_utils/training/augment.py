@@ -121,18 +121,15 @@ def augment_mels(stacks: list[torch.Tensor], rng: np.random.Generator) -> list[t
 
     stacks: float32 (B, n, 80, 16) each; the items of all stacks belong together. Returns the same shapes.
     """
-    size, bands = len(stacks[0]), np.arange(80, dtype=np.float32)
+    size, bands = len(stacks[0]), np.arange(80)
     source = (bands * np.exp(rng.normal(0, 0.05, (size, 1))) + rng.normal(0, 1, (size, 1))).clip(0, 78.999)
-    low, warp = source.astype(int), np.zeros((size, 80, 80), np.float32)
-    item, band = np.arange(size)[:, None], np.arange(80)[None]
-    warp[item, band, low], warp[item, band, low + 1] = 1 - (source - low), source - low
     waves = sum(rng.normal(0, 0.35 / k, (size, 1)) * np.cos(k * np.pi * bands / 79) for k in (1, 2, 3, 4))
     equaliser = rng.normal(0, 0.4, (size, 1)) + waves
     floor = rng.uniform(-5.5, -2.2, (size, 1)) + rng.normal(0, 0.4, (size, 1)) * np.cos(np.pi * bands / 79)
-    warp, equaliser, floor = (torch.from_numpy(v.astype(np.float32))[:, None] for v in (warp, equaliser, floor))
-    out = []
+    source, equaliser, floor = (torch.from_numpy(v)[:, None, :, None].float() for v in (source, equaliser, floor))
+    low, out = source.long(), []
     for mel in stacks:
-        heard = warp @ mel + equaliser[..., None]
-        noise = floor[..., None] + 0.3 * torch.from_numpy(rng.standard_normal(mel.shape, np.float32))
+        heard = torch.lerp(mel.take_along_dim(low, 2), mel.take_along_dim(low + 1, 2), source - low) + equaliser
+        noise = floor + 0.3 * torch.from_numpy(rng.standard_normal(mel.shape, np.float32))
         out.append(torch.logaddexp(POWER * heard, POWER * noise).div(POWER).clamp(-4, 4))
     return out

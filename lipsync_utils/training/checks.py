@@ -282,11 +282,6 @@ def score(generators: dict, clips: list[ClipFaces], judge, alignment: str, *, re
     return pd.DataFrame(rows, columns=["model", "clip_id", "video_id", *MEASURES])
 
 
-def means(scores: pd.DataFrame) -> pd.DataFrame:
-    """The mean of every measure by model, over the clips that have it."""
-    return scores.groupby("model", sort=False)[MEASURES].mean()
-
-
 def gains(scores: pd.DataFrame, after: str, before: str) -> pd.DataFrame:
     """after - before in every measure, with an interval over videos."""
     a, b = (scores[scores.model == name].reset_index() for name in (after, before))

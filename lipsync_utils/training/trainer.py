@@ -319,7 +319,7 @@ class Trainer:
                 "run name, or resume=False to set it aside and begin anew",
             )
             self.step, self.sync_is_on, self.best = saved.step, saved.state["sync_is_on"], saved.state["best"]
-            rows = read_history(folder / "history.csv")  # later rows are dropped, for they are written again
+            rows = pd.read_csv(folder / "history.csv")  # later rows are dropped, for they are written again
             self.rows = rows[rows.step <= self.step].to_dict("records")
             log.info("%s: continuing at step %d", folder.name, self.step)
         if self.is_main:
@@ -502,11 +502,6 @@ def stop_asked():
 
 
 # ---------------------------------------------------------------- what a run leaves behind
-
-
-def read_history(path: Path) -> pd.DataFrame:
-    """A run's history.csv: a row per step and evaluation; NaN where a number was not measured."""
-    return pd.read_csv(path)
 
 
 def checkpoint_files(folder: Path, kind: str) -> list[Path]:
