@@ -125,13 +125,11 @@ def alignment_scores(clips: list[ClipFaces], *, rendered: bool, max_frames: int 
     for name in audio.ALIGNMENTS:
         heard = []
         for clip, opening in zip(clips, openings):
-            starts = [audio.frame_window_start(f, name) for f in range(len(opening))]
-            heard.append(np.stack([audio.mel_window(clip.mel, start)[::4].ravel() for start in starts]))
-        x, y = np.concatenate(heard[:-2]).astype(float), np.concatenate(openings[:-2])
-        middle = x.mean(0)
-        ridge = (x - middle).T @ (x - middle) + 300.0 * np.eye(x.shape[1])
-        weights = np.linalg.solve(ridge, (x - middle).T @ (y - y.mean()))
-        found = [metrics.correlation((h - middle) @ weights, o) for h, o in zip(heard[-2:], openings[-2:])]
+            mels = [audio.mel_window(clip.mel, audio.frame_window_start(f, name)) for f in range(len(opening))]
+            heard.append(np.stack(mels).reshape(-1, 4, 20, 16).mean(2).reshape(-1, 64))  # loudness in four bands
+        x, y = np.concatenate(heard[:-2]), np.concatenate(openings[:-2])
+        weights = np.linalg.lstsq(x - x.mean(0), y - y.mean(), rcond=None)[0]
+        found = [metrics.correlation(h @ weights, o) for h, o in zip(heard[-2:], openings[-2:])]
         scores[name] = float(np.nanmean(found))
     return scores
 

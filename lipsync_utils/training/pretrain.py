@@ -1,19 +1,13 @@
 """Everything behind the embedded weights, from nothing to the shipped files (notebook 10):
 
-    python -m lipsync_utils.training.pretrain --folder outputs/pretraining --jobs 2
+    python -m lipsync_utils.training.pretrain --folder outputs/pretraining
 
 Invented actors are rendered; an expert, a judge, a generator with its discriminator and a reader of mouths learn from
-them. Each stage is a process of its own; finished stages are not repeated, and a long training continues where it was
-killed. Stages that need nothing of each other run side by side.
+them. What is done is not repeated, and a long training continues where it was killed.
 """
 
 import argparse
 import logging
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +17,8 @@ import torch
 
 from .. import audio, checkpoints, metrics, models, project
 from ..config import TrainConfig, WindowsConfig, override
+from ..errors import DataError
+from ..parallel import Failure, map_items
 from . import actors
 from .actors import ActorClip
 from .augment import augment_faces, augment_mels
@@ -98,20 +94,8 @@ GROUPS = {
     "habit": (actors.HABIT_SEED, None, 1.0),  # the reader is tested on them
     "test": (actors.TEST_SEED, None, 0.0),  # validation and the model card
 }
-#: What each stage needs. They are begun in this order, in which none waits for a later one.
-STAGES = {
-    "train_actors": (),
-    "test_actors": (),
-    "judge_actors": (),
-    "reader_actors": (),
-    "habit_actors": (),
-    "ear": ("train_actors",),
-    "expert": ("train_actors", "test_actors"),
-    "likeness": ("ear", "test_actors"),
-    "reader": ("reader_actors",),
-    "judge": ("judge_actors", "test_actors"),
-    "generator": ("expert", "likeness"),
-}
+#: What is trained, in this order; each leaves a file in results/.
+STAGES = ("ear", "expert", "likeness", "generator", "reader", "judge")
 SHIPPED = ("expert", "judge", "generator", "discriminator", "reader")
 
 
@@ -123,48 +107,41 @@ class Pretraining:
 
     def result(self, stage: str) -> Path:
         """What a stage leaves behind when it is done."""
-        return self.folder / "results" / f"{stage}.{'json' if stage.endswith('actors') else 'safetensors'}"
+        return self.folder / "results" / f"{stage}.safetensors"
+
+    def people(self, group: str) -> range:
+        """The seeds of the actors of a group."""
+        first = GROUPS[group][0]
+        return range(first, first + getattr(self.size, f"{group}_actors"))
 
     def actors(self, group: str) -> list[ActorClip]:
         """The clips of a group: "train", "judge", "reader", "habit" or "test"; the last two without margin."""
-        first, split = GROUPS[group][0], "val" if group in ("habit", "test") else "train"
-        folders = [self.folder / "actors" / str(first + k) for k in range(getattr(self.size, f"{group}_actors"))]
-        return [clip for folder in folders for clip in actors.read_actor(folder, split)]
+        split = "val" if group in ("habit", "test") else "train"
+        return [
+            clip for seed in self.people(group) for clip in actors.read_actor(self.folder / "actors" / str(seed), split)
+        ]
 
-    def run(self, jobs: int = 1) -> None:
-        """Run all stages that are not done, at most `jobs` at a time. Raises RuntimeError where a stage fails."""
-        futures = {}
-        with ThreadPoolExecutor(jobs) as pool:
-            try:
-                for stage, needs in STAGES.items():
-                    futures[stage] = pool.submit(self._process, stage, [futures[need] for need in needs])
-                for future in as_completed(futures.values()):
-                    future.result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+    def run(self) -> None:
+        """Render the actors and run all stages that are not done."""
+        self.render()
+        for stage in STAGES:
+            if not self.result(stage).is_file():
+                log.info("%s begins", stage)
+                self.run_stage(stage)
 
-    def _process(self, stage, needs):
-        """Run one stage in a process of its own, once those that it needs are done."""
-        for need in needs:
-            need.result()
-        if self.result(stage).is_file():
-            return
-        size = next(name for name, size in SIZES.items() if size == self.size)
-        command = [sys.executable, "-m", "lipsync_utils.training.pretrain", "--folder", str(self.folder)]
-        path, environment = self.folder / "logs" / f"{stage}.log", {**os.environ, "OMP_NUM_THREADS": "1"}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        log.info("%s begins", stage)
-        with path.open("ab") as stream:
-            options = {"stdout": stream, "stderr": stream, "env": environment}
-            if subprocess.run([*command, "--size", size, "--stage", stage], **options).returncode:
-                raise RuntimeError(f"stage {stage} failed, see {path}")
-        log.info("%s is done", stage)
+    def render(self) -> None:
+        """Render the actors that are not there yet, on all cores. Raises DataError where one fails."""
+        items = []
+        for group, (_, language, habit) in GROUPS.items():
+            seconds = self.size.test_seconds if group == "test" else self.size.seconds
+            items += [(self.folder / "actors", seed, seconds, language, habit) for seed in self.people(group)]
+        for (_, seed, *_), result in map_items(_write_actor, items, desc="actors", unit="actor"):
+            if isinstance(result, Failure):
+                raise DataError(f"actor {seed}: {result.error}")
 
     def run_stage(self, stage: str) -> None:
-        """Run one stage in this process."""
-        if stage.endswith("_actors"):
-            self._render(stage)
-        elif stage in ("ear", "reader"):
+        """Run one stage."""
+        if stage in ("ear", "reader"):
             getattr(self, f"_{stage}")()
         elif stage == "expert":  # the judge in the sync loss
             self._expert(stage, "train", seed=1)
@@ -175,14 +152,6 @@ class Pretraining:
         else:  # the generator with expert and discriminator
             first = {"start": str(self.result("likeness")), "expert": str(self.result("expert"))}
             self._train(stage, "train", override(JOINT, **first, seed=4))
-
-    def _render(self, stage):
-        group = stage.removesuffix("_actors")
-        (first, language, habit), n = GROUPS[group], getattr(self.size, stage)
-        seconds = self.size.test_seconds if group == "test" else self.size.seconds
-        for seed in range(first, first + n):
-            actors.write_actor(self.folder / "actors", seed, seconds, language, habit)
-        project.write_json(self.result(stage), {"actors": n, "seconds": seconds})
 
     def _ear(self):
         """The generator's sound encoder learns to tell the mouth from the sound: saves blurred, closed mouths later."""
@@ -240,6 +209,10 @@ class Pretraining:
             networks["discriminator"].load_state_dict(state["networks"]["discriminator"])
         for name, network in reversed(networks.items()):  # the stage's own result last: then it is done
             checkpoints.export(self.result(name), network, mel_alignment=WINDOWS.alignment, steps=done.step)
+
+
+def _write_actor(item):
+    return actors.write_actor(*item)
 
 
 class Towers(torch.nn.Module):
@@ -324,22 +297,15 @@ def opening_correlations(generators: dict, clips: list[ActorClip]) -> pd.DataFra
     return pd.DataFrame(rows, index=[c.faces.clip_id for c in clips])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the recipe, or one stage of it; returns the exit status."""
+def main() -> None:
+    """Run the recipe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--size", choices=SIZES, default="full")
-    parser.add_argument("--jobs", type=int, default=1, help="stages side by side")
-    parser.add_argument("--stage", choices=STAGES, help="this one alone, in this process")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     project.setup_logging()
-    recipe = Pretraining(options.folder, SIZES[options.size])
-    if options.stage:
-        recipe.run_stage(options.stage)
-    else:
-        recipe.run(options.jobs)
-    return 0
+    Pretraining(options.folder, SIZES[options.size]).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -281,9 +281,9 @@ class Trainer:
         batch = steps.generator_batch(torch.utils.data.default_collate([*self._val(SAMPLES)]), self.device)
         with self.accelerator.autocast():
             drawn = main(batch.mels, batch.faces).float()
-        rows = torch.stack([batch.faces[:, 3:], batch.faces[:, :3], drawn, batch.truth])  # (4, B, 3, T, 96, 96)
-        rows = rows.permute(0, 4, 1, 3, 5, 2).flatten(2, 4).flatten(0, 1)
-        picture = (rows.cpu().numpy() * 255).round().clip(0, 255).astype(np.uint8)
+        rows = batch.faces[:, 3:], batch.faces[:, :3], drawn, batch.truth  # (B, 3, T, 96, 96) each
+        strip = torch.cat([row.permute(3, 0, 2, 4, 1).flatten(1, 3) for row in rows])
+        picture = (strip * 255).round().clamp(0, 255).byte().cpu().numpy()
         path, self.strip_rgb = self.folder / "samples" / f"step_{self.step:09d}.png", picture[..., ::-1]
         project.write_bytes(path, cv2.imencode(".png", picture)[1].tobytes())
 
