@@ -35,10 +35,10 @@ def read_payload(path: Path, mmap: bool = False) -> dict:
         if found == "safetensors":
             with safetensors.safe_open(path, framework="pt") as file:
                 return {**(file.metadata() or {}), "state_dict": {key: file.get_tensor(key) for key in file.keys()}}  # noqa: SIM118
-        if found == "torchscript":
-            return {"state_dict": _read_torchscript(path)}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks about pickle protocols
+            warnings.simplefilter("ignore")  # remarks about pickle protocols and old kinds of storage
+            if found == "torchscript":
+                return {"state_dict": _read_torchscript(path)}
             mmap = mmap and found == "torch zip"
             payload = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap or None)
             return payload if isinstance(payload, dict) else {"state_dict": payload}
