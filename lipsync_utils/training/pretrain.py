@@ -281,7 +281,7 @@ def regress(network, batch, steps: int, rate: float = 1e-3) -> None:
         optimizer.step()
         schedule.step()
         if step % 100 == 0:
-            log.info("step %d, loss %.4f", step, loss)
+            log.info("step %d, loss %.4f", step, loss.item())
 
 
 def opening_correlations(generators: dict, clips: list[ActorClip]) -> pd.DataFrame:
