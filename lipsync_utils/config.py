@@ -145,9 +145,7 @@ class InferenceConfig:
     """Stage 08: a chosen mouth follows speech."""
 
     paste: Literal["blend", "reference"] = "blend"  # a soft-edged lower face, or the published code's square
-    #: Than the video. hold: its last frame; cut: the speech.
-    longer_speech: Literal["ping-pong", "loop", "hold", "cut"] = "ping-pong"
-    shorter_speech: Literal["stop", "continue"] = "stop"  # continue: the rest of the video stays as it is
+    longer_speech: Literal["ping-pong", "cut"] = "ping-pong"  # longer than the video: it turns back, or ends the speech
     static: bool = False  # the article's "static video": one frame of the video stands for all
     static_frame: int = 0
     close_mouth: bool = True  # in the speech's pauses; False: there the source's own mouth is shown

@@ -61,10 +61,10 @@ def test_light_follows_skin_and_neither_beard_nor_window():
     skin = ((y > 50) & (np.hypot(x - 48, y - 72) > 14)).astype(np.float32)
     difference = 0.2 + 0.1 * (x / 48 - 1) + rng.normal(0, 0.02, (96, 96))
     clean = light_plane(difference, skin)
-    assert clean == pytest.approx([0.2, 0.1, 0], abs=0.02)
+    assert clean == pytest.approx(0.2 + 0.1 * (x / 48 - 1), abs=0.03)
     for part, value in ((y > 84, -1.5), (x > 82, 1.0)):
-        assert light_plane(np.where(part, value, difference), skin) == pytest.approx(clean, abs=0.08)
-    assert np.abs(light_plane(np.full((96, 96), 3.0), skin)[0]) <= 0.8  # content, not light
+        assert light_plane(np.where(part, value, difference), skin) == pytest.approx(clean, abs=0.15)
+    assert np.abs(light_plane(np.full((96, 96), 3.0), skin)[72, 48]) <= 0.8  # content, not light
 
 
 def test_a_face_drawn_in_other_colours_comes_out_in_the_pictures(tmp_path):
@@ -125,9 +125,9 @@ def occluded(sample_show, tmp_path_factory):
 def test_a_covered_mouth_is_left_alone_and_noted(occluded):
     table = find_faces(occluded / "v.mp4")
     job = prepare(occluded / "v.mp4", {0: occluded / "s.wav"}, generator=Painter(), settings=PLAIN, faces=table)
-    reason = job.talkers[0].mouth.reason
+    reason = job.talkers[0].reason
     assert (reason[16:26] == "covered").all() and (reason[:11] == "").all() and (reason[31:] == "").all()
-    assert any("covered in" in note for note in job.notes)
+    assert any("covered 0." in note for note in job.notes)
     same = [(a.image_bgr == b).all() for a, b in zip(frames(occluded / "v.mp4"), job.frames())]
     assert all(same[16:26]) and not any(same[2:10])
     (found,) = doubts(occluded / "v.mp4", table)
@@ -144,9 +144,10 @@ def test_without_landmarks_the_box_decides_and_the_result_says_so(tmp_path):
 def test_a_preview_shows_frames_that_the_speech_does_not_reach(occluded, tmp_path):
     speech = wav(tmp_path / "s.wav", 0.1)
     job = prepare(occluded / "v.mp4", {0: speech}, generator=Painter(), settings=PLAIN)
-    assert np.isnan(job.talkers[0].mouth.points[36]).all()
+    assert np.isnan(job.talkers[0].points[36]).all()
     before = [f.image_bgr for f in frames(occluded / "v.mp4")][36]
-    assert 0 < (preview(job, 36) != before).any(axis=2).mean() < 0.3
+    shown = preview(occluded / "v.mp4", {0: speech}, 36, generator=Painter(), settings=PLAIN, faces=job.table)
+    assert 0 < (shown != before).any(axis=2).mean() < 0.3
 
 
 def test_a_face_too_small_in_some_frames_is_left_there():
@@ -154,7 +155,7 @@ def test_a_face_too_small_in_some_frames_is_left_there():
     table = FaceTable.from_boxes(boxes, (WIDTH, HEIGHT))
     blank = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
     mouth = find_mouths(enumerate([blank] * 10), table, [0])[0]
-    assert [(d.first, d.last, d.reason) for d in mouth.doubts] == [(6, 9, "too small")]
+    assert [(d.first, d.last, d.reason) for d in mouth.doubts()] == [(6, 9, "too small")]
 
 
 def test_a_given_box_is_honoured_or_refused_in_both_modes(tmp_path):
@@ -184,8 +185,8 @@ def test_real_lips_are_covered_and_nothing_beyond_the_jaw(real_clips, tmp_path, 
     shots = [f.image_bgr for f, _ in zip(frames(real_clips / name), range(60))]
     if max(shots[0].shape) > 1000:
         shots = [cv2.resize(s, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for s in shots]
-    mouth = find_mouths(enumerate(shots), find_in_frames(shots), [0])[0]
     table = find_in_frames(shots)
+    mouth = find_mouths(enumerate(shots), table, [0])[0]
     covered, beyond = [], []
     for i in range(0, 60, 5):
         found = face_locations(shots[i])

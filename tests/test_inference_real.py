@@ -37,7 +37,7 @@ def side_by_side(folder, clips, path):
 def ring_of(talker, i, shape):
     """Where the weight is soft: the seam, as bool (h, w) of the frame."""
     box = left, top, right, bottom = talker.boxes[i]
-    weight = mouth_weight(talker.mouth.points[i], talker.mouth.lips[i], box)
+    weight = mouth_weight(talker.points[i], talker.lips[i], box)
     mask = cv2.resize(weight, (int(right - left), int(bottom - top)))
     ring = np.zeros(shape, bool)
     height, width = shape
@@ -61,7 +61,7 @@ def test_only_the_chosen_real_face_changes_without_a_seam(clips, real_clips, gen
         faces=table,
         settings=InferenceConfig(label="none", longer_speech="cut"),
     )
-    before = [f.image_bgr for f in frames(path)][: job.n_frames]
+    before = [f.image_bgr for f in frames(path)][: len(job.order)]
     after = list(job.frames())
     boxes = table.track_boxes(chosen.track_id)
     spatial, temporal = {"in": [], "out": []}, {"in": [], "out": []}

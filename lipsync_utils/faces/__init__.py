@@ -9,10 +9,11 @@ encode(frame_rgb, box)   what a face looks like: 128 numbers
 from .detect import face_locations
 from .find import find_faces, find_in_frames
 from .landmarks import distances, encode, extent, landmarks, steady_landmarks, to_detector_box
-from .table import FaceBox, FaceTable, How, iou, read_table, write_table
+from .table import FaceBox, FaceRow, FaceTable, How, iou
 
 __all__ = [
     "FaceBox",
+    "FaceRow",
     "FaceTable",
     "How",
     "distances",
@@ -23,8 +24,6 @@ __all__ = [
     "find_in_frames",
     "iou",
     "landmarks",
-    "read_table",
     "steady_landmarks",
     "to_detector_box",
-    "write_table",
 ]

@@ -19,11 +19,14 @@ import pandas as pd
 from .. import media as media_files
 from ..config import FacesConfig, settings_hash
 from ..project import content_hash
+from ..records import read_csv, write_csv
 from .detect import Detection, distinct, make_detector, rescuer, resized
 from .landmarks import chip, distances, encode_chip, extent_twice, grey_of, shape, smooth
-from .table import COLUMNS, RAW, SIDES, FaceBox, FaceTable, How, iou, read_table, write_table
+from .table import COLUMNS, RAW, SIDES, FaceBox, FaceRow, FaceTable, How, iou
 
-VERSION = 4  # of what is found; a new number makes old cache files unused
+VERSION = 5  # of what is found; a new number makes old cache files unused
+
+ROUNDED = {**dict.fromkeys([*SIDES, *RAW], 2), "score": 3}  # decimals in the cache
 
 SCAN_EVERY = 25  # frames between two searches of the whole frame within a shot
 NEWCOMER = 0.6  # of the smallest known face: smaller ones are searched only where a shot begins, in the finest picture
@@ -54,21 +57,22 @@ def find_faces(media: Path, settings: FacesConfig | None = None, cache_dir: Path
     a row, never an error. Raises MediaError for a file without a picture, ManifestError for a cache file that was
     tampered with.
     """
-    settings, media = settings or FacesConfig(), media_files.tools.check_file(media)
-    if cache_dir:
-        key, made_with = content_hash(media), settings_hash("faces", VERSION, settings)
-        path = Path(cache_dir) / f"faces-{key[:16]}-{made_with[:8]}.csv"
-        if path.exists():
-            return read_table(path, key, made_with)
-    info = media_files.probe(media)
+    settings, info = settings or FacesConfig(), media_files.probe(media)
+    pictures, size = (f.image_bgr for f in media_files.frames(media)), info.size
     if info.is_picture:
-        table = find_in_frames([media_files.read_picture(media)], settings)
+        pictures = [media_files.read_picture(media)]
+        size = pictures[0].shape[1::-1]
+    if not cache_dir:
+        return find_in_frames(pictures, settings, info.fps or 25.0)
+    made_with = settings_hash("faces", VERSION, settings)
+    path = Path(cache_dir) / f"faces-{content_hash(media)[:16]}-{made_with[:8]}.csv"
+    if known := path.exists():
+        rows = read_csv(path, FaceRow)
     else:
-        table = find_in_frames((f.image_bgr for f in media_files.frames(media)), settings, info.fps or 25.0)
-    if cache_dir:
-        write_table(path, table, key, made_with)
-        table = read_table(path, key, made_with, from_cache=False)  # what a second call will see, digit by digit
-    return table
+        rows = find_in_frames(pictures, settings, info.fps or 25.0).rows
+        rows = rows.astype(dict.fromkeys(ROUNDED, float)).round(ROUNDED)
+        rows = write_csv(path, rows.assign(track_id=rows.track_id.mask(rows.track_id < 0)), FaceRow)
+    return FaceTable.of_rows(rows, size, len(rows.frame.unique()), info.fps or 25.0, known)
 
 
 def find_in_frames(pictures, settings: FacesConfig | None = None, fps: float = 25.0) -> FaceTable:
@@ -81,7 +85,7 @@ def find_in_frames(pictures, settings: FacesConfig | None = None, fps: float = 2
     tracker.end_shot()
     rows = pd.DataFrame(tracker.rows, columns=COLUMNS)
     rows[[*SIDES, *RAW]] /= tracker.factor
-    return FaceTable.of_rows(rows, size, tracker.index + 1, round(float(fps), 6))
+    return FaceTable.of_rows(rows, size, tracker.index + 1, fps)
 
 
 class Seen(NamedTuple):

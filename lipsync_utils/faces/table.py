@@ -1,27 +1,18 @@
-"""FaceBox: where a face is. FaceTable: every face of every frame of a medium, in memory and as a CSV for people."""
+"""FaceBox: where a face is. FaceTable: every face of every frame of a medium."""
 
-import csv
 import enum
 import functools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..errors import FaceError, ManifestError
-from ..project import atomic_file
-from ..records import from_cells
+from ..errors import FaceError
 
 SIDES = ["left", "top", "right", "bottom"]
-RAW = ["raw_left", "raw_top", "raw_right", "raw_bottom"]
-HEAD = re.compile(
-    r"# faces of (?P<media>[0-9a-f]+) found with (?P<settings>[0-9a-f]+): "
-    r"(?P<width>\d+) x (?P<height>\d+) px, (?P<frames>\d+) frames, (?P<fps>\d+(?:\.\d+)?) fps"
-)
+RAW = [f"raw_{side}" for side in SIDES]
 
 
 @dataclass(frozen=True)
@@ -103,8 +94,11 @@ class How(enum.StrEnum):
 
 @dataclass(frozen=True)
 class FaceRow:
-    """A row: one face in one frame. left .. bottom: normalised extent, smooth over time; raw_left ..: the detector's
-    own box; a gap has neither. score: of the detector; a tracked face carries that of the detections around it."""
+    """A row, also of a CSV in the cache: one face in one frame.
+
+    left .. bottom: normalised extent, smooth over time; raw_left ..: the detector's own box; a gap has neither.
+    score: of the detector; a tracked face carries that of the detections around it.
+    """
 
     frame: int
     track_id: int | None  # in memory -1 instead of None: no face at all
@@ -205,45 +199,6 @@ class FaceTable:
         for frame, entry in enumerate(boxes):
             one = entry is None or isinstance(entry, FaceBox) or (len(entry) and np.isscalar(entry[0]))
             for track, face in enumerate([entry] if one else entry):
-                try:
-                    sides = (None,) * 4 if face is None else astuple(FaceBox(*np.array(face, float).tolist()))
-                except (TypeError, ValueError):
-                    raise FaceError(
-                        f"frame {frame}: {face!r} is not a box; use FaceBox(left, top, right, bottom)"
-                    ) from None
+                sides = (None,) * 4 if face is None else astuple(FaceBox(*np.array(face, float).tolist()))
                 rows.append((frame, track, *sides, *sides, None, How.GAP if face is None else How.GIVEN))
         return cls.of_rows(pd.DataFrame(rows, columns=COLUMNS), size, len(boxes), fps)
-
-
-def write_table(path: Path, table: FaceTable, media: str, settings: str) -> None:
-    """Write a table: a line that says what it is, a header, a row per face. media, settings: hashes, hexadecimal."""
-    track_id = table.rows.track_id.astype("Int64").mask(table.rows.track_id < 0)
-    rows = table.rows.assign(track_id=track_id, score=table.rows.score.map("{:.3f}".format, na_action="ignore"))
-    fps = f"{table.fps:.6f}".rstrip("0").rstrip(".")
-    size = f"{table.size[0]} x {table.size[1]} px, {table.n_frames} frames, {fps} fps"
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        stream.write(f"# faces of {media} found with {settings}: {size}\n")
-        rows.to_csv(stream, index=False, lineterminator="\n", float_format="%.2f")
-
-
-def read_table(path: Path, media: str | None = None, settings: str | None = None, from_cache: bool = True) -> FaceTable:
-    """Read a table that `write_table` wrote, for the medium and settings with these hashes if they are given.
-
-    Raises ManifestError naming file, row (1 = first face) and column of anything that does not belong. No cell is ever
-    evaluated.
-    """
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as stream:
-            head, header, *cells = filter(None, csv.reader(stream, strict=True))
-    except (csv.Error, ValueError) as error:
-        raise ManifestError(f"{path}: not a CSV file ({error}); delete it to find the faces again") from None
-    said = HEAD.fullmatch(",".join(head))
-    if not said:
-        raise ManifestError(f"{path}: the first line does not say what these faces are of; delete the file")
-    for what, wanted in (("media", media), ("settings", settings)):
-        if wanted not in (None, said[what]):
-            raise ManifestError(f"{path}: made of other {what} ({said[what]}, not {wanted}); delete the file")
-    if header != COLUMNS:
-        raise ManifestError(f"{path}: the columns are {','.join(header)}; they must be {','.join(COLUMNS)}")
-    rows = from_cells(cells, FaceRow, path).fillna({"track_id": -1})
-    return FaceTable.of_rows(rows, (said["width"], said["height"]), int(said["frames"]), float(said["fps"]), from_cache)

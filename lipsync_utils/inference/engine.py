@@ -9,9 +9,9 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 GRID = 96  # side of the faces that the networks see and draw, in pixels
 MIDDLE = GRID // 2  # row from which they draw
-_made: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 @dataclass
@@ -53,24 +52,31 @@ class Engine:
 def make_engine(generator: torch.nn.Module, settings: InferenceConfig) -> Engine:
     """The fastest engine for this network on this machine, or the one that the settings ask for.
 
-    Raises SettingError for a GPU that is not there.
+    Kept until the weights change. Raises SettingError for a GPU that is not there.
     """
-    device, precision, batch_size = settings.device, settings.precision, max(settings.batch_size, 2)
+    weights = tuple((t.data_ptr(), t._version) for t in [*generator.parameters(), *generator.buffers()])
+    batch_size = max(settings.batch_size, 2)
+    return build(generator, weights, settings.engine, settings.precision, settings.device, batch_size)
+
+
+@lru_cache(maxsize=2)
+def build(
+    generator: torch.nn.Module, weights: tuple, kind: str, precision: str, device: str, batch_size: int
+) -> Engine:
+    """A new engine; weights: only to tell one state of the network from another."""
+    has_gpu = torch.cuda.is_available()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
+        device = "cuda" if has_gpu else "cpu"
+    if device == "cuda" and not has_gpu:
         raise SettingError("device 'cuda': torch sees no GPU here; use device='auto' or 'cpu'")
-    weights = [(t.data_ptr(), t._version) for t in [*generator.parameters(), *generator.buffers()]]
-    made_for = settings.engine, precision, device, batch_size, weights
-    if _made.get(generator, (None,))[0] != made_for:
-        network = copy.deepcopy(generator).eval().requires_grad_(False)
-        build = torch_engine if device == "cuda" or settings.engine == "torch" else openvino_engine
-        _made[generator] = made_for, build(network, precision, device, batch_size)
-        log.info("engine: %s", _made[generator][1].name)
-    return _made[generator][1]
+    network = copy.deepcopy(generator).eval().requires_grad_(False)
+    kind = "torch" if device == "cuda" or kind == "torch" else "openvino"
+    precision, run = {"torch": on_torch, "openvino": on_openvino}[kind](network, precision, device, batch_size)
+    log.info("engine: %s %s on %s", kind, precision, device)
+    return Engine(f"{kind} {precision} on {device}", batch_size, run)
 
 
-def torch_engine(network: torch.nn.Module, precision: str, device: str, batch_size: int) -> Engine:
+def on_torch(network: torch.nn.Module, precision: str, device: str, batch_size: int) -> tuple[str, Callable]:
     """The network as it is, on a GPU in the half precision that it has instructions for."""
     if precision == "auto":
         half = "bfloat16" if device == "cuda" and torch.cuda.get_device_capability()[0] >= 8 else "float16"
@@ -83,11 +89,11 @@ def torch_engine(network: torch.nn.Module, precision: str, device: str, batch_si
             mel, faces = (torch.from_numpy(a).to(device, dtype) for a in (mel, faces))
             return network(mel, faces.contiguous(memory_format=layout)).float().cpu().numpy()
 
-    return Engine(f"torch {precision} on {device}", batch_size, run)
+    return precision, run
 
 
-def openvino_engine(network: torch.nn.Module, precision: str, device: str, batch_size: int) -> Engine:
-    """Convert the torch module directly and compile it for this CPU; bfloat16 where the CPU has it."""
+def on_openvino(network: torch.nn.Module, precision: str, device: str, batch_size: int) -> tuple[str, Callable]:
+    """The network converted and compiled for this CPU; in bfloat16 where the CPU has it."""
     import openvino as ov
 
     core = ov.Core()
@@ -107,4 +113,4 @@ def openvino_engine(network: torch.nn.Module, precision: str, device: str, batch
     def run(mel, faces):
         return request.infer([mel, faces], share_inputs=True)[compiled.output(0)]
 
-    return Engine(f"openvino {precision} on {device}", batch_size, run)
+    return precision, run

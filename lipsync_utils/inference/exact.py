@@ -14,7 +14,7 @@ import numpy as np
 from ..audio import MEL_STEP, mel_window_starts
 from ..config import InferenceConfig
 from ..errors import FaceError, SettingError
-from .mouths import Mouth, Talker
+from .mouths import Talker
 
 
 def as_published(settings: InferenceConfig) -> InferenceConfig:
@@ -34,7 +34,8 @@ def lay_out(source, table, speeches: dict, settings: InferenceConfig, engine):
     n_source = 1 if source.image_bgr is not None else table.n_frames
     boxes = published_boxes(table.track_boxes(track, raw=True)[: len(starts)][:n_source], table, source.size, settings)
     order, reason = np.arange(len(starts)) % n_source, np.where(boxes[:, 0] < 0, "not seen", "")
-    return paste, [Talker(speech, Mouth(track, reason), boxes, (reason[order] == "").astype(np.float32))], order, starts
+    strength = (reason[order] == "").astype(np.float32)
+    return paste, [Talker(track_id=track, reason=reason, speech=speech, boxes=boxes, strength=strength)], order, starts
 
 
 def published_boxes(boxes: np.ndarray, table, size: tuple[int, int], settings: InferenceConfig) -> np.ndarray:

@@ -92,11 +92,11 @@ def shaped(frame_bgr: np.ndarray, settings: InferenceConfig) -> np.ndarray:
 
 
 @contextmanager
-def mixed(voices: list[tuple[Path, str]], duration_s: float, folder: Path):
-    """Mix sounds into one of exactly this length, at 48 kHz; yields what VideoWriter takes: sound, sample_rate_hz.
+def mixed(voices: list[tuple[Path, str]], duration_s: float):
+    """Mix sounds into one of exactly this length, at 48 kHz; yields float32 (n, channels), mapped from a file.
 
-    voices: (path, what ffmpeg's filter does to it).  The samples (n, channels) lie in a temporary file in `folder`.
-    Several voices are added at their own loudness, peaks are limited softly; one voice stays as it is.
+    voices: (path, what ffmpeg's filter does to it).  Several are added at their own loudness, peaks are limited softly;
+    one voice stays as it is.
     """
     n, channels = len(voices), min(2, max(media.probe(path).audio_channels or 1 for path, _ in voices))
     form = f"aresample={RATE_HZ}:async=1:first_pts=0,aformat=sample_fmts=fltp:channel_layouts={channels}c"
@@ -106,11 +106,11 @@ def mixed(voices: list[tuple[Path, str]], duration_s: float, folder: Path):
     steps.append(f"{names}{both if n > 1 else ''}apad,atrim=end={duration_s:.6f}[out]")
     inputs = [word for path, _ in voices for word in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(path))]
     graph = ["-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le"]
-    with TemporaryDirectory(prefix=".part-sound-", dir=folder) as place:
+    with TemporaryDirectory() as place:
         raw = Path(place) / "mix.f32"
         media.ffmpeg(["-v", "error", *inputs, *graph, file_url(raw)])
         samples = np.memmap(raw, np.float32, "r").reshape(-1, channels)
-        yield {"sound": samples, "sample_rate_hz": RATE_HZ}
+        yield samples
         del samples  # Windows deletes no file that is still mapped
 
 
@@ -159,10 +159,10 @@ def draw_label(frame_bgr: np.ndarray, place: str) -> None:
     text_px, margin = max(10, 0.032 * min(height, 0.75 * width)), round(0.015 * height)
     scale, thick, pad = text_px / 22, max(1, round(text_px / 14)), round(text_px * 0.4)
     (wide, tall), base = cv2.getTextSize(WORDS, FONT, scale, thick)
-    wide, high = wide + 2 * pad, tall + base + 2 * pad
-    x = margin if place.endswith("left") else max(width - margin - wide, 0)
-    y = margin if place.startswith("top") else max(height - margin - high, 0)
-    frame_bgr[y : y + high, x : x + wide] //= 2
+    high = tall + base + 2 * pad
+    x = margin if "left" in place else max(width - margin - wide - 2 * pad, 0)
+    y = margin if "top" in place else max(height - margin - high, 0)
+    frame_bgr[y : y + high, x : x + wide + 2 * pad] //= 2
     cv2.putText(frame_bgr, WORDS, (x + pad, y + pad + tall), FONT, scale, (255, 255, 255), thick, cv2.LINE_AA)
 
 

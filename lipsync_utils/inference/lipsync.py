@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from .. import audio
 from ..config import InferenceConfig
@@ -26,7 +25,7 @@ from ..media import VideoWriter, frames
 from ..project import content_hash, home, made_from, progress
 from . import exact, film, mouths, people
 from .engine import GRID, Engine, make_engine
-from .mouths import Doubt, Talker
+from .mouths import Talker
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +35,7 @@ UNDER_NOSE = np.array([[0, 0.03], [0, 0]])  # the drawn nose's own shadow must n
 
 @dataclass(frozen=True)
 class LipSyncResult:
-    """What lip_sync() made. gaps: by track, (first, last) frame of the result whose mouth stays as it is, and so do
-    the source's frames in `doubts`, which say why."""
+    """What lip_sync() made. gaps: by track, (first, last) frame whose mouth stays as it is; notes say why."""
 
     output: Path
     n_frames: int
@@ -49,7 +47,6 @@ class LipSyncResult:
     engine: str
     seconds: dict[str, float]  # decode, detect, prepare, network, blend, encode, and total
     notes: tuple[str, ...]
-    doubts: tuple[Doubt, ...]
 
     @property
     def duration_s(self) -> float:
@@ -85,18 +82,18 @@ def lip_sync(
         media, speech, generator=generator, choice=choice, settings=settings, faces=faces, cache_dir=cache_dir
     )
     source, clock, total = job.source, job.clock, len(job.order)
-    talkers = {talker.mouth.track_id: talker for talker in job.talkers}
-    inputs = [media, *(talker.speech.path for talker in job.talkers)]
+    said = {talker.track_id: talker.speech.path for talker in job.talkers}
+    inputs = [media, *said.values()]
     if output.exists() and any(output.samefile(path) for path in inputs):
         raise SettingError(f"output {output.name!r} is one of the inputs: give another name")
-    output.parent.mkdir(parents=True, exist_ok=True)
     made_from([output], inputs)
-    hashes = {str(track): content_hash(talker.speech.path) for track, talker in talkers.items()}
-    tags = film.label_tags(content_hash(media), hashes)
-    options = {"fps": source.fps, "size": source.size, "crf": job.settings.crf, "metadata": tags}
-    with film.mixed(voices(job), total / source.fps, output.parent) as sound:
+    tags = film.label_tags(content_hash(media), {str(track): content_hash(path) for track, path in said.items()})
+    with film.mixed(voices(job), total / source.fps) as samples:
+        sound = {"sound": samples, "sample_rate_hz": film.RATE_HZ}
         clock.lap("prepare")
-        with VideoWriter(output, **options, **sound) as writer:
+        with VideoWriter(
+            output, size=source.size, fps=source.fps, crf=job.settings.crf, metadata=tags, **sound
+        ) as writer:
             for frame in progress(job.frames(), total=total, desc="lip-sync", unit="frame", disable=bool(on_progress)):
                 film.draw_label(frame, job.settings.label)
                 writer.write(frame)
@@ -104,19 +101,17 @@ def lip_sync(
                 if on_progress:
                     on_progress(writer.n_frames, total)
     clock.lap("encode")
-    left = {track: mouths.stretches(talker.mouth.reason[job.order]) for track, talker in talkers.items()}
     return LipSyncResult(
         output=output,
         n_frames=total,
         fps=source.fps,
         size=(writer.width, writer.height),
-        drawn_frames={track: int((talker.strength > 0).sum()) for track, talker in talkers.items()},
-        gaps={track: [(first, last) for first, last, _ in parts] for track, parts in left.items()},
+        drawn_frames={talker.track_id: int((talker.strength > 0).sum()) for talker in job.talkers},
+        gaps={t.track_id: [(gap.first, gap.last) for gap in t.doubts(job.order)] for t in job.talkers},
         faces_from_cache=job.table.from_cache,
         engine=job.engine.name,
         seconds={name: round(s, 3) for name, s in [*clock.items(), ("total", clock.total())]},
         notes=job.notes,
-        doubts=tuple(doubt for talker in job.talkers for doubt in talker.mouth.doubts),
     )
 
 
@@ -150,15 +145,10 @@ class Job:
     starts: list[int]
     notes: tuple[str, ...] = ()
 
-    @property
-    def n_frames(self) -> int:
-        """Frames of the result."""
-        return len(self.order)
-
-    def frames(self) -> Iterator[np.ndarray]:
+    def frames(self, start: int = 0) -> Iterator[np.ndarray]:
         """The frames of the result before label and encoding: uint8 (h, w, 3) BGR, streamed."""
-        pictures, lights = self.source.pictures(self.order.tolist()), {}
-        for first in range(0, len(self.order), self.engine.batch_size):
+        pictures, lights = self.source.pictures(self.order[start:].tolist()), {}
+        for first in range(start, len(self.order), self.engine.batch_size):
             batch = list(islice(pictures, self.engine.batch_size))
             self.clock.lap("decode")
             todo = [(i, f, t) for i, f in enumerate(batch, first) for t in self.talkers if t.strength[i]]
@@ -194,7 +184,8 @@ def prepare(
     Arguments as for lip_sync().
     """
     settings, clock = settings or InferenceConfig(), Stopwatch()
-    clock.last, layout = time.perf_counter(), lay_out
+    clock.last = time.perf_counter()
+    layout = lay_out
     if settings.paste == "reference":
         settings, layout = exact.as_published(settings), exact.lay_out
     source = film.Source(media, settings)
@@ -218,11 +209,10 @@ def prepare(
 
 def given_box(source: film.Source, settings: InferenceConfig) -> FaceTable:
     """The box of the settings in every frame, instead of faces that were found."""
-    count, (top, bottom, left, right), (width, height) = 1, settings.box_px, source.size
+    (top, bottom, left, right), (width, height) = settings.box_px, source.size
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise SettingError(f"box_px {settings.box_px} (top, bottom, left, right) is not inside {width}x{height} px")
-    if source.image_bgr is None:
-        count = sum(1 for _ in frames(source.path))
+    count = 1 if source.image_bgr is not None else sum(1 for _ in frames(source.path))
     return FaceTable.from_boxes([FaceBox(left, top, right, bottom)] * count, source.size, source.fps)
 
 
@@ -232,34 +222,31 @@ def lay_out(source: film.Source, table: FaceTable, speeches: dict, settings: Inf
         raise FaceError(f"the faces were found at {table.size} px, the medium has {source.size} px: find them again")
     fps, spoken_s = source.fps, max(speech.duration_s for speech in speeches.values())
     n_source = 1 if source.image_bgr is not None else table.n_frames
-    order, n_spoken = people.source_frames(n_source, spoken_s, fps, settings.longer_speech, settings.shorter_speech)
+    order = people.source_frames(n_source, spoken_s, fps, settings.longer_speech)
     starts = [audio.frame_window_start(i, settings.alignment, fps) for i in range(len(order))]
-    used = np.unique(order[:n_spoken])
-    samples = np.unique(np.linspace(0, n_spoken - 1, SAMPLES).astype(int))
+    used = np.unique(order)
+    pictures, talkers, notes = zip(used.tolist(), source.pictures(used.tolist())), [], []
     boxes = {track: whole_boxes(table, track, used, settings.min_face_px) for track in speeches}
-    pictures = zip(used.tolist(), source.pictures(used.tolist()))
-    found, talkers, notes = mouths.find_mouths(pictures, table, speeches, settings.min_face_px), [], []
-    for track, speech in speeches.items():
-        mouth, reason = found[track], found[track].reason[order]
-        active = (reason == "") & (np.arange(len(order)) < n_spoken)
+    for mouth in mouths.find_mouths(pictures, table, speeches, settings.min_face_px):
+        track, speech = mouth.track_id, speeches[mouth.track_id]
+        active = mouth.reason[order] == ""
         if not settings.close_mouth:
             active &= speech.in_frames(len(order), fps)
-        talker, shown = Talker(speech, mouth, boxes[track], people.strengths(active)), samples[active[samples]]
-        if mouth.by_landmarks and len(shown):
-            shift = drawn_shift(engine, source, talker, order[shown].tolist(), [starts[i] for i in shown])
-            talker = replace(talker, shift=shift)
+        strength = people.strengths(active)
+        talker = Talker(**vars(mouth), speech=speech, boxes=boxes[track], strength=strength)
+        if mouth.by_landmarks:
+            talker = replace(talker, shift=drawn_shift(engine, source, talker, order, starts))
         talkers.append(talker)
         if not speech.voiced.any():
             notes.append(f"{speech.path.name}: no speech is heard in it, the mouth stays closed; check its level")
         if not mouth.by_landmarks:
             notes.append(f"track {track}: no landmarks were found, the mouth is put where faces in such a box have it")
-        for why in sorted({*reason.tolist()} - {""}):
-            parts = [(first, last + 1) for first, last, reason_ in mouths.stretches(reason) if reason_ == why]
-            times = ", ".join(f"{first / fps:.1f}-{end / fps:.1f} s" for first, end in parts)
-            count = f"{(reason == why).sum()} of {len(order)} frames"
-            notes.append(f"track {track}: {why} in {count}, which stay as they are ({times})")
-    if n_spoken < round(spoken_s * fps):
-        notes.append(f"the speech is cut after {n_spoken / fps:.1f} s, where the video ends (longer_speech='cut')")
+        gaps = [f"{why} {first / fps:.1f}-{(last + 1) / fps:.1f} s" for _, first, last, why in mouth.doubts(order)]
+        if gaps:
+            count = f"{(mouth.reason[order] != '').sum()} of {len(order)} frames"
+            notes.append(f"track {track}: {count} stay as they are ({', '.join(gaps)})")
+    if len(order) < round(spoken_s * fps):
+        notes.append(f"the speech is cut after {len(order) / fps:.1f} s, where the video ends (longer_speech='cut')")
     return mouths.paste, talkers, order, starts, tuple(notes)
 
 
@@ -280,50 +267,44 @@ def whole_boxes(table: FaceTable, track: int, used: np.ndarray, min_face_px: int
     return np.nan_to_num(np.rint(boxes)).astype(np.int64)
 
 
-def drawn_shift(engine: Engine, source: film.Source, talker: Talker, order: list, starts: list) -> np.ndarray:
+def drawn_shift(engine: Engine, source: film.Source, talker: Talker, order: np.ndarray, starts: list) -> np.ndarray:
     """Where this network puts nose and mouth on this face, beside where they are: (2, 2), see mouths.misplaced.
 
-    order, starts: as of a Job, of the frames that are drawn to see it.
+    order, starts: as of a Job; SAMPLES of these frames are drawn to see it.
     """
-    mels = np.stack([audio.mel_window(talker.speech.mel, start) for start in starts])
-    crops = np.stack([face_input(frame, talker.boxes[k]) for k, frame in zip(order, source.pictures(order))])
-    shifts, side = [], 3 * GRID  # landmarks want a larger face
-    for face, k in zip(engine.draw(mels, crops), order):
+    samples = np.unique(np.linspace(0, len(order) - 1, SAMPLES).astype(int))
+    samples, shifts, side = samples[talker.reason[order[samples]] == ""], [], 3 * GRID  # landmarks want a larger face
+    if not len(samples):
+        return talker.shift
+    at = order[samples].tolist()
+    mels = np.stack([audio.mel_window(talker.speech.mel, starts[i]) for i in samples])
+    crops = np.stack([face_input(frame, talker.boxes[k]) for k, frame in zip(at, source.pictures(at))])
+    for face, k in zip(engine.draw(mels, crops), at):
         grey = cv2.cvtColor(np.clip(face * 255, 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY)
         large = cv2.resize(grey, (side, side), interpolation=cv2.INTER_CUBIC)
         points, scatter = steady_landmarks(large, to_detector_box(FaceBox(0, 0, side, side)))
         if scatter[0] < mouths.LOST:
-            own = mouths.on_grid(talker.mouth.points[k], talker.boxes[k], GRID)
+            own = mouths.on_grid(talker.points[k], talker.boxes[k], GRID)
             shifts.append(mouths.misplaced(points / 3, own))
     return np.median(shifts, axis=0) + UNDER_NOSE if shifts else talker.shift
 
 
 def voices(job: Job) -> list[tuple[Path, str]]:
     """The sounds of a result, and what ffmpeg's filter does to each."""
-    settings, source, spoken = job.settings, job.source, [talker.speech for talker in job.talkers]
-    heard, spoken_s = [(speech.path, "anull") for speech in spoken], max(speech.duration_s for speech in spoken)
-    if source.has_sound and settings.keep_sound:
-        heard.append((source.path, f"volume={settings.kept_sound_db}dB"))
-    elif source.has_sound and settings.shorter_speech == "continue" and len(job.order) > round(spoken_s * source.fps):
-        heard.append((source.path, f"volume=0:enable='lt(t,{spoken_s:.6f})'"))
-    return heard
+    own = [(job.source.path, f"volume={job.settings.kept_sound_db}dB")]
+    keeps = job.settings.keep_sound and job.source.has_sound
+    return [(talker.speech.path, "anull") for talker in job.talkers] + own * keeps
 
 
-def preview(job: Job, source_frame: int | None = None) -> np.ndarray:
-    """Draw one frame with every chosen mouth as in the loudest moment of its speech: uint8 (h, w, 3) BGR.
+def preview(media, speech, frame: int, *, generator, settings: InferenceConfig, faces: FaceTable) -> np.ndarray:
+    """One frame of the medium with every mouth as where the speech is loudest: uint8 (h, w, 3) BGR.
 
-    job: from prepare(), paste="blend".  source_frame: which frame of the video; None: the first that shows most of
-    them.
+    speech: {track_id: path}; who is not in that frame stays as they are, and where nobody is, another frame is shown.
     """
-    clear = np.array([talker.mouth.reason == "" for talker in job.talkers])
-    k = int(np.argmax(clear.sum(axis=0))) if source_frame is None else source_frame
-    seen = [talker for talker, is_clear in zip(job.talkers, clear[:, k]) if is_clear]
-    tracks = [talker.mouth.track_id for talker in seen]
-    found = mouths.find_mouths([(k, next(job.source.pictures([k])))], job.table, tracks, job.settings.min_face_px)
-    talkers = []
-    for talker in seen:
-        loudness = uniform_filter1d(talker.speech.mel.mean(axis=0), audio.MEL_STEP)
-        mel = audio.mel_window(talker.speech.mel, int(loudness.argmax()) - audio.MEL_STEP // 2)
-        speech, full = replace(talker.speech, mel=mel), np.ones(1, np.float32)
-        talkers.append(replace(talker, speech=speech, mouth=found[talker.mouth.track_id], strength=full))
-    return next(replace(job, talkers=talkers, order=np.array([k]), starts=[0]).frames())
+    if not faces.at(frame).keys() & speech.keys():
+        frame = faces.best_frame(next(iter(speech)))
+    seen, still = faces.at(frame), replace(settings, static=True, static_frame=frame)
+    speech = {track: path for track, path in speech.items() if track in seen}
+    job = prepare(media, speech, generator=generator, settings=still, faces=faces)
+    loudness = [sum(audio.mel_window(talker.speech.mel, i).mean() for talker in job.talkers) for i in job.starts]
+    return next(job.frames(int(np.argmax(loudness))))

@@ -58,7 +58,7 @@ class Doubt(NamedTuple):
     reason: str  # "not seen", "too small", "turned away" or "covered"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mouth:
     """One person's mouth in the frames of a medium; NaN where it is not seen.
 
@@ -74,36 +74,30 @@ class Mouth:
     lips: np.ndarray | None = None
     by_landmarks: bool = False
 
-    @property
-    def doubts(self) -> list[Doubt]:
-        """The frames that are left as they are."""
-        return [Doubt(self.track_id, *stretch) for stretch in stretches(self.reason)]
+    def doubts(self, order=slice(None)) -> list[Doubt]:
+        """The frames that are left as they are; order: the numbers of the frames that are shown."""
+        reason = self.reason[order]
+        edges = np.flatnonzero(np.r_[True, reason[1:] != reason[:-1], True]).tolist()
+        return [Doubt(self.track_id, i, end - 1, str(reason[i])) for i, end in pairwise(edges) if reason[i]]
 
 
-@dataclass(frozen=True)
-class Talker:
-    """One person and their speech, laid out over the frames of medium and result.
+@dataclass(frozen=True, kw_only=True)
+class Talker(Mouth):
+    """A mouth and its speech, laid out over the frames of medium and result.
 
     boxes: (n_source, 4) whole pixels, may reach over the edge.  strength: (n_output,) how far the drawn mouth is
     blended in, 0: not drawn.  shift: (2, 2), see misplaced.
     """
 
     speech: Speech
-    mouth: Mouth
     boxes: np.ndarray
     strength: np.ndarray
     shift: np.ndarray = field(default_factory=lambda: np.zeros((2, 2)))
 
 
-def stretches(reason: np.ndarray) -> list[tuple[int, int, str]]:
-    """(first, last, reason) of each run of frames with the same reason; frames without one ("") are left out."""
-    edges = np.flatnonzero(np.r_[True, reason[1:] != reason[:-1], True]).tolist()
-    return [(first, end - 1, str(reason[first])) for first, end in pairwise(edges) if reason[first]]
-
-
 def find_mouths(
     pictures: Iterable[tuple[int, np.ndarray]], table: FaceTable, track_ids, min_face_px: int = 40, bridged=BRIDGED
-) -> dict[int, Mouth]:
+) -> list[Mouth]:
     """Find the mouths of these people.
 
     pictures: (frame number, uint8 BGR); a frame that does not come counts as one in which nobody is seen.
@@ -118,18 +112,18 @@ def find_mouths(
                     # The detector's own box: it jumps, but keeps up with a head.
                     look = min(look, steady_landmarks(grey, own[track]), key=lambda found: found[1][1])
                 looks[track][k] = look
-    return {t: mouth_of(t, table.track_boxes(t), look, min_face_px, bridged) for t, look in looks.items()}
+    return [mouth_of(t, table.track_boxes(t), look, min_face_px, bridged) for t, look in looks.items()]
 
 
 def mouth_of(track: int, boxes: np.ndarray, looks: dict, min_face_px: int, bridged: int) -> Mouth:
     """The mouth of one person. boxes: (n, 4); looks: frame -> landmarks (68, 2) and their scatter (2,)."""
     at, side = np.array(list(looks), int), boxes[:, 2] - boxes[:, 0]
-    points, scatter = (np.array([look[part] for look in looks.values()], np.float32) for part in (0, 1))
     reason = np.where(np.isnan(side), "not seen", "").astype(object)
     reason[at[side[at] < min_face_px]] = "too small"
     calm, lips = (np.full((len(boxes), n, 2), np.nan, np.float32) for n in (68, 36))
     if not looks:
-        return Mouth(track, reason.astype(str), calm, lips, True)
+        return Mouth(track_id=track, reason=reason.astype(str), points=calm, lips=lips, by_landmarks=True)
+    points, scatter = (np.float32(part) for part in zip(*looks.values()))
     by_landmarks = bool(np.median(scatter[:, 0]) < LOST)
     if by_landmarks:
         turned = np.array([max(head_pose(p) - MOST_TURN_DEG) for p in points])
@@ -146,7 +140,7 @@ def mouth_of(track: int, boxes: np.ndarray, looks: dict, min_face_px: int, bridg
         calm[at[part]] = correlate1d(points[part], CALM, axis=0, mode="nearest")
         near = np.pad(points[part, LIPS], ((1, 1), (0, 0), (0, 0)), mode="edge")
         lips[at[part]] = np.concatenate([near[:-2], near[1:-1], near[2:]], axis=1)
-    return Mouth(track, reason.astype(str), calm, lips, by_landmarks)
+    return Mouth(track_id=track, reason=reason.astype(str), points=calm, lips=lips, by_landmarks=by_landmarks)
 
 
 def average_face() -> np.ndarray:
@@ -176,8 +170,8 @@ def doubts(media: Path, table: FaceTable, track_ids: Iterable[int] | None = None
     found = find_mouths(pictures, table.thinned(numbers), tracks, bridged=max(3, BRIDGED // every))
     return [
         Doubt(track, first * every, min((last + 1) * every, table.n_frames) - 1, reason)
-        for mouth in found.values()
-        for track, first, last, reason in mouth.doubts
+        for mouth in found
+        for track, first, last, reason in mouth.doubts()
     ]
 
 
@@ -248,23 +242,24 @@ def warp(points: np.ndarray, box: np.ndarray, shift: np.ndarray, size: tuple[int
 
 
 def light_plane(difference: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """A robust plane through a map (96, 96): (3,), its value in the middle and its slopes in x and y over the face.
+    """A robust plane through a map: both (96, 96).
 
     skin: (96, 96) weights, 0 over the mouth.  A beard that only one picture has, or a window behind the ear, counts
     little, and nothing is moved far.
     """
     rows, columns = np.nonzero(skin > 0)
     if len(rows) < 40:
-        return np.zeros(3)
-    place = np.stack([np.ones(len(rows)), columns / MIDDLE - 1, rows / MIDDLE - 1.5], axis=1)
-    seen, fit = difference[rows, columns], np.zeros(3)
-    fit[0] = np.median(seen)
+        return np.zeros((GRID, GRID))
+    y, x = np.mgrid[:GRID, :GRID] / MIDDLE
+    everywhere = np.stack([np.ones((GRID, GRID)), x - 1, y - 1.5], axis=2)
+    place, seen = everywhere[rows, columns], difference[rows, columns]
+    fit = np.array([np.median(seen), 0, 0])
     for _ in range(3):
         rest = seen - place @ fit
         weight = skin[rows, columns] / (1 + (rest / (1.5 * np.median(np.abs(rest)) + 0.03)) ** 2)
         weighted = (place * weight[:, None]).T
         fit = np.linalg.solve(weighted @ place + np.diag([0, 0.05, 0.05]) * weight.sum(), weighted @ seen)
-    return np.clip(fit, -MOST_LIGHT, MOST_LIGHT)
+    return everywhere @ np.clip(fit, -MOST_LIGHT, MOST_LIGHT)
 
 
 def cut(frame_bgr: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -279,10 +274,10 @@ def paste(frame_bgr: np.ndarray, drawn_bgr: np.ndarray, talker: Talker, i: int, 
 
     i, k: number of the frame in the result, in the source.  lights: by track, the light of the frame before.
     """
-    mouth, box, track = talker.mouth, talker.boxes[k], talker.mouth.track_id
+    box, track = talker.boxes[k], talker.track_id
     left, top, right, bottom = box.tolist()
     size, (height, width) = (right - left, bottom - top), frame_bgr.shape[:2]
-    weight, source = mouth_weight(mouth.points[k], mouth.lips[k], box), cut(frame_bgr, box).astype(np.float32)
+    weight, source = mouth_weight(talker.points[k], talker.lips[k], box), cut(frame_bgr, box).astype(np.float32)
     mask = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR)[..., None] * talker.strength[i]
     mask[: (size[1] + 1) // 2] = 0
     others = table.at(k)
@@ -291,13 +286,11 @@ def paste(frame_bgr: np.ndarray, drawn_bgr: np.ndarray, talker: Talker, i: int, 
         if other.iou(own) > 0:  # the weight ends half-way to every other face
             far = from_middle(box, other) - from_middle(box, FaceBox(*box.tolist()))
             mask *= smooth_step(far / 0.12)[..., None]
-    coarse_maps, maps = (warp(mouth.points[k], box, talker.shift, side) for side in ((GRID, GRID), size))
+    coarse_maps, maps = (warp(talker.points[k], box, talker.shift, side) for side in ((GRID, GRID), size))
     placed = cv2.remap(drawn_bgr, *coarse_maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
     light, hues = light_and_hues(placed, source, weight)
     lights[track] = lights[track] + FASTEST * (light - lights[track]) if track in lights else light
-    y, x = np.mgrid[:GRID, :GRID] / MIDDLE
-    plane = lights[track][0] + (x - 1) * lights[track][1] + (y - 1.5) * lights[track][2]
-    tones = cv2.resize((hues + plane[..., None]).astype(np.float32), size)
+    tones = cv2.resize((hues + lights[track][..., None]).astype(np.float32), size)
     drawn = np.clip(cv2.remap(drawn_bgr, *maps, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE), 0, 1)
     new = ((drawn + DARK) * np.exp(tones) - DARK) * 255 - source
     fine = new - cv2.GaussianBlur(new, (0, 0), TEXTURE_PX * size[0] / GRID)
@@ -313,7 +306,7 @@ def from_middle(box: np.ndarray, face: FaceBox) -> np.ndarray:
 
 
 def light_and_hues(placed_bgr: np.ndarray, source_bgr: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How a drawn face must change to fit the picture, as logarithms: a plane of light (3,) and hues (96, 96, 3).
+    """How a drawn face must change to fit the picture, as logarithms: light (96, 96) and hues (96, 96, 3).
 
     placed_bgr: (96, 96, 3) in [0, 1]; source_bgr: the box in 0..255.  Brightness follows the skin around the mouth,
     hues follow the picture everywhere: networks that learnt on other faces draw lips too red, or grey.

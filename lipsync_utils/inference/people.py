@@ -50,19 +50,18 @@ def people_in(table: FaceTable) -> list[Person]:
 def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> int:
     """The track that is meant. Raises FaceError naming who there is.
 
-    who: a number from left to right (2 or "2"), "left", "middle", "right", "largest" ("largest 2": second in size), a
-    place "x,y" in pixels ("310,120"; "310,120@50" in frame 50), or the path of a picture of the person (needs `media`).
+    who: a number from left to right (2 or "2"), "left", "middle", "right", "largest", a place "x,y" in pixels of the
+    first frame ("310,120"), or the path of a picture of the person (needs `media`).
     """
     people, text = people_in(table), str(who).strip()
-    known = {f"largest {n}": p for n, p in enumerate(sorted(people, key=lambda p: -p.box.area), 1)}
-    known |= {str(person.number): person for person in people}
+    known = {str(person.number): person for person in people}
     if people:
-        middle = people[(len(people) - 1) // 2]
-        known |= {"left": people[0], "middle": middle, "right": people[-1], "largest": known["largest 1"]}
+        largest = max(people, key=lambda p: p.box.area)
+        known |= {"left": people[0], "middle": people[(len(people) - 1) // 2], "right": people[-1], "largest": largest}
     if text in known:
         return known[text].track_id
-    if place := re.fullmatch(r"(-?[\d.]+) *, *(-?[\d.]+)(?:@(\d+))?", text):
-        x, y, here = float(place[1]), float(place[2]), table.at(int(place[3] or 0))
+    if place := re.fullmatch(r"(-?[\d.]+) *, *(-?[\d.]+)", text):
+        x, y, here = float(place[1]), float(place[2]), table.at(0)
         inside = {t: np.hypot(b.centre[0] - x, b.centre[1] - y) for t, b in here.items() if b.contains(x, y)}
         if not inside:
             raise FaceError(f"no face at {text}; the faces there: {[box.centre for box in here.values()]}")
@@ -98,16 +97,16 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
 
     speech: a path, or {track_id: path}.  choice: a FaceChoice (anything with `resolve(table, media)`), or None.
     """
-    known, name, wanted = table.track_ids, Path(media).name, speech
+    known, name = table.track_ids, Path(media).name
     if not known:
         raise FaceError(
             f"{name}: no face was found; use a picture or video in which a face looks towards the camera, well lit, "
             "and at least 40 px wide"
         )
-    if not isinstance(speech, dict):
-        chosen = choice.resolve(table, media) if choice is not None else {}
-        if speech is None and not any(chosen.values()):
-            raise SettingError("no speech was given: a sound file, or one for each person as {track_id: path}")
+    if isinstance(speech, dict):
+        wanted = speech
+    else:
+        chosen = choice.resolve(table, media) if choice else {}
         if not chosen and len(known) > 1:
             raise FaceError(
                 f"there are {len(known)} people in {name}: choose who speaks, for example with "
@@ -124,7 +123,9 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
                 "FaceChoice.of(media, person=..) finds the track of a person"
             )
         if path is None:
-            raise SettingError(f"track {track} was chosen and has nothing to say: give speech for all who are chosen")
+            raise SettingError(
+                f"no speech was given for track {track}: a sound file, or one for each as {{track: path}}"
+            )
     return {track: Path(path) for track, path in wanted.items()}
 
 
@@ -173,22 +174,16 @@ def speaking(wav: np.ndarray) -> np.ndarray:
     return wide[BRIDGE:-BRIDGE]
 
 
-def source_frames(
-    n_source: int, speech_s: float, fps: float, longer: str = "ping-pong", shorter: str = "stop"
-) -> tuple[np.ndarray, int]:
-    """The source frame of each frame of the result, int (n,), and the number of these frames that the speech lasts.
+def source_frames(n_source: int, speech_s: float, fps: float, longer: str = "ping-pong") -> np.ndarray:
+    """The source frame of each frame of the result, int (n,).
 
-    longer: a longer speech sends the video back and forth without showing the last frame twice ("ping-pong"), to its
-    start ("loop"), holds its last frame ("hold") or ends with it ("cut"); one picture stands for any length.
-    shorter: with "continue" the rest of the video follows a shorter speech.
+    longer: a longer speech sends the video back and forth without showing the last frame twice ("ping-pong"), or ends
+    with it ("cut"); one picture stands for any length.
     """
-    spoken, last = max(1, round(speech_s * fps)), n_source - 1
-    if longer == "cut" and n_source > 1:
-        spoken = min(spoken, n_source)
-    frames = np.arange(max(spoken, n_source) if shorter == "continue" else spoken)
-    if longer == "ping-pong":
-        return last - np.abs(last - frames % max(2 * last, 1)), spoken
-    return frames % n_source if longer == "loop" else np.minimum(frames, last), spoken
+    n, last = max(1, round(speech_s * fps)), n_source - 1
+    if longer == "cut" and last:
+        n = min(n, n_source)
+    return last - np.abs(last - np.arange(n) % max(2 * last, 1))
 
 
 def strengths(active: np.ndarray, ramp: int = 3) -> np.ndarray:

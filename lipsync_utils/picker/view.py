@@ -20,7 +20,7 @@ from ..audio import load_wav
 from ..config import InferenceConfig
 from ..errors import FaceError, LipsyncError, MediaError, SettingError
 from ..faces import find_faces
-from ..inference import Doubt, LipSyncResult, Source, doubts, jpeg, lip_sync, prepare, preview
+from ..inference import Doubt, LipSyncResult, Source, doubts, jpeg, lip_sync, preview
 from ..project import safe_name
 from .choice import FaceChoice
 from .visit import Cancelled, Limits, Uploads, turn
@@ -194,8 +194,7 @@ class FacePicker(anywidget.AnyWidget):
         """Draw the chosen mouths at their widest, in the frame that is shown if they are in it."""
 
         def work() -> None:
-            seen = self.faces.at(self.frame).keys() & self.choice.speech
-            self.image = jpeg(preview(prepare(**self._ready()), self.frame if seen else None))
+            self.image = jpeg(preview(frame=self.frame, **self._ready()))
             self._say("Preview: the chosen mouths at their widest.")
 
         self._start(work, "Drawing one frame.")
@@ -228,7 +227,7 @@ class FacePicker(anywidget.AnyWidget):
         self._start(work, "")
 
     def _ready(self) -> dict:
-        """What prepare and lip_sync want. Raises SettingError where something is missing."""
+        """What preview and lip_sync want. Raises SettingError where something is missing."""
         if self.choice is None or not self.choice.speech:
             raise SettingError("nobody is chosen yet: give a picture or video, and press the face of who shall speak")
         if not all(self.choice.speech.values()):

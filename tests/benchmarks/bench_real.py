@@ -77,8 +77,8 @@ def paste_row(name: str, generator, sheets: Path | None = None) -> dict:
     settings = InferenceConfig(label="none", longer_speech="cut")
     table = find_faces(clip, None, home() / "outputs" / "cache")
     job = prepare(clip, {0: speech}, generator=generator, faces=table, settings=settings)
-    talker, mouth = job.talkers[0], job.talkers[0].mouth
-    wanted = np.linspace(0, job.n_frames - 1, LOOKED_AT).astype(int)
+    talker = mouth = job.talkers[0]
+    wanted = np.linspace(0, len(job.order) - 1, LOOKED_AT).astype(int)
     order, drawn = job.order[wanted], replace(talker, strength=talker.strength[wanted])
     few = replace(job, order=order, starts=[job.starts[i] for i in wanted], talkers=[drawn])
     covered, beyond, left, tiles = [], [], [], []
