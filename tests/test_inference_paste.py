@@ -87,7 +87,7 @@ def test_a_mouth_drawn_elsewhere_is_moved_to_where_it_is():
     drawn = points.copy()
     drawn[27:36] += (0, 5)
     drawn[48:] += (0, 6)
-    x, y = warp(points, np.array([0, 0, 96, 96]), misplaced(drawn, points), (96, 96))
+    x, y = warp(points, np.array([0, 0, 96, 96]), misplaced(drawn, points))
     row, column = (int(v) for v in points[48:60].mean(axis=0)[::-1])
     assert y[row, column] - row == pytest.approx(6, abs=0.7) and abs(x[row, column] - column) < 0.7
     chin = int(points[8, 1])

@@ -225,15 +225,14 @@ def misplaced(drawn_points: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.stack(parts) @ axes.T / length
 
 
-def warp(points: np.ndarray, box: np.ndarray, shift: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
-    """Where on the drawn grid each pixel of a box is taken from: two maps (h, w) for cv2.remap.
+def warp(points: np.ndarray, box: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, ...]:
+    """From where in a drawn face each of its pixels is taken: two maps (96, 96) for cv2.remap.
 
     Nose and mouth are moved by `shift` (see misplaced) to where they really are; towards the chin nothing moves.
     """
     p = on_grid(points, box, GRID)
     axes, length = face_axes(p)
-    y, x = np.mgrid[: size[1], : size[0]].astype(np.float32)
-    x, y = (x + 0.5) * (GRID / size[0]) - 0.5, (y + 0.5) * (GRID / size[1]) - 0.5
+    y, x = np.mgrid[:GRID, :GRID].astype(np.float32)
     along = (x - p[BRIDGE, 0]) * axes[1, 0] + (y - p[BRIDGE, 1]) * axes[1, 1]
     knots = [(p[part].mean(axis=0) - p[BRIDGE]) @ axes[1] for part in (NOSE_BASE, LIPS)]
     moved = np.clip(shift * length, -MOST_SHIFT, MOST_SHIFT) @ axes
@@ -286,11 +285,12 @@ def paste(frame_bgr: np.ndarray, drawn_bgr: np.ndarray, talker: Talker, i: int, 
         if other.iou(own) > 0:  # the weight ends half-way to every other face
             far = from_middle(box, other) - from_middle(box, FaceBox(*box.tolist()))
             mask *= smooth_step(far / 0.12)[..., None]
-    coarse_maps, maps = (warp(talker.points[k], box, talker.shift, side) for side in ((GRID, GRID), size))
-    placed = cv2.remap(drawn_bgr, *coarse_maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
+    maps = warp(talker.points[k], box, talker.shift)
+    placed = cv2.remap(drawn_bgr, *maps, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE)
     light, hues = light_and_hues(placed, source, weight)
     lights[track] = lights[track] + FASTEST * (light - lights[track]) if track in lights else light
     tones = cv2.resize((hues + lights[track][..., None]).astype(np.float32), size)
+    maps = (cv2.resize(part, size) for part in maps)
     drawn = np.clip(cv2.remap(drawn_bgr, *maps, cv2.INTER_CUBIC, None, cv2.BORDER_REPLICATE), 0, 1)
     new = ((drawn + DARK) * np.exp(tones) - DARK) * 255 - source
     fine = new - cv2.GaussianBlur(new, (0, 0), TEXTURE_PX * size[0] / GRID)
