@@ -6,8 +6,6 @@ smoothed over the frames that are used, and the drawn face covers all of it. Sou
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 
@@ -15,12 +13,6 @@ from ..audio import MEL_STEP, mel_window_starts
 from ..config import InferenceConfig
 from ..errors import FaceError, SettingError
 from .mouths import Talker
-
-
-def as_published(settings: InferenceConfig) -> InferenceConfig:
-    """The settings without what the published code does not do."""
-    precision = "float32" if settings.precision == "auto" else settings.precision
-    return replace(settings, close_mouth=False, precision=precision)
 
 
 def lay_out(source, table, speeches: dict, settings: InferenceConfig, engine):

@@ -40,13 +40,14 @@ class Source:
         if not info.has_picture:
             raise MediaError(f"{self.path.name}: has no picture; give a picture or video as media, sound as speech")
         self.fps, self.has_sound, self.image_bgr = info.fps or self.settings.picture_fps, info.has_sound, None
-        self.size = shaped(np.zeros((*info.size[::-1], 1), np.uint8), self.settings).shape[1::-1]
+        self.piece = int(np.clip(PIECE_BYTES // (info.width_px * info.height_px * 3), 4, 64))
         if info.is_picture:
-            self.image_bgr = media.read_picture(self.path)
-        elif self.settings.static:
-            self.image_bgr = next(self.pictures([self.settings.static_frame]))
-        if self.image_bgr is not None:
-            self.size = self.image_bgr.shape[1::-1]
+            first = media.read_picture(self.path)
+        else:
+            first = next(self.pictures([self.settings.static_frame * self.settings.static]))
+        if info.is_picture or self.settings.static:
+            self.image_bgr = first
+        self.size = first.shape[1::-1]
 
     def pictures(self, order: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield the frames of these numbers: uint8 (h, w, 3) BGR, a copy each.
@@ -57,13 +58,12 @@ class Source:
         if self.image_bgr is not None:
             yield from (self.image_bgr.copy() for _ in order)
             return
-        piece = int(np.clip(PIECE_BYTES // (self.size[0] * self.size[1] * 3), 4, 64))
         shots, coming, times_s, kept = media.frames(self.path), 0, {}, {}
         for k in order:
             if k not in kept:
                 first = k
                 if k < coming:  # backwards
-                    coming = first = max(0, k - piece + 1)
+                    coming = first = max(0, k - self.piece + 1)
                     shots = media.frames(self.path, start_s=times_s[first] - 1e-4)
                 kept = {}
                 for shot in islice(shots, k + 1 - coming):

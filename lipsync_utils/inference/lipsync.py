@@ -187,7 +187,8 @@ def prepare(
     clock.last = time.perf_counter()
     layout = lay_out
     if settings.paste == "reference":
-        settings, layout = exact.as_published(settings), exact.lay_out
+        precision = "float32" if settings.precision == "auto" else settings.precision
+        settings, layout = replace(settings, close_mouth=False, precision=precision), exact.lay_out
     source = film.Source(media, settings)
     clock.lap("decode")
     if settings.box_px[0] != -1:
