@@ -9,7 +9,7 @@ encode(frame_rgb, box)   what a face looks like: 128 numbers
 from .detect import face_locations
 from .find import find_faces, find_in_frames
 from .landmarks import distances, encode, extent, landmarks, steady_landmarks, to_detector_box
-from .table import FaceBox, FaceRow, FaceTable, How, iou
+from .table import FaceBox, FaceRow, FaceTable, How
 
 __all__ = [
     "FaceBox",
@@ -22,7 +22,6 @@ __all__ = [
     "face_locations",
     "find_faces",
     "find_in_frames",
-    "iou",
     "landmarks",
     "steady_landmarks",
     "to_detector_box",

@@ -15,7 +15,7 @@ import numpy as np
 from ..config import FacesConfig
 from ..errors import SettingError
 from .landmarks import grey_of, model
-from .table import FaceBox, iou
+from .table import FaceBox
 
 WINDOW_PX = 80  # side of the smallest face that dlib's detectors see
 STEP = 5 / 6  # between the levels of dlib's pyramid
@@ -132,7 +132,7 @@ def distinct(found: list[Detection], taken: list[FaceBox], most_iou: float = 0.3
     """Detections, best first, that overlap neither a taken box nor a better detection."""
     kept: list[Detection] = []
     for one in sorted(found, key=lambda d: -d.score):
-        if all(iou(one.box, box) < most_iou for box in [*taken, *(k.box for k in kept)]):
+        if all(one.box.iou(box) < most_iou for box in [*taken, *(k.box for k in kept)]):
             kept.append(one)
     return kept
 

@@ -22,7 +22,7 @@ from ..project import content_hash
 from ..records import read_csv, write_csv
 from .detect import Detection, distinct, make_detector, rescuer, resized
 from .landmarks import chip, distances, encode_chip, extent_twice, grey_of, shape, smooth
-from .table import COLUMNS, RAW, SIDES, FaceBox, FaceRow, FaceTable, How, iou
+from .table import COLUMNS, RAW, SIDES, FaceBox, FaceRow, FaceTable, How
 
 VERSION = 5  # of what is found; a new number makes old cache files unused
 
@@ -39,6 +39,7 @@ CHIPS = 3  # pictures kept of a face until it is known who it is
 PATCH_PX = 48  # the face is looked for at this size
 REACH = 0.3  # of its width and height, in every direction, from one frame to the next
 SAME_FACE = 0.6  # correlation above which it is still the same face
+LEAST_INSIDE = 0.6  # of a face that must be inside the frame
 SAME_PLACE = 0.3  # overlap above which two boxes show one face
 BLOCKS = 24  # a frame is compared as BLOCKS x BLOCKS mean values
 CHANGED = 22.0  # grey values by which a block must change to count
@@ -287,8 +288,8 @@ def trail(box: FaceBox, frames) -> Iterator[tuple[int, np.ndarray, FaceBox]]:
     """Where the face in `box` of the first frame goes: (index, grey, box) of the next ones until it gets lost."""
     for (_, grey), (index, next_grey) in pairwise(frames):
         box, likeness = follow(grey, box, next_grey)
-        visible = np.clip(box, 0, (*next_grey.shape[::-1], *next_grey.shape[::-1]))
-        if likeness < SAME_FACE or iou(box, visible) <= 0.6:
+        left, top, right, bottom = np.clip(box, 0, next_grey.shape[::-1] * 2)
+        if likeness < SAME_FACE or (right - left) * (bottom - top) <= LEAST_INSIDE * box.area:
             return
         yield index, next_grey, box
 

@@ -51,7 +51,10 @@ class FaceBox:
 
     def iou(self, other: "FaceBox") -> float:
         """Intersection over union with another box, 0..1."""
-        return float(iou(self, other))
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        common = max(width, 0) * max(height, 0)
+        return common / (self.area + other.area - common)
 
     def contains(self, x: float, y: float) -> bool:
         return self.left <= x < self.right and self.top <= y < self.bottom
@@ -73,14 +76,6 @@ class FaceBox:
         """The part of a frame (h, w, ...) inside the box, clipped to the frame; a view, not a copy."""
         b = self.inside(frame.shape[1], frame.shape[0])
         return frame[b.top : b.bottom, b.left : b.right]
-
-
-def iou(a, b) -> np.ndarray:
-    """Intersection over union of boxes (..., 4) in the order left, top, right, bottom; broadcasts."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    common = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(axis=-1)
-    both = sum((box[..., 2:] - box[..., :2]).prod(axis=-1) for box in (a, b))
-    return common / np.maximum(both - common, 1e-9)
 
 
 class How(enum.StrEnum):
