@@ -137,6 +137,8 @@ def test_a_line_that_does_not_fit_is_an_error():
     scene = talkshow.Scene("single", (host,), (talkshow.Line(host, "Dit is een veel te lange zin voor dit filmpje."),))
     with pytest.raises(SettingError, match="no line fits"):
         talkshow.film(talkshow.Script("short", (scene,), seconds=2))
+    with pytest.raises(SettingError, match="an inset needs 2"):
+        talkshow.Scene("inset", (talkshow.host(),))
     with pytest.raises(SettingError, match="kind"):
         talkshow.Scene("weather")
 

@@ -56,8 +56,9 @@ class Scene:
     subtitle: str = ""
 
     def __post_init__(self):
-        if len(self.people) > KINDS.get(self.kind, -1):
-            raise SettingError(f"kinds of scenes and their numbers of people: {KINDS}; got {self.kind}, {self.people}")
+        if len(self.people) > KINDS.get(self.kind, -1) or (self.kind == "inset" and len(self.people) < 2):
+            limits = f"at most {KINDS}, and an inset needs 2"
+            raise SettingError(f"a scene of kind {self.kind!r} cannot show {len(self.people)} people: {limits}")
 
 
 @dataclass(frozen=True)
