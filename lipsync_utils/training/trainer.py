@@ -513,7 +513,7 @@ def differences(before: dict, now: dict) -> list[str]:
     """What keeps a run from being continued: "name=old, now new" for every setting that matters; see Trainer.begin."""
     now = json.loads(json.dumps(now))  # a tuple is a list in both
     free = FREE | (set() if now["settings"]["decay"] else {"steps"})  # a longer run is no other run
-    pairs = [(name, before[group].get(name), new) for group in now for name, new in now[group].items()]
+    pairs = [(name, before.get(group, {}).get(name), new) for group in now for name, new in now[group].items()]
     return [f"{name}={old!r}, now {new!r}" for name, old, new in pairs if old != new and name not in free]
 
 
