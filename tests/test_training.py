@@ -75,7 +75,7 @@ def same(a, b):
 
 def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, generator_settings):
     whole = run(generator_settings, tmp_path / "whole")
-    half = run(generator_settings, tmp_path / "half", stop_at=2)
+    half = run(dataclasses.replace(generator_settings, steps=2), tmp_path / "half")
     assert half.step == 2
     rest = run(generator_settings, tmp_path / "half")
     assert rest.step == whole.step == 4
@@ -135,7 +135,7 @@ def test_contrastive_expert_learns_the_toy(tmp_path):
 
 
 def test_other_settings_never_overwrite_a_run(tmp_path):
-    run(EXPERT, tmp_path / "run", stop_at=2)
+    run(dataclasses.replace(EXPERT, steps=2), tmp_path / "run")
     with pytest.raises(SettingError, match="learning_rate=0.0001, now 0.01.*another run name"):
         run(dataclasses.replace(EXPERT, learning_rate=0.01), tmp_path / "run")
     run(dataclasses.replace(EXPERT, learning_rate=0.01), tmp_path / "run", resume=False)
@@ -263,7 +263,7 @@ def test_warns_when_the_sync_term_is_off():
 def test_reference_schedule_switches_on_after_an_evaluation_and_is_stored(tmp_path, generator_settings, monkeypatch):
     settings = dataclasses.replace(generator_settings, sync_schedule="reference", disc_weight=0.0)
     monkeypatch.setattr(losses, "sync_loss", lambda *a: torch.tensor(0.5, requires_grad=False))
-    result = run(settings, tmp_path / "run", stop_at=2)
+    result = run(dataclasses.replace(settings, steps=2), tmp_path / "run")
     assert weights(result.weights)[2]["sync_is_on"] is True
     result = run(settings, tmp_path / "run")
     assert result.history.query("phase == 'train'").sync_weight.tolist() == [0.03] * 4

@@ -67,14 +67,13 @@ def train(
     windows: WindowsConfig | None = None,
     resume: bool = True,
     live: bool = True,
-    stop_at: int | None = None,
     check: bool = True,
 ) -> TrainResult:
     """Train one network on clips; what the run leaves behind lies in its folder.
 
     clips: of both splits, see windows.load_clips. run: a name (outputs/<run>/) or a folder. resume: continue a run with
-    the same settings and data; False: set an earlier run of that name aside and begin. stop_at: a step to stop at
-    before settings.steps, to be resumed. check: preflight before the first step.
+    the same settings and data; False: set an earlier run of that name aside and begin. check: preflight before
+    the first step.
     Raises SettingError, DataError or CheckpointError before anything is changed; DataError naming the clips of the
     batch whose loss is NaN.
     """
@@ -83,7 +82,7 @@ def train(
         trainer.begin(folder, resume)
         if check and trainer.step == 0 and (problems := trainer.preflight().problems):
             raise DataError("training would not work: " + " ".join(problems))
-        return trainer.run(min(stop_at or settings.steps, settings.steps), live)
+        return trainer.run(live)
 
 
 def look(settings: TrainConfig, clips: list, windows: WindowsConfig | None = None) -> Preflight:
@@ -388,11 +387,12 @@ class Trainer:
 
     # ---------------------------------------------------------------- the loop
 
-    def run(self, last: int, live: bool) -> TrainResult:
-        """Go on to step `last`; returns early, after saving, when the user stops it."""
+    def run(self, live: bool) -> TrainResult:
+        """Go on to the last step; returns early, after saving, when the user stops it."""
         from torch.utils.tensorboard import SummaryWriter
 
-        live, began, stopped, first = live and self.is_main, time.perf_counter(), False, self.step
+        live, began, stopped = live and self.is_main, time.perf_counter(), False
+        first, last = self.step, self.settings.steps
         if self.is_main:
             self.board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=first and first + 1)
         bar = project.progress(total=last, initial=first, desc=self.folder.name, unit="step", disable=not live)
