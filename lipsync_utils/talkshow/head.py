@@ -369,7 +369,7 @@ def _strands(actor, rng, parting):
     shape, dx, dy = X.shape, X - 0.18 * parting, Y + 1.65
     if actor.hair == "curly":
         return sin(4.0 * noise(rng, shape, [16, 8, 4], [0.5, 0.4, 0.25]))
-    fine = cv2.GaussianBlur(rng.standard_normal((64, 1024)).astype(f32), (0, 0), 0.6)
+    fine = blur(rng.standard_normal((64, 1024)), 0.6)
     coarse = cv2.resize(rng.standard_normal((16, 128)).astype(f32), (1024, 64), interpolation=cv2.INTER_CUBIC)
     turn = arctan2(dy, dx) / (2 * np.pi) + 0.5 + noise(rng, shape, [120, 40], [0.004, 0.0012])
     pattern, distance = np.hstack([fine + coarse] * 2), clip(hypot(dx, dy) * 14, 0, 63)

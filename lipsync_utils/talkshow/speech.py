@@ -143,11 +143,11 @@ def mouth_curves(spoken, n_frames: int) -> np.ndarray:
     """
     held = []
     for start_s, speech in spoken:
-        for phoneme in speech.phonemes:
-            rows = [SHAPES[c] for c in phoneme.symbol if c in SHAPES] or [REST] * (not phoneme.symbol)
+        for begin, end, symbol in speech.phonemes:
+            rows = [SHAPES[c] for c in symbol if c in SHAPES] or [REST] * (not symbol)
             for k, row in enumerate(rows):
-                step = (phoneme.end_s - phoneme.start_s) / len(rows)
-                start = start_s + phoneme.start_s + k * step
+                step = (end - begin) / len(rows)
+                start = start_s + begin + k * step
                 if row:
                     held.append((start, start + step, row))
     gaps = zip([0.0, *(end for _, end, _ in held)], [*(start for start, *_ in held), n_frames / FPS])
