@@ -98,6 +98,12 @@ def sample_show(tmp_path_factory) -> SampleShow:
 
 
 @pytest.fixture(scope="session")
+def material(tmp_path_factory) -> Path:
+    """The folder of talkshow.make_material, rendered once; nobody changes it."""
+    return once(tmp_path_factory, "material", talkshow.make_material)
+
+
+@pytest.fixture(scope="session")
 def real_clips() -> Path:
     """The folder with clips of real people that lies beside the checkout on some machines."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "real"

@@ -10,6 +10,7 @@ from lipsync_utils.inference import people_in, prepare
 from lipsync_utils.talkshow import make_material
 
 pytestmark = pytest.mark.slow
+MOST_FRAMES = 120  # of a medium that are looked at
 FOLLOWS = 0.75  # of what the meter reads on the true rendering
 
 
@@ -19,21 +20,32 @@ def generator():
 
 
 @pytest.fixture(scope="module")
-def groups(tmp_path_factory):
-    """Three media with the sentences that belong to them: a picture, a video, and a video of overlapping faces."""
+def groups(material, tmp_path_factory):
+    """Three media, what the tests of everybody need of each: a picture, a video, and a video of overlapping faces.
+
+    For each the sentences that belong to it, its faces, its pictures, those after encoding, and where each mouth is.
+    """
     folder = tmp_path_factory.mktemp("groups")
-    sample, near = make_material(folder / "sample"), crowd(folder)
-    return {"picture": (sample.picture, sample), "video": (sample.video, sample), "overlapping": (near.video, near)}
+    sample, near = make_material(material), crowd(folder)
+    made = {}
+    for name, media, sentences in (
+        ("picture", sample.picture, sample),
+        ("video", sample.video, sample),
+        ("overlapping", near.video, near),
+    ):
+        table = find_faces(media, None, folder / "cache")
+        source = pictures_of(media, MOST_FRAMES)
+        mouths = {p: around_mouth(landmarks_of(source, table, p.track_id)) for p in people_in(table)}
+        made[name] = media, sentences, table, source, encoded(source, folder / f"{name}.mp4"), mouths
+    return made
 
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["left", "middle", "right"])
 @pytest.mark.parametrize("name", ["picture", "video", "overlapping"])
 def test_the_chosen_mouth_follows_the_speech_and_no_other_moves(name, place, groups, generator, tmp_path):
-    media, sentences = groups[name]
-    table = find_faces(media, None, media.parent / "cache")
-    people = people_in(table)
-    assert len(people) == 3 and overlaps(table) == (name == "overlapping")
-    person = people[place]
+    media, sentences, table, source, copy, mouths = groups[name]
+    assert len(mouths) == 3 and overlaps(table) == (name == "overlapping")
+    person = people_in(table)[place]
     job = prepare(
         media,
         {person.track_id: sentences.speech[place]},
@@ -42,11 +54,9 @@ def test_the_chosen_mouth_follows_the_speech_and_no_other_moves(name, place, gro
         settings=InferenceConfig(label="none"),
     )
     drawn = list(job.frames())
-    source = pictures_of(media, len(drawn))
-    film, copy = encoded(drawn, tmp_path / "drawn.mp4"), encoded(source, tmp_path / "copy.mp4")
-    for other in people:
-        mouth = around_mouth(landmarks_of(source, table, other.track_id))
-        if other is person:
+    film = encoded(drawn, tmp_path / "drawn.mp4")
+    for other, mouth in mouths.items():
+        if other == person:
             assert difference(drawn, source, mouth) > 1
             continue
         assert difference(drawn, source, mouth) == 0, f"the mouth of person {other.number} changed"
