@@ -269,17 +269,18 @@ def frames(
     *,
     start_s: float = 0.0,
     only: Iterable[int] | None = None,
+    crop=None,
 ) -> Iterator[Frame]:
     """Yield the frames of a video in order, upright, one at a time in memory.
 
     start_s: from the first frame on that begins then or later.  only: the frames with these numbers (the others are
-    decoded but not converted, which is much faster for large pictures).
+    decoded but not converted, which is much faster for large pictures).  crop: (left, top, right, bottom) in pixels.
     Frame.index counts the file's frames from 0 (after a seek: by the average rate).  A picture file yields one frame.
     Raises MediaError where the file has no picture.
     """
     wanted = None if only is None else set(only)
     last = np.inf if wanted is None else max(wanted, default=-1)
-    with VideoReader(path, pixel_format="bgr24") as reader:
+    with VideoReader(path, crop, "bgr24") as reader:
         for number, (time_s, frame) in enumerate(reader.decoded(start_s), round(start_s * (reader.info.fps or 0))):
             if number > last:
                 return
