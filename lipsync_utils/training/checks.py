@@ -118,18 +118,23 @@ def judge(expert, clips: list[ClipFaces], *, shift: int = 0, max_frames: int = 2
 def alignment_scores(clips: list[ClipFaces], *, rendered: bool, max_frames: int = 125) -> dict[str, float]:
     """How well a linear guess from each alignment's mel window follows the mouth opening of clips it has not seen.
 
-    The guess is fitted to all clips but the last two. rendered: as for mouth_openings. Returns correlation by name of
-    the alignment, the mean over those two.
+    rendered: as for mouth_openings. Returns correlation by name of the alignment, on clips left out one by one.
     """
     openings, scores = [mouth_openings(c.faces[:max_frames], rendered) for c in clips], {}
     for name in audio.ALIGNMENTS:
-        heard = []
-        for clip, opening in zip(clips, openings):
-            mels = [audio.mel_window(clip.mel, audio.frame_window_start(f, name)) for f in range(len(opening))]
-            heard.append(np.stack(mels).reshape(-1, 4, 20, 16).mean(2).reshape(-1, 64))  # loudness in four bands
-        x, y = np.concatenate(heard[:-2]), np.concatenate(openings[:-2])
-        weights = np.linalg.lstsq(x - x.mean(0), y - y.mean(), rcond=None)[0]
-        found = [metrics.correlation(h @ weights, o) for h, o in zip(heard[-2:], openings[-2:])]
+        starts = [audio.frame_window_start(f, name) for f in range(max_frames)]
+        heard = [
+            np.stack([audio.mel_window(c.mel, start)[::4].ravel() for start in starts[: len(o)]])
+            for c, o in zip(clips, openings)
+        ]
+        found = []
+        for k, opening in enumerate(openings):
+            x = np.concatenate(heard[:k] + heard[k + 1 :]).astype(float)
+            y = np.concatenate(openings[:k] + openings[k + 1 :])
+            middle = x.mean(0)
+            ridge = (x - middle).T @ (x - middle) + 300.0 * np.eye(x.shape[1])
+            weights = np.linalg.solve(ridge, (x - middle).T @ (y - y.mean()))
+            found.append(metrics.correlation((heard[k] - middle) @ weights, opening))
         scores[name] = float(np.nanmean(found))
     return scores
 
