@@ -173,7 +173,7 @@ def preflight(settings: TrainConfig, indexes: dict, expert) -> Preflight:
     if expert is None:
         return Preflight(problems, lines)
     report = judge(expert, [clips[k] for k in project.spread(len(clips), ASKED_ABOUT)], max_frames=125)
-    lines.append(f"expert: {report}")
+    lines.append(f"expert: {report}" if len(report.questions) else "remark: the expert was asked about no speech")
     long = [clip.clip_id for clip in clips if len(clip.present) >= LONG_ENOUGH]
     known = report.table[report.table.clip_id.isin(long)].dropna()
     far = known[known.offset.abs() >= MAX_OFFSET]
