@@ -72,11 +72,9 @@ def waveform(wav, settings, *, start_s=0.0, end_s=None, spoken=(), title=""):
     wav: float32 (n,), 16 kHz.  spoken: intervals in seconds that are known to be speech, drawn as a line on top.
     """
     sound = pd.Series(wav, np.arange(len(wav)) / SAMPLE_RATE_HZ, dtype=float).loc[start_s:end_s]
-    first_s, last_s = sound.index[[0, -1]]
     figure, (upper, lower) = subplots(2, 1, figsize=(11, 4.6), sharex=True)
     clips, rest = plan_clips(find_parts(wav, settings), len(wav) / SAMPLE_RATE_HZ, settings)
-    spans = pd.DataFrame([*clips, *rest]).assign(place=0)
-    draw_spans(upper, spans[(spans.start_s < last_s) & (spans.end_s > first_s)], 2.3, loc="lower right")
+    draw_spans(upper, pd.DataFrame([*clips, *rest]).assign(place=0), 2.3, loc="lower right")
     cuts = [frame / settings.fps for clip in clips for frame in (clip.first_frame, clip.end_frame)]
     upper.vlines(cuts, -1.15, 1.15, color="black", linewidth=1.2)
     step = 1 + len(sound) // 1500
@@ -90,7 +88,7 @@ def waveform(wav, settings, *, start_s=0.0, end_s=None, spoken=(), title=""):
     lower.plot(10 * np.log10(power.clip(lower=10 ** (FLOOR_DBFS / 10))), color=COLOURS[0], linewidth=1)
     limit = threshold_dbfs(wav, settings)
     lower.axhline(limit, color=COLOURS[1], linestyle="--", label=f"threshold {limit:.0f} dBFS")
-    lower.set(xlim=(first_s, last_s), ylim=(FLOOR_DBFS, 0), xlabel="seconds")
+    lower.set(xlim=sound.index[[0, -1]], ylim=(FLOOR_DBFS, 0), xlabel="seconds")
     lower.set_ylabel(f"level of {settings.min_silence_ms} ms, dBFS")
     lower.legend(loc="lower right")
     return figure
@@ -175,9 +173,12 @@ def sliders(draw, **controls):
     return ipywidgets.VBox([*controls.values(), picture])
 
 
-def contact_sheet(pictures_bgr, labels, title="", columns=6):
-    """Small pictures (h, w, 3) uint8 BGR with a label each, in rows of `columns`; as wide as a page from 5 columns."""
-    rows, wide = -(-len(pictures_bgr) // columns), min(2.6, 11 / columns)
+def contact_sheet(pictures_bgr, labels, title="", columns=6, width=2.6):
+    """Pictures (h, w, 3) uint8 BGR with a label each, in rows of `columns`.
+
+    width: of a picture in inches, less where a row would be wider than the page.
+    """
+    rows, wide = -(-len(pictures_bgr) // columns), min(width, 11 / columns)
     tallest = max((picture.shape[0] / picture.shape[1] for picture in pictures_bgr), default=1.0)
     size = wide * columns, rows * (wide * tallest + 0.35) + 0.4  # a label has up to two lines
     figure = plt.figure(figsize=size, layout="constrained")
@@ -208,13 +209,10 @@ def outline(axis, box, colour):
 
 def people(image_bgr, boxes, labels, title=""):
     """A picture (h, w, 3) uint8 BGR with a box and a label for everybody."""
-    figure, axis = subplots(figsize=(8, 8 * image_bgr.shape[0] / image_bgr.shape[1]))
-    axis.imshow(image_bgr[..., ::-1])
+    figure = contact_sheet([image_bgr], [""], title, columns=1, width=8)
     for box, label in zip(boxes, labels):
-        outline(axis, box, "white")
-        axis.text(box.left, box.top, label, va="bottom", backgroundcolor="white")
-    axis.axis("off")
-    axis.set_title(title)
+        outline(figure.axes[0], box, "white")
+        figure.axes[0].text(box.left, box.top, label, va="bottom", backgroundcolor="white")
     return figure
 
 
@@ -302,16 +300,14 @@ def training_curves(runs, strip_rgb=None):
 
 def face_rows(rows_bgr, frames=(), title=""):
     """One row of pictures per name. rows_bgr: uint8 BGR (n, h, w, 3).  frames: their numbers, written below."""
-    rows = {name: np.hstack(list(row)) for name, row in rows_bgr.items()}
-    size = 11, sum(11 * row.shape[0] / row.shape[1] + 0.35 for row in rows.values()) + 0.4
-    figure, axes = closed_subplots(len(rows), 1, squeeze=False, figsize=size)
-    for axis, (name, row) in zip(axes.flat, rows.items()):
-        axis.imshow(row[..., ::-1])
-        axis.set_title(name, fontsize=10)
-        axis.set(xticks=[], yticks=[])
-    middles = (np.arange(len(frames)) + 0.5) * row.shape[1] / max(len(frames), 1)
-    axis.set_xticks(middles, [f"frame {number}" for number in frames], fontsize=9)
-    figure.suptitle(title)
+    rows = [np.hstack(list(row)) for row in rows_bgr.values()]
+    figure = contact_sheet(rows, rows_bgr, title, columns=1, width=11)
+    plt.close(figure)
+    if len(frames):
+        places = (np.arange(len(frames)) + 0.5) * rows[-1].shape[1] / len(frames)
+        figure.axes[-1].axis("on")
+        figure.axes[-1].set_xticks(places, [f"frame {number}" for number in frames], fontsize=9)
+        figure.axes[-1].set_yticks([])
     return figure
 
 
@@ -396,7 +392,7 @@ def gains(questions, title):
     """What fine-tuning gains, up is better: a row per question, a panel per measure, a line per case.
 
     questions: label of the x axis -> (table, its column on that axis).  Columns of a table: measure, case, difference,
-    low, high, and that one; a point per row.  Seconds are on a logarithmic scale.
+    low, high, and that one, of numbers or of words; a point per row.
     """
     measures = next(iter(questions.values()))[0].measure.unique()
     size = 4.4 * len(measures), 3.2 * len(questions) + 0.4
@@ -408,15 +404,11 @@ def gains(questions, title):
             cases = table[table.measure == name].groupby("case", sort=False)
             for colour, line, marker, (case, rows) in zip(COLOURS, lines, "os^D", cases):
                 reach = rows[["low", "high"]].sub(rows.difference, axis=0).abs().T[::sign]
-                at = rows[x].replace(", ", ",\n", regex=True)
                 look = {"color": colour, "linestyle": line, "marker": marker}
+                at = rows[x].replace(", ", ",\n", regex=True)
                 axis.errorbar(at, sign * rows.difference, reach, capsize=4, label=case, **look)
             axis.axhline(0, color="black", linewidth=0.8)
             axis.set(xlabel=label, ylabel=f"gain, {MEASURES[name].unit}", title=MEASURES[name].title)
-            if x == "seconds":
-                ticks = sorted(table[x].unique())
-                axis.set(xscale="log", xticks=ticks, xticklabels=[f"{tick:g}" for tick in ticks])
-                axis.minorticks_off()
         panels[0].legend(fontsize=8)
     figure.suptitle(title)
     return figure

@@ -143,7 +143,7 @@ def test_fid_compares_crowds_of_faces_where_inception_is_given(run_of_all, clips
     folder, rows = run_of_all
     known = {"truth": None, "base": weights["generator"]}
     assert evaluation.fid_by_model(rows, known, clips, folder, QUICK) == {}
-    monkeypatch.setattr(metrics, "load_inception", lambda path: lambda rgb: rgb.float().mean((2, 3)))
+    monkeypatch.setattr(metrics, "fid", lambda ours, truth, path: np.abs(np.mean(ours) - np.mean(truth)))
     settings = replace(QUICK, inception_weights="inception.pth")
     found = evaluation.fid_by_model(rows, known, clips, folder, settings)
     assert set(found) == {"base"} and found["base"] > 0.1
@@ -203,7 +203,7 @@ def shouting_clip(path, seed, shift=0):
 def test_mismatched_sound_scores_worse_and_a_moved_sound_gives_its_shift(tmp_path, monkeypatch):
     wanted = [shouting_clip(tmp_path / f"clip{k}.mp4", k, shift) for k, shift in enumerate((0, 0, 3))]
     monkeypatch.setattr(measure, "network", lambda path, kind: Shouting().eval())
-    monkeypatch.setattr(measure, "read_openings", lambda faces_bgr: np.zeros(len(faces_bgr)))
+    monkeypatch.setattr(measure, "mouth_openings", lambda faces_bgr, rendered: np.zeros(len(faces_bgr)))
     whole = np.tile(np.float32([0, 0, 64, 64]), (120, 1))
     monkeypatch.setattr(measure, "find_speaker", lambda path, cache: (0, whole))
     rows, curves = evaluation.cross_check(wanted, QUICK)
@@ -214,7 +214,7 @@ def test_mismatched_sound_scores_worse_and_a_moved_sound_gives_its_shift(tmp_pat
 
 
 def test_a_clip_without_a_face_cannot_check_the_judge(faceless, clips, tmp_path):
-    with pytest.raises(DataError, match="cannot be checked: .*no face"):
+    with pytest.raises(DataError, match="check of the judge: .*no face"):
         evaluation.cross_check([faceless, *clips], QUICK, cache_dir=tmp_path)
 
 
@@ -316,9 +316,9 @@ def test_the_study_writes_rows_with_settings_and_continues_where_it_was(tmp_path
         output.parent.mkdir(exist_ok=True)
         output.write_bytes(weights["generator"].read_bytes())
 
-    def measure_case(item, cases, **known):
+    def measure_case(item, todo, **known):
         measured.append(item.id)
-        return Done([replace(cases[item.id].row, mouth_correlation=0.5)])
+        return Done([replace(todo[item.id], mouth_correlation=0.5)])
 
     def run(settings):
         return study.run(settings, tmp_path / "out", tmp_path / "work", scheduler="inline")

@@ -25,8 +25,8 @@ def test_every_measure_has_a_direction_and_a_unit():
         assert measure.label.startswith(f"{measure.title} ({measure.unit}) ")
         assert measure.meaning
     offset = metrics.MEASURES["offset_frames"]
-    assert (offset.label[-3:], offset.badness(-2)) == ("→ 0", 2)
-    assert metrics.MEASURES["ssim"].badness(0.9) < metrics.MEASURES["ssim"].badness(0.8)
+    assert (offset.label[-3:], offset.from_target(-2)) == ("→ 0", 2)
+    assert metrics.MEASURES["ssim"].from_target(-0.1) == -0.1
 
 
 def test_l1_and_psnr_by_hand():
@@ -114,44 +114,23 @@ def test_landmarks_go_frame_by_frame(monkeypatch):
     assert np.isnan(track[1]).all()
 
 
-def test_frechet_distance_by_hand():
-    """Two independent coordinates: (m1 - m2)^2 + (s1 - s2)^2 of each."""
-    square = np.array(list(itertools.product((-1.0, 1.0), repeat=2)))
-    sigma = square.std(axis=0, ddof=1)[0]
-    moved = square * (3, 1) + (5, 0)
-    assert metrics.frechet_distance(square, moved) == pytest.approx(25 + (2 * sigma) ** 2)
-    assert metrics.frechet_distance(square, square) == pytest.approx(0, abs=1e-9)
-    few = np.random.default_rng(0).standard_normal((10, 64))  # fewer pictures than features: singular
-    assert metrics.frechet_distance(few, few) == pytest.approx(0, abs=1e-6)
-
-
-def test_fid_shows_the_extractor_rgb():
-    seen = []
-
-    def extractor(x):
-        seen.append(x[0, :, 0, 0].tolist())
-        return (x.float().mean((2, 3)),)
-
+def test_fid_hands_rgb_pictures_and_safe_weights_to_the_library(tmp_path, monkeypatch):
     blue = [np.dstack([noise(3, 3, seed=i), noise(3, 3, seed=9), noise(3, 3, seed=9)]) for i in range(3)]
-    assert metrics.fid(blue, blue, extractor) == pytest.approx(0, abs=1e-6)
-    assert seen[0] == blue[0][0, 0, ::-1].tolist()
-
-
-def test_inception_needs_safe_weights_and_the_library(tmp_path, monkeypatch):
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "w.pth")
-    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(SettingError, match="pip install torch-fidelity"):
-        metrics.load_inception(tmp_path / "w.pth")
+        metrics.fid(blue, blue, tmp_path / "w.pth")
     (tmp_path / "page.pth").write_text("<html>")
     with pytest.raises(CheckpointError, match="HTML"):
-        metrics.load_inception(tmp_path / "page.pth")
-    made = []
-    library = types.SimpleNamespace(FeatureExtractorInceptionV3=lambda *a, **k: made.append((a, k)))
-    monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
-    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", library)
-    metrics.load_inception(tmp_path / "w.pth")
-    path = str(tmp_path / "w.pth")
-    assert made == [(("inception-v3-compat", ["2048"]), {"feature_extractor_weights_path": path})]
+        metrics.fid(blue, blue, tmp_path / "page.pth")
+    given = {}
+    library = types.ModuleType("torch_fidelity")
+    library.calculate_metrics = lambda **how: given.update(how) or {"frechet_inception_distance": 1.5}
+    monkeypatch.setitem(sys.modules, "torch_fidelity", library)
+    assert metrics.fid(blue, blue[:2], tmp_path / "w.pth") == 1.5 and given["fid"]
+    assert given["feature_extractor_weights_path"] == str(tmp_path / "w.pth")
+    assert (len(given["input1"]), len(given["input2"]), given["input1"][0].dtype) == (3, 2, torch.uint8)
+    assert given["input1"][2][:, 0, 0].tolist() == blue[2][0, 0, ::-1].tolist()
 
 
 def test_bootstrap_resamples_whole_videos():

@@ -159,7 +159,7 @@ def test_differences_have_a_panel_per_measure_in_its_own_unit(tmp_path):
 
 
 def test_gains_point_up_where_it_got_better(tmp_path):
-    rows = table(measure="l1", case="a", seconds=[10, 30], difference=[-1.0, -2.0], low=-2.5, high=[-0.5, -1.5])
+    rows = table(measure="l1", case="a", seconds=["10", "30"], difference=[-1.0, -2.0], low=-2.5, high=[-0.5, -1.5])
     axis = drawn(plots.gains({"seconds": (rows, "seconds")}, "gain"), tmp_path).axes[0]
     (points,) = axis.containers
     assert points[0].get_ydata().tolist() == [1, 2]

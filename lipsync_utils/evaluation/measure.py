@@ -1,14 +1,13 @@
 """Clips that nobody trained on, what is seen in them, who judges their sync, and the numbers that come of it."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 
 from .. import checkpoints, media, metrics, records, talkshow
 from ..audio import SAMPLE_RATE_HZ, load_wav, melspectrogram
@@ -16,13 +15,16 @@ from ..config import EvaluationConfig
 from ..errors import DataError
 from ..faces import FaceBox, encode, find_faces, landmarks
 from ..parallel import Failure, map_items
-from ..project import DataSet, content_hash
+from ..project import DataSet, content_hash, spread
+from ..training.checks import mouth_openings
 
 FPS = 25
 SIZE_PX = (640, 480)  # of rendered clips
 FACE_PX = 96  # side of the face pictures, as the networks see them
 SOME = 3  # frames: of neighbours, which are alike, every third is enough for the slow measures
 OPEN = 0.25  # a mouth is open from this part of the way between the speaker's closed and widest mouth on
+SHIFTS = -5, -2, 2, 5  # frames by which the sound is moved to test a judge; positive delays it
+DEFAULTS = EvaluationConfig()
 SILENT_DBFS = -45.0  # of the 0.2 s around a frame; a quieter one is silent
 
 
@@ -48,20 +50,18 @@ class TestClip:
         return self.actor and talkshow.mouth_curve(records.read_rows(self.truth_csv, talkshow.FaceTruth), self.actor)
 
 
-def held_out(data: DataSet, settings=None) -> list[TestClip]:
+def held_out(data: DataSet, settings: EvaluationConfig = DEFAULTS) -> list[TestClip]:
     """The test clips of a data set: the talk show's held-out videos and guests, else the validation clips.
 
     Raises DataError saying what to run where there are none.
     """
-    settings, folder = settings or EvaluationConfig(), data.path("held_out")
+    folder = data.path("held_out")
     rendered = any(folder.glob("*.mp4"))
     clips = rendered_clips(folder) if rendered else validation_clips(data)
-    videos = pd.Series([clip.video_id for clip in clips])
-    turns = videos.groupby(videos).cumcount().sort_values(kind="stable")  # a clip of each video, then a second one
-    few = [clips[k] for k in sorted(turns.index[: settings.max_clips])]
+    clips = [clips[k] for k in spread(len(clips), settings.max_clips or len(clips))]
     if not rendered or not settings.guest_clips:
-        return few
-    return few + made_up_clips(data.path("guests"), talkshow.guests(), settings.guest_clips, "guest", settings.seed)
+        return clips
+    return clips + made_up_clips(data.path("guests"), talkshow.guests(), settings.guest_clips, "guest", settings.seed)
 
 
 def rendered_clips(folder: Path, group: str = "speaker") -> list[TestClip]:
@@ -93,18 +93,18 @@ def made_up_clips(
     return rendered_clips(folder, group)[:n]
 
 
-def validation_clips(data: DataSet, fewest_frames: int = 50) -> list[TestClip]:
+def validation_clips(data: DataSet) -> list[TestClip]:
     """The clips of the videos that preprocessing kept for validation, at least 2 s long, in the order of faces.csv.
 
     Raises DataError where there are none.
     """
     path = data.path("faces.csv")
     table = records.read_csv(path, records.FaceClip)
-    table = table[(table.split == "val") & table.reason.isna() & (table.frames >= fewest_frames)]
+    table = table[(table.split == "val") & table.reason.isna() & (table.frames >= 2 * FPS)]
     if table.empty:
         raise DataError(
-            f"{path}: no clip of at least {fewest_frames} frames is kept for validation: collect more videos, or raise "
-            "val_share in notebook 04"
+            f"{path}: no clip of at least 2 s is kept for validation: collect more videos, or raise val_share in "
+            "notebook 04"
         )
     files = [data.clips / row.video_id / f"{row.clip_id}.mp4" for row in table.itertuples()]
     return [TestClip(file.stem, file.parent.name, "speaker", file) for file in files]
@@ -142,14 +142,14 @@ def find_speaker(path: Path, cache_dir) -> tuple[int, np.ndarray]:
     return best, tracks[best]
 
 
-def region_of(boxes: np.ndarray) -> tuple[int, int, int, int]:
-    """The part of the picture (left, top, right, bottom), even, that holds the face in all frames, and some margin.
+def region_of(boxes: np.ndarray) -> FaceBox:
+    """The part of the picture, in even pixels, that holds the face in all frames, and some margin.
 
     boxes: (n, 4) in pixels, NaN where unseen.
     """
     first, last = np.nanmin(boxes[:, :2], axis=0), np.nanmax(boxes[:, 2:], axis=0)
     more = 0.05 * (last - first)
-    return tuple(int(edge) // 2 * 2 for edge in (*np.maximum(first - more, 0), *(last + more)))
+    return FaceBox(*(int(edge) // 2 * 2 for edge in (*np.maximum(first - more, 0), *(last + more))))
 
 
 def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings: int = 0, rendered: bool = False) -> Look:
@@ -172,15 +172,8 @@ def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings: int = 0, re
     if not faces:
         raise DataError("no frame could be read")
     faces, points = np.stack(faces), points[: len(faces)]
-    opening = read_openings(faces) if rendered else metrics.mouth_opening(points)
+    opening = mouth_openings(faces, True) if rendered else metrics.mouth_opening(points)
     return Look(faces, opening, points, np.reshape(codes, (-1, 128)))
-
-
-@torch.inference_mode()
-def read_openings(faces_bgr: np.ndarray) -> np.ndarray:
-    """The mouth opening (n,) of rendered faces, uint8 (n, 96, 96, 3), by the reader; a share of the eye distance."""
-    reader = network(checkpoints.embedded("reader"), "reader").eval()
-    return reader(torch.from_numpy(faces_bgr.transpose(0, 3, 1, 2) / np.float32(255))).numpy()
 
 
 def frames_of(path: Path) -> Iterable[np.ndarray]:
@@ -208,10 +201,32 @@ def _network(path, kind, _content):
 # ---- the judge
 
 
+#: By whether the judge is the published one: kind of its weights, names of its numbers, and the functions of metrics
+#: that prepare the sound, embed faces and sound, embed sound alone, and compare embeddings.
+PROTOCOLS = {
+    True: (
+        "evaluation",
+        ("lse_d", "lse_c", "offset_frames"),
+        metrics.to_int16,
+        metrics.syncnet_features,
+        metrics.syncnet_hears,
+        metrics.lse_from_features,
+    ),
+    False: (
+        "expert",
+        ("judge_distance", "judge_confidence", "offset_frames"),
+        melspectrogram,
+        metrics.expert_features,
+        metrics.expert_hears,
+        metrics.judge_from_features,
+    ),
+}
+
+
 class Judge:
     """The network that judges sync: the published SyncNet where the settings give its weights, else the course's own.
 
-    file, name: of its weights.  published: its numbers are called LSE-D and LSE-C.
+    file, name, kind: of its weights.  published: its numbers are called LSE-D and LSE-C.
     """
 
     def __init__(self, settings: EvaluationConfig):
@@ -219,68 +234,60 @@ class Judge:
         self.file = Path(given or checkpoints.embedded("judge"))
         self.name = self.file.name if given else "embedded judge"
         self.published = settings.syncnet_weights is not None
-        self.kind = "evaluation" if self.published else "expert"
+        self.kind, self.names, self.sound, self.embed, self.embed_sound, self.compare = PROTOCOLS[self.published]
 
     def features(self, faces_bgr, wav) -> tuple[np.ndarray, np.ndarray]:
         """Embeddings (n, d) of face windows and sound windows. faces_bgr: (n, 96, 96, 3) uint8, 25 fps; wav: 16 kHz."""
-        judge = network(self.file, self.kind)
-        if self.published:
-            return metrics.syncnet_features(faces_bgr, len(faces_bgr), metrics.to_int16(wav), judge)
-        return metrics.expert_features(faces_bgr, melspectrogram(wav), judge)
+        return self.embed(faces_bgr, self.sound(wav), network(self.file, self.kind))
 
     def hears(self, wav, n: int) -> np.ndarray:
         """The embeddings (n, d) of the first n sound windows alone."""
-        judge = network(self.file, self.kind)
-        if self.published:
-            return metrics.syncnet_hears(metrics.to_int16(wav), n, judge)
-        return metrics.expert_hears(melspectrogram(wav), n, judge)
-
-    def compare(self, face, audio) -> metrics.LSE:
-        """The verdict on two sequences of embeddings."""
-        return metrics.lse_from_features(face, audio) if self.published else metrics.judge_from_features(face, audio)
+        return self.embed_sound(self.sound(wav), n, network(self.file, self.kind))
 
     def numbers(self, faces_bgr, wav) -> dict[str, float]:
         """The verdict on a clip under the names of metrics.MEASURES."""
-        said = self.compare(*self.features(faces_bgr, wav))
-        names = ("lse_d", "lse_c") if self.published else ("judge_distance", "judge_confidence")
-        return dict(zip((*names, "offset_frames"), (said.distance, said.confidence, float(said.offset))))
+        return dict(zip(self.names, vars(self.compare(*self.features(faces_bgr, wav))).values()))
 
 
 def cross_check(
-    clips,
-    settings=None,
-    *,
-    cache_dir=None,
-    shifts=(-5, -2, 2, 5),
-    scheduler: str = "inline",
+    clips, settings: EvaluationConfig = DEFAULTS, *, cache_dir=None, scheduler: str = "inline"
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Test the judge itself on true clips: another clip's sound must score worse, a shift of the sound must be found.
 
-    shifts: in frames, positive delays the sound.  Returns a row per clip (clip_id, distance, confidence, the same for
-    the next clip's sound as other_*, offset, share of shifts_found beside that offset), and the curves of the mean
-    distance, (31,) for shifts of -15 to 15 frames, with the own and the other sound.
+    Returns a row per clip (clip_id, distance, confidence, the same for the next clip's sound as other_*, offset, share
+    of shifts_found beside that offset), and the curves of the mean distance, (31,) for shifts of -15 to 15 frames, with
+    the own and the other sound.  Raises DataError where a clip cannot be looked at.
     """
-    pairs = list(zip(clips, [*clips[1:], *clips[:1]]))
-    check = functools.partial(_check, judge=Judge(settings or EvaluationConfig()), cache_dir=cache_dir, shifts=shifts)
-    found = dict(map_items(check, pairs, scheduler=scheduler, desc="judge", unit="clip"))
-    if failed := [result.error for result in found.values() if isinstance(result, Failure)]:
-        raise DataError(f"the judge cannot be checked: {failed[0]}")
-    rows, curves = zip(*(found[pair] for pair in pairs), strict=True)
+    check = functools.partial(_check, judge=Judge(settings), cache_dir=cache_dir)
+    pairs = zip(clips, [*clips[1:], *clips[:1]])
+    rows, curves = zip(*results_of(check, pairs, scheduler=scheduler, desc="check of the judge", unit="clip"))
     return pd.DataFrame(rows), dict(zip(("own sound", "another clip's sound"), np.mean(curves, axis=0)))
 
 
-def _check(pair, judge, cache_dir, shifts):
+def _check(pair, judge, cache_dir):
     """One clip of cross_check: its row, and its two curves."""
     clip, other = pair
     wav, faces = load_wav(clip.path), look_at_clip(clip, cache_dir).faces_bgr
     face, audio = judge.features(faces, wav)
     heard = judge.hears(np.resize(load_wav(other.path), len(wav)), len(face))
     own, wrong = judge.compare(face, audio), judge.compare(face, heard)
-    moved = [judge.compare(face, judge.hears(delayed(wav, shift), len(face))).offset for shift in shifts]
-    shifts_found = np.mean(np.array(moved) == own.offset - np.array(shifts))
+    found = [judge.compare(face, judge.hears(delayed(wav, shift), len(face))).offset + shift for shift in SHIFTS]
     others = {"other_distance": wrong.distance, "other_confidence": wrong.confidence}
-    row = {"clip_id": clip.clip_id, **vars(own), **others, "shifts_found": float(shifts_found)}
+    row = {"clip_id": clip.clip_id, **vars(own), **others, "shifts_found": np.mean(np.equal(found, own.offset))}
     return row, [metrics.offset_distances(face, sound).mean(axis=0) for sound in (audio, heard)]
+
+
+def results_of(work: Callable, items: Iterable, **how) -> list:
+    """What a function makes of hashable items, in their order; how: as for map_items, desc among it.
+
+    Raises DataError with the first failure's words, when everything else is done.
+    """
+    items = list(items)
+    found = dict(map_items(work, items, **how))
+    for result in found.values():
+        if isinstance(result, Failure):
+            raise DataError(f"{how['desc']}: {result.error}")
+    return [found[item] for item in items]
 
 
 def delayed(wav: np.ndarray, frames: int) -> np.ndarray:

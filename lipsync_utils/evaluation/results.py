@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import itertools
 import string
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ..config import EvaluationConfig
 from ..media import VideoWriter
 from ..metrics import MEASURES
 from ..project import write_text
+from .measure import DEFAULTS
 
 FEWEST_VIDEOS = 3  # with fewer there is no spread to speak of, so no interval either
 CAPTION_PX, HEIGHT_PX, STRIP_PX = 26, 240, 120
@@ -39,56 +39,45 @@ def by_clip(scores: pd.DataFrame, measure: str, group: str = "speaker", speech: 
     return table[[model for model in scores.model.unique() if model in table]]
 
 
-def interval(values: pd.Series, settings) -> dict:
-    """Mean, interval and p of values by (video_id, clip_id), without an interval for too few videos."""
-    settings = settings or EvaluationConfig()
-    how = {"samples": settings.bootstrap, "level": settings.level, "seed": settings.seed}
-    found = vars(metrics.bootstrap(values, values.index.get_level_values(0), **how)) | {"clips": values.count()}
-    return found if found["videos"] >= FEWEST_VIDEOS else found | dict.fromkeys(("low", "high", "p"), np.nan)
-
-
-def means(scores: pd.DataFrame, measures=MEASURES, *, settings=None, **chosen) -> pd.DataFrame:
+def means(scores: pd.DataFrame, measures=MEASURES, *, settings=DEFAULTS, **chosen) -> pd.DataFrame:
     """Mean and interval of every measure for every model; what was not measured is left out.
 
     chosen: group and speech, see by_clip.  Columns: measure, model, mean, low, high, clips, videos.
     """
-    rows = [
-        {"measure": measure, "model": model, **interval(values.dropna(), settings)}
-        for measure in scores.columns.intersection(list(measures), sort=False)
-        for model, values in by_clip(scores, measure, **chosen).items()
-    ]
-    return pd.DataFrame(rows, columns=["measure", "model", "mean", "low", "high", "clips", "videos"])
+    tables = {name: by_clip(scores, name, **chosen) for name in scores if name in measures}
+    return summary(tables, settings).drop(columns="p")
 
 
-def differences(
-    scores: pd.DataFrame,
-    base: str = "base",
-    measures=MEASURES,
-    *,
-    settings=None,
-    **chosen,
-) -> pd.DataFrame:
+def differences(scores: pd.DataFrame, base="base", measures=MEASURES, *, settings=DEFAULTS, **chosen) -> pd.DataFrame:
     """Every model but the truth against `base`, on the same clips.  chosen: group and speech, see by_clip.
 
     Columns: measure, model, difference (mean of model - base; for a measure with a target, of the distances to it),
     low, high, p (of no difference), clips, videos, verdict (better, worse or unclear: the interval leaves out zero and
     p is small enough; with five videos or fewer p never is).  No rows without the base.
     """
-    level, rows = (settings or EvaluationConfig()).level, []
-    for measure in map(MEASURES.get, scores.columns.intersection(list(measures), sort=False)):
-        table = by_clip(scores, measure.name, **chosen)
-        if measure.better not in ("lower", "higher"):
-            table = measure.badness(table)
-        for model in table.columns.difference([base, "truth"], sort=False) if base in table else ():
-            change = (table[model] - table[base]).dropna()
-            if len(change):
-                found = interval(change, settings)
-                sure = found["p"] <= 1 - level and not found["low"] <= 0 <= found["high"]
-                better = (found["mean"] > 0) == (measure.better == "higher")
-                verdict = ("better" if better else "worse") if sure else "unclear"
-                rows.append({"measure": measure.name, "model": model, **found, "verdict": verdict})
-    columns = ["measure", "model", "mean", "low", "high", "p", "clips", "videos", "verdict"]
-    return pd.DataFrame(rows, columns=columns).rename(columns={"mean": "difference"})
+    tables = {}
+    for name in [name for name in scores if name in measures]:
+        table = MEASURES[name].from_target(by_clip(scores, name, **chosen))
+        if base in table:
+            tables[name] = table.sub(table[base], axis=0).drop(columns=[base, "truth"], errors="ignore")
+    found = summary(tables, settings).rename(columns={"mean": "difference"})
+    sure = (found.p <= 1 - settings.level) & (found.low * found.high > 0)
+    higher = found.measure.map(lambda name: MEASURES[name].better == "higher")
+    better = np.where((found.difference > 0) == higher, "better", "worse")
+    return found.assign(verdict=np.where(sure, better, "unclear"))
+
+
+def summary(tables: dict[str, pd.DataFrame], settings: EvaluationConfig) -> pd.DataFrame:
+    """Mean, interval and p of every column of tables as by_clip makes them: a row per measure and model."""
+    rows, how = [], {"samples": settings.bootstrap, "level": settings.level, "seed": settings.seed}
+    for measure, table in tables.items():
+        for model, values in table.items():
+            if values.notna().any():
+                found = vars(metrics.bootstrap(values, table.index.get_level_values(0), **how))
+                rows.append({"measure": measure, "model": model, "clips": values.count(), **found})
+    found = pd.DataFrame(rows, columns=["measure", "model", "mean", "low", "high", "p", "clips", "videos"])
+    found.loc[found.videos < FEWEST_VIDEOS, ["low", "high", "p"]] = np.nan
+    return found
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -108,31 +97,22 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
 # ---- films and pictures of several models at the same frames
 
 
-def side_by_side(films, output: Path, wav: np.ndarray, *, crop=None) -> Path:
+def side_by_side(films, output: Path, wav: np.ndarray) -> Path:
     """Write one film of several films of the same clip beside each other, with captions and one sound.
 
     films: caption -> frames (h, w, 3) uint8 BGR at 25 fps, shown left to right; the shortest ends the film.
-    wav: float32 (n,), 16 kHz.  crop: (left, top, right, bottom) in pixels, the same in all.
+    wav: float32 (n,), 16 kHz.
     """
-    rows = (
-        np.hstack([_captioned(_cut(picture, crop), name) for picture, name in zip(together, films)])
-        for together in zip(*films.values(), strict=False)
-    )
-    first = next(rows)
-    how = {"sound": wav, "sample_rate_hz": SAMPLE_RATE_HZ, "crf": 23}
+    rows = [np.hstack(list(map(captioned, frames, films))) for frames in zip(*films.values(), strict=False)]
+    how = {"size": rows[0].shape[1::-1], "sound": wav, "sample_rate_hz": SAMPLE_RATE_HZ, "crf": 23}
     words = {"comment": "synthetic: mouths in this film were generated by a machine"}
-    with VideoWriter(output, size=first.shape[1::-1], metadata=words, **how) as writer:
-        for row in itertools.chain([first], rows):
+    with VideoWriter(output, metadata=words, **how) as writer:
+        for row in rows:
             writer.write(row)
     return output
 
 
-def _cut(picture, crop):
-    left, top, right, bottom = crop or (0, 0, *picture.shape[1::-1])
-    return picture[top:bottom, left:right]
-
-
-def _captioned(picture_bgr, caption):
+def captioned(picture_bgr: np.ndarray, caption: str) -> np.ndarray:
     """The picture, HEIGHT_PX high and even in width, with a line of text above it."""
     width = -(-picture_bgr.shape[1] * HEIGHT_PX // picture_bgr.shape[0] // 2) * 2
     sized = cv2.resize(picture_bgr, (width, HEIGHT_PX))
@@ -150,15 +130,15 @@ def strip_frames(opening: np.ndarray, n: int = 8) -> list[int]:
     return [int(part[np.argmax(known[part] * (-1) ** k)]) for k, part in enumerate(parts) if len(part)]
 
 
-def strip(films, at, *, crop=None) -> dict[str, np.ndarray]:
+def strip(films, at) -> dict[str, np.ndarray]:
     """The same frames of several films: caption -> pictures, uint8 (len(at), 120, 120, 3) BGR.
 
     A frame past a film's end is grey.
     """
-    size, rows = (STRIP_PX, STRIP_PX), {}
+    grey, rows = np.full((STRIP_PX, STRIP_PX, 3), 128, np.uint8), {}
     for name, film in films.items():
-        found = {k: cv2.resize(_cut(frame, crop), size) for k, frame in enumerate(film) if k in at}
-        rows[name] = np.stack([found.get(k, np.full((*size, 3), 128, np.uint8)) for k in at])
+        found = {k: cv2.resize(frame, grey.shape[:2]) for k, frame in enumerate(film) if k in at}
+        rows[name] = np.stack([found.get(k, grey) for k in at])
     return rows
 
 

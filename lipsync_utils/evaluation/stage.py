@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..errors import DataError
 from ..parallel import Done, Item, run_stage
 from ..project import atomic_file, made_from, resolve, safe_name
 from ..records import Reason, write_csv
-from .measure import FPS, Judge, TestClip, find_speaker, frames_of, look_at, look_at_clip, measured, network
+from .measure import DEFAULTS, FPS, Judge, find_speaker, frames_of, look_at, look_at_clip, measured, network
 
 VERSION = 2  # of the numbers; a new one makes old rows unused
 TRUTH = "truth"
@@ -61,116 +62,102 @@ class Score:
     reason: Reason | None = None
     note: str | None = None
 
-
-@dataclass(frozen=True)
-class Case:
-    """One thing to measure. row: its Score without numbers.  weights: None for the truth.
-
-    said: the clip whose mouth and sound belong to the speech; the clip itself for silence.
-    """
-
-    row: Score
-    weights: Path | None
-    clip: TestClip
-    said: TestClip
-
     @property
     def id(self) -> str:
-        """Unique, and safe as a file name."""
-        row = self.row
-        return safe_name(f"{row.model}-{row.clip_id}-{row.speech}-{row.speech_id}", longest=150)
+        """What is measured: unique, and safe as a file name."""
+        return safe_name(f"{self.model}-{self.clip_id}-{self.speech}-{self.speech_id}", longest=150)
 
 
-def cases(models, clips, settings: EvaluationConfig) -> list[Case]:
-    """Everything to measure, two clips in turn, so that two workers do not look for the same face.
+def cases(models, clips, settings: EvaluationConfig) -> list[Score]:
+    """Everything to measure, as rows without numbers; two clips in turn, so that two workers look for two faces.
 
     Each model gets each clip with its own speech and, for the speaker, with that of the next clip from another video,
     and for the first few clips with silence.  The truth exists for own speech only; guests say their own only.
     """
-    numbered, found, judge = list(enumerate(clips)), [], Judge(settings).name
-    pairs = range(0, len(clips), 2)
-    for first, (model, weights), speech in itertools.product(pairs, models.items(), settings.speech):
-        for number, clip in numbered[first : first + 2]:
-            after = [*clips[number + 1 :], *clips[:number]] if speech == "other" else [clip]
-            said = [c for c in after if speech != "other" or (c.group == "speaker" and c.video_id != clip.video_id)]
-            dubbed = weights and clip.group == "speaker" and (speech == "other" or number < settings.silent_clips)
-            if said and (dubbed or speech == "own"):
-                row = Score(model, clip.clip_id, clip.video_id, clip.group, speech, said[0].clip_id, judge)
-                found.append(Case(row, weights, clip, said[0]))
-    return found
+    found, judge = [], Judge(settings).name
+    for model, speech, (number, clip) in itertools.product(models, settings.speech, enumerate(clips)):
+        after = [*clips[number + 1 :], *clips[:number]]
+        others = [c for c in after if c.group == "speaker" and c.video_id != clip.video_id]
+        said = others[:1] if speech == "other" else [clip]
+        dubbed = models[model] and clip.group == "speaker" and (speech == "other" or number < settings.silent_clips)
+        if said and (dubbed or speech == "own"):
+            row = Score(model, clip.clip_id, clip.video_id, clip.group, speech, said[0].clip_id, judge)
+            found.append((number // 2, row))
+    return [row for _, row in sorted(found, key=operator.itemgetter(0))]
 
 
-def evaluate(models, clips, folder: Path, *, settings=None, scheduler: str = "processes") -> pd.DataFrame:
+def evaluate(models, clips, folder: Path, *, settings=DEFAULTS, scheduler: str = "processes") -> pd.DataFrame:
     """Measure every model on every clip; writes results.csv into `folder`, and returns its rows (columns: Score).
 
     models: name -> weights of a generator, None for "truth".  What was measured before with the same weights, clips
     and settings is not measured again.  A clip that cannot be measured is a row with a reason.  Raises CheckpointError
     for weights that are not there or do not fit, DataError where there are no clips, before any work.
     """
-    settings, folder = settings or EvaluationConfig(), Path(folder)
     if not clips:
         raise DataError("there are no clips to test on")
-    judge = Judge(settings)
-    for weights, kind in [(path, "generator") for path in models.values() if path] + [(judge.file, judge.kind)]:
+    judge, folder, by_id = Judge(settings), Path(folder), {clip.clip_id: clip for clip in clips}
+    for weights, kind in [*((path, "generator") for path in models.values() if path), (judge.file, judge.kind)]:
         checkpoints.read(weights, kind, mmap=True)
-    todo = {case.id: case for case in cases(models, clips, settings)}
-    items, made = [], [folder / name for name in MADE]
-    for case in todo.values():
-        files = case.clip.path, case.said.path, case.weights, case.clip.truth_csv
-        files = (*filter(None, files), judge.file, checkpoints.embedded("reader"))
-        items.append(Item(case.id, files, {"case": case.id, "group": case.clip.group}))
-        made_from([folder / ".journal" / f"{case.id}.json", *made], files)
+    todo = {row.id: row for row in cases(models, clips, settings)}
+    items, made, readers = [], [folder / name for name in MADE], (judge.file, checkpoints.embedded("reader"))
+    for row in todo.values():
+        clip = by_id[row.clip_id]
+        files = (clip.path, by_id[row.speech_id].path, models[row.model], clip.truth_csv, *readers)
+        items.append(Item(row.id, tuple(filter(None, files)), {"case": row.id, "group": row.group}))
+        made_from([folder / ".journal" / f"{row.id}.json", *made], items[-1].inputs)
+    known = {"todo": todo, "models": models, "clips": by_id, "folder": folder, "settings": settings}
     rows = run_stage(
         "evaluate",
         items,
-        functools.partial(_measure, cases=todo, folder=folder, settings=settings),
+        functools.partial(_measure, **known),
         row_type=Score,
         journal=folder / ".journal",
         output=folder,
         settings=[settings.identity_frames, PLAIN],
         version=VERSION,
-        failed=lambda item, failure: [replace(todo[item.id].row, reason=Reason.FAILED, note=failure.error)],
+        failed=lambda item, failure: [replace(todo[item.id], reason=Reason.FAILED, note=failure.error)],
         scheduler=scheduler,
         unit="clip",
     )
     return write_csv(folder / "results.csv", rows, Score)
 
 
-def _measure(item: Item, cases, folder: Path, settings: EvaluationConfig) -> Done:
-    """Draw the film of one case, if it is not the truth, look at it and measure it."""
-    case, cache = cases[item.id], folder / "cache"
-    truth, spoken = (look_at_clip(clip, cache, settings.identity_frames) for clip in (case.clip, case.said))
-    look, wav = truth, load_wav(case.said.path) * (case.row.speech != "silence")
-    if case.weights:
-        how = {"encodings": settings.identity_frames, "rendered": case.clip.actor is not None}
-        look = look_at(draw(case, folder), find_speaker(case.clip.path, cache)[1], **how)
-    numbers = measured(look, truth, spoken, wav, Judge(settings), opening=case.said.true_opening())
-    return Done([replace(case.row, frames=len(look), **numbers)])
+def _measure(item: Item, todo, models, clips, folder: Path, settings: EvaluationConfig) -> Done:
+    """Draw the film of one row, if it is not the truth, look at it and measure it."""
+    row, cache, encodings = todo[item.id], folder / "cache", settings.identity_frames
+    clip, said = clips[row.clip_id], clips[row.speech_id]
+    truth, spoken = (look_at_clip(each, cache, encodings) for each in (clip, said))
+    look, wav = truth, load_wav(said.path) * (row.speech != "silence")
+    if models[row.model]:
+        film, boxes = draw(row, models, clips, folder), find_speaker(clip.path, cache)[1]
+        look = look_at(film, boxes, encodings=encodings, rendered=clip.actor is not None)
+    numbers = measured(look, truth, spoken, wav, Judge(settings), opening=said.true_opening())
+    return Done([replace(row, frames=len(look), **numbers)])
 
 
-def draw(case: Case, folder: Path) -> Iterator[np.ndarray]:
-    """The frames of a case, uint8 (h, w, 3) BGR: as lip_sync would encode them, or as they were filmed."""
-    if case.weights is None:
-        return frames_of(case.clip.path)
-    cache, speech = Path(folder) / "cache", case.said.path
-    track, boxes = find_speaker(case.clip.path, cache)
-    if case.row.speech == "silence":
+def draw(row, models, clips, folder: Path) -> Iterator[np.ndarray]:
+    """The frames behind a row, uint8 (h, w, 3) BGR: as lip_sync would encode them, or as they were filmed.
+
+    models: name -> weights or None; clips: by clip_id.
+    """
+    clip, weights = clips[row.clip_id], models[row.model]
+    if weights is None:
+        return frames_of(clip.path)
+    cache, speech = Path(folder) / "cache", clips[row.speech_id].path
+    track, boxes = find_speaker(clip.path, cache)
+    if row.speech == "silence":
         speech = cache / f"silence{len(boxes)}.wav"
         with atomic_file(speech) as temporary:
             wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // FPS, np.int16))
-    generator = network(case.weights, "generator")
-    how = replace(PLAIN, alignment=checkpoints.metadata(case.weights).mel_alignment)
-    job = inference.prepare(case.clip.path, {track: speech}, generator=generator, cache_dir=cache, settings=how)
-    return job.frames()
+    how = replace(PLAIN, alignment=checkpoints.metadata(weights).mel_alignment)
+    generator = network(weights, "generator")
+    return inference.prepare(clip.path, {track: speech}, generator=generator, cache_dir=cache, settings=how).frames()
 
 
-def films(scores: pd.DataFrame, models, clips, folder: Path) -> list[tuple[pd.Series, Iterator[np.ndarray]]]:
-    """The rows of some scores, each with the frames behind it, drawn again when they are asked for."""
-    by = {clip.clip_id: clip for clip in clips}
-    return [
-        (row, draw(Case(row, models[row.model], by[row.clip_id], by[row.speech_id]), folder))
-        for _, row in scores.iterrows()
-    ]
+def films(scores: pd.DataFrame, models, clips, folder: Path) -> list[tuple]:
+    """Some rows of the scores, each with the frames behind it, drawn again when they are asked for."""
+    by_id = {clip.clip_id: clip for clip in clips}
+    return [(row, draw(row, models, by_id, folder)) for row in scores.itertuples()]
 
 
 def fid_by_model(scores: pd.DataFrame, models, clips, folder: Path, settings: EvaluationConfig) -> dict[str, float]:
@@ -180,14 +167,13 @@ def fid_by_model(scores: pd.DataFrame, models, clips, folder: Path, settings: Ev
     """
     if not settings.inception_weights:
         return {}
-    extractor, crowds = metrics.load_inception(settings.inception_weights), {}
+    crowds, paths = {}, {clip.clip_id: clip.path for clip in clips}
     own = scores[(scores.group == "speaker") & (scores.speech == "own") & scores.reason.isna()]
-    paths = {clip.clip_id: clip.path for clip in clips}
     for row, film in films(own, models, clips, folder):
         faces = look_at(film, find_speaker(paths[row.clip_id], folder / "cache")[1], rendered=True).faces_bgr
         crowds.setdefault(row.model, []).extend(faces[::5])
     truth = crowds.pop(TRUTH)
-    return {model: metrics.fid(faces, truth, extractor) for model, faces in crowds.items()}
+    return {model: metrics.fid(faces, truth, settings.inception_weights) for model, faces in crowds.items()}
 
 
 # ---- which models there are

@@ -14,8 +14,8 @@ two idle cores.
 
 import argparse
 import functools
-import logging
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,19 +29,15 @@ import torch
 from .. import __version__, checkpoints, config, media, plots, project, talkshow
 from ..audio import COLUMNS_PER_S, FRAME_RATE, MEL_LIMIT, load_wav, melspectrogram
 from ..config import EvaluationConfig, StudyConfig, TrainConfig, WindowsConfig
-from ..errors import DataError
 from ..metrics import MEASURES
-from ..parallel import Failure, map_items
 from ..records import read_csv, write_csv
 from ..silence import Span, cut_clips
 from ..training import train
 from ..training.actors import TRAIN_SEED
 from ..windows import ClipFaces, load_clips
-from .measure import TestClip, find_speaker, frames_of, held_out, look_at, made_up_clips
+from .measure import TestClip, find_speaker, frames_of, held_out, look_at, made_up_clips, results_of
 from .results import by_clip, differences, means, shown
 from .stage import Score, evaluate
-
-log = logging.getLogger(__name__)
 
 COLUMNS_PER_FRAME = COLUMNS_PER_S / FRAME_RATE
 CLIP_S = 10.0  # of the rendered videos to tune on
@@ -57,6 +53,7 @@ SHOWN = {
     "own": ("l1",),
     "silence": ("leakage",),
 }
+TABLE = "(?s)(?<=<!-- results: begin -->\n).*(?=<!-- results: end -->)"  # in README.md
 
 
 # ---- the traps of the published trainer, as something done to the data or to the settings
@@ -186,10 +183,7 @@ def data_of(case, settings: StudyConfig, folder: Path, scheduler: str) -> list[C
             clips = real_pieces(folder / "real")[:2]
         else:
             clips = made_up_clips(place, actors_of(case.speaker, case.data), n, seconds=each)
-        made = dict(map_items(faces_of, clips, scheduler=scheduler, desc="faces", unit="clip"))
-        if failed := [result for result in made.values() if isinstance(result, Failure)]:
-            raise DataError(f"{case.speaker}: {failed[0].error}")
-        found = [made[clip] for clip in clips]
+        found = results_of(faces_of, clips, scheduler=scheduler, desc=f"faces of {case.speaker}", unit="clip")
     ends = np.cumsum([len(clip.present) for clip in found])
     return found[: 1 + np.searchsorted(ends, case.seconds * FRAME_RATE - 1)]
 
@@ -263,24 +257,21 @@ def run(
     how = {name: getattr(training, name) for name in ("batch_size", "learning_rate", "sync_weight")}
     how |= {"size": settings.size, "base": known[1][:12], "version": __version__}
     chosen = EvaluationConfig(guest_clips=0, judge_weights=settings.judge)
+    tune = functools.partial(_tune, settings=settings, folder=folder)
+    side_by_side = "inline" if torch.cuda.is_available() else scheduler
     with project.lock(folder, what="the study"):
-        table = read_csv(output, StudyRow) if output.is_file() else pd.DataFrame(columns=["size"])
+        table = all_rows(output)
         done = [table[table["size"] != settings.size]]
         for (seed, speaker), cases in study_cases(settings).groupby(["seed", "speaker"], sort=False):
-            models, missing = {}, {}
+            fixed, missing, models = {"truth": None, "untuned": base}, [], {}
             for case in cases.itertuples(index=False):
                 tuned = folder / "weights" / f"{config.settings_hash(case, known)}.safetensors"
-                weights = {"truth": None, "untuned": base}.get(case.model, tuned)
-                models[f"{case.model} {seed}"] = weights
+                models[f"{case.model} {seed}"] = weights = fixed.get(case.model, tuned)
                 if weights and not weights.is_file():
-                    missing[case.model] = (case, weights)
-            for case in {(case.data, case.seconds): case for case, _ in missing.values()}.values():
+                    missing.append((case, weights))
+            for case in {(case.data, case.seconds): case for case, _ in missing}.values():
                 data_of(case, settings, folder, scheduler)  # rendered and looked at by all cores
-            work = functools.partial(_tune, settings=settings, folder=folder)
-            side_by_side = "inline" if torch.cuda.is_available() else scheduler
-            for _, result in map_items(work, [*missing.values()], scheduler=side_by_side, desc=speaker, unit="tuning"):
-                if isinstance(result, Failure):
-                    raise DataError(f"{speaker}: {result.error}")
+            results_of(tune, missing, scheduler=side_by_side, desc=speaker, unit="tuning")
             tests = tests_of(speaker, settings, folder)
             rows = evaluate(models, tests, folder / speaker, settings=chosen, scheduler=scheduler)
             rows = rows.assign(model=rows.model.map(dict(zip(models, cases.model)))).merge(cases, on="model")
@@ -300,12 +291,16 @@ def _tune(item, settings, folder):
 # ---- what the rows say
 
 
+def all_rows(path: Path) -> pd.DataFrame:
+    """The rows of a study.csv; none where nothing was run."""
+    return read_csv(path, StudyRow) if path.is_file() else pd.DataFrame(columns=["size"])
+
+
 def read_study(folder: Path | None = None) -> pd.DataFrame:
     """The rows of study.csv at the largest size that is there; no rows where nothing was run."""
-    path = (folder or project.home() / "data" / "study") / "study.csv"
-    table = read_csv(path, StudyRow) if path.is_file() else pd.DataFrame(columns=["size"])
-    size = next((size for size in config.STUDY_SIZES if size in set(table["size"])), None)
-    return table[table["size"] == size]
+    table = all_rows((folder or project.home() / "data" / "study") / "study.csv")
+    sizes = [table[table["size"] == size] for size in config.STUDY_SIZES]
+    return next(filter(len, sizes), table)
 
 
 def gains(table: pd.DataFrame, measures: Sequence[str] = ("judge_distance", "mouth_correlation", "l1")) -> pd.DataFrame:
@@ -336,14 +331,13 @@ def study_figure(table: pd.DataFrame) -> plt.Figure:
     """What fine-tuning gains: by how far the speaker is from the base, by whose data, by seconds of the speaker."""
     found = gains(table[table.trap == ""]).assign(case=lambda rows: rows.speaker)
     own, common = found[found.data == "own"], found.seconds[found.data != "own"].max()
+    near_and_far = own[(own.seconds == common) | (own.speaker == "real")]
     whose = found[(found.speaker == "host") & (found.seconds == common)]
+    curve = own[own.duplicated(["speaker", "measure"], keep=False)]
     questions = {
-        "LMD of the untuned base (%)": (
-            own[(own.seconds == common) | (own.speaker == "real")].replace({"case": {"real": "real, 10 s only"}}),
-            "distance",
-        ),
+        "LMD of the untuned base (%)": (near_and_far.replace({"case": {"real": "real, 10 s only"}}), "distance"),
         "whose data, for the host": (whose.replace({"data": {"own": "own, Dutch"}}), "data"),
-        "seconds of the speaker": (own[own.duplicated(["speaker", "measure"], keep=False)], "seconds"),
+        "seconds of the speaker": (curve.assign(seconds=curve.seconds.map("{:g}".format)), "seconds"),
     }
     return plots.gains({label: rows for label, rows in questions.items() if len(rows[0])}, "When fine-tuning pays")
 
@@ -357,13 +351,11 @@ def publish(run: Path, root: Path) -> pd.DataFrame:
     The sentences around the table are written by hand; a test compares their numbers with the tables.
     """
     scores = read_csv(run / "results.csv", Score)
-    tables = [means(scores, names, speech=speech).assign(speech=speech) for speech, names in SHOWN.items()]
-    table = pd.concat(tables)
+    table = pd.concat(means(scores, names, speech=speech).assign(speech=speech) for speech, names in SHOWN.items())
     project.write_text(root / "data" / "study" / "course.csv", table.to_csv(index=False, float_format="%.5g"))
-    begin, end = "<!-- results: begin -->\n", "<!-- results: end -->"
-    before, rest = (root / "README.md").read_text(encoding="utf-8").split(begin)
-    after = rest.split(end)[1]
-    project.write_text(root / "README.md", f"{before}{begin}{readme_table(table)}{end}{after}")
+    readme = root / "README.md"
+    text = re.sub(TABLE, readme_table(table), readme.read_text(encoding="utf-8"))
+    project.write_text(readme, text)
     for figure in run.glob("results_*"):
         project.write_bytes(root / "docs" / figure.name, figure.read_bytes())
     return table

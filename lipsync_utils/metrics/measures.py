@@ -12,6 +12,8 @@ from scipy import stats
 
 from ..errors import DataError
 
+ARROWS = {"lower": "↓", "higher": "↑"}
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -27,14 +29,11 @@ class Measure:
     @property
     def label(self) -> str:
         """Title, unit and which way is better: "PSNR (dB) ↑"."""
-        arrow = {"lower": "↓", "higher": "↑"}.get(self.better, f"→ {self.better}")
-        return f"{self.title} ({self.unit}) {arrow}"
+        return f"{self.title} ({self.unit}) {ARROWS.get(self.better, f'→ {self.better}')}"
 
-    def badness(self, value):
-        """The value (a number or an array) turned so that lower is better; for a target, the distance to it."""
-        if self.better == "lower":
-            return value
-        return -value if self.better == "higher" else abs(value - float(self.better))
+    def from_target(self, value):
+        """The distance (of a number or an array) to the target; the value itself where there is none."""
+        return value if self.better in ARROWS else abs(value - float(self.better))
 
 
 MEASURES = {
@@ -122,11 +121,10 @@ def bootstrap(values, videos, *, samples: int = 10_000, level: float = 0.95, see
         raise DataError("there is no value to take a mean of")
     low = high = p = np.nan
     if len(sums) > 1:
-        rng, many = np.random.default_rng(seed), {"n_resamples": samples, "batch": 1000}
-        low, high = stats.bootstrap(
-            (sums, counts), _mean, paired=True, confidence_level=level, method="percentile", rng=rng, **many
-        ).confidence_interval
-        p = stats.permutation_test((sums,), np.sum, permutation_type="samples", rng=rng, **many).pvalue
+        how = {"rng": np.random.default_rng(seed), "n_resamples": samples, "batch": 1000}
+        interval = {"paired": True, "confidence_level": level, "method": "percentile"}
+        low, high = stats.bootstrap((sums, counts), _mean, **interval, **how).confidence_interval
+        p = stats.permutation_test((sums,), np.sum, permutation_type="samples", **how).pvalue
     return Interval(*map(float, (_mean(sums, counts), low, high, p)), len(sums))
 
 

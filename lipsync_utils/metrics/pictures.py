@@ -5,12 +5,14 @@ Sources: SSIM: Wang et al. 2004; variance of the Laplacian: Pech-Pacheco et al. 
 "Lip Movements Generation at a Glance", 2018; FID: Heusel et al. 2017.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
+from torch.utils.data import Subset
 
 from .. import faces
 from ..checkpoints.formats import read_payload
@@ -79,11 +81,7 @@ def mouth_opening(landmarks) -> np.ndarray:
 
 def correlation(a, b) -> float:
     """Pearson's r of two curves over the frames that both have; NaN with under three, or where one is constant."""
-    both = np.array(list(zip(a, b, strict=False)), float).reshape(-1, 2)
-    both = both[np.isfinite(both).all(axis=1)]
-    if len(both) < 3 or not np.ptp(both, axis=0).all():
-        return np.nan
-    return float(np.corrcoef(both.T)[0, 1])
+    return pd.Series(a, dtype=float).corr(pd.Series(b, dtype=float), min_periods=3)
 
 
 def landmark_distance(generated, truth) -> float:
@@ -113,38 +111,19 @@ def landmark_track(frames_bgr, boxes) -> np.ndarray:
     return found
 
 
-def frechet_distance(features_a, features_b) -> float:
-    """Distance of two normal distributions fitted to (n, d) features: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2)."""
-    a, b = (np.asarray(features, np.float64) for features in (features_a, features_b))
-    cov_a, cov_b = (np.atleast_2d(np.cov(features, rowvar=False)) for features in (a, b))
-    # the eigenvalues of C1 C2 are real and >= 0; rounding makes them slightly otherwise
-    roots = np.sqrt(np.maximum(np.linalg.eigvals(cov_a @ cov_b).real, 0))
-    shift = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
-    return float(max(0.0, shift + np.trace(cov_a) + np.trace(cov_b) - 2 * roots.sum()))
+def fid(generated_bgr: Sequence, truth_bgr: Sequence, weights) -> float:
+    """FID of two collections of (h, w, 3) uint8 pictures of one size; lower is better.
 
-
-@torch.inference_mode()
-def fid(generated_bgr: Iterable, truth_bgr: Iterable, extractor) -> float:
-    """FID of two collections of (h, w, 3) uint8 pictures of any size; lower is better.
-
-    extractor: takes (1, 3, h, w) uint8 RGB, gives (1, d), or a tuple of it; see load_inception.  Say with every number
-    what the pictures were (whole frames or faces) and how many, as few pictures make it too large.
-    """
-    crowds = []
-    for pictures in (generated_bgr, truth_bgr):
-        tensors = (torch.from_numpy(picture[None, :, :, ::-1].transpose(0, 3, 1, 2).copy()) for picture in pictures)
-        crowds.append([extractor(tensor)[0].flatten().float().cpu().numpy() for tensor in tensors])
-    return frechet_distance(*crowds)
-
-
-def load_inception(weights):
-    """Make the extractor from weights-inception-2015-12-05-6726825d.pth, which torch-fidelity publishes.
-
-    Raises SettingError where torch-fidelity is not installed, CheckpointError for a file that is no weight file.
+    weights: weights-inception-2015-12-05-6726825d.pth, which torch-fidelity publishes.  Say with every number what the
+    pictures were (whole frames or faces) and how many, as few pictures make it too large.  Raises SettingError where
+    torch-fidelity is not installed, CheckpointError for a file that is no weight file.
     """
     read_payload(Path(weights))  # refuses code: the library itself would run it
     try:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        from torch_fidelity import calculate_metrics
     except ImportError as error:
         raise SettingError("FID needs the library torch-fidelity: pip install torch-fidelity torchvision") from error
-    return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights))
+    rgb = [torch.from_numpy(np.stack(some)).permute(0, 3, 1, 2).flip(1) for some in (generated_bgr, truth_bgr)]
+    crowds = {f"input{k}": Subset(pictures, range(len(pictures))) for k, pictures in enumerate(rgb, 1)}
+    how = {"cuda": torch.cuda.is_available(), "verbose": False, "feature_extractor_weights_path": str(weights)}
+    return calculate_metrics(fid=True, **crowds, **how)["frechet_inception_distance"]

@@ -123,14 +123,16 @@ def lse(frames_bgr, wav_int16, model) -> LSE:
     wav_int16: (m,) 16 kHz mono.  model: EvaluationSyncNet in eval mode, best with its published weights.
     Raises DataError for a clip of fewer than 6 frames.
     """
-    return lse_from_features(*syncnet_features(frames_bgr, len(frames_bgr), wav_int16, model))
+    return lse_from_features(*syncnet_features(frames_bgr, wav_int16, model))
 
 
-def syncnet_features(frames_bgr: Iterable, n_frames: int, wav_int16, model) -> tuple[np.ndarray, np.ndarray]:
+def syncnet_features(frames_bgr: Iterable, wav_int16, model, n_frames=None) -> tuple[np.ndarray, np.ndarray]:
     """Embed a clip: (face features, audio features), both (n, 1024); n is one fewer than the windows that fit.
 
-    frames_bgr is read once, in order, and not kept.  The network's training mode is put back as it was.
+    frames_bgr is read once, in order, and not kept; n_frames: how many they are, for an iterator.  The network's
+    training mode is put back as it was.
     """
+    n_frames = n_frames or len(frames_bgr)
     n = min(n_frames, len(wav_int16) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
     if n < 1:
         raise DataError(f"{n_frames} frames and {len(wav_int16)} samples are too short: 6 frames (0.24 s) are needed")
@@ -205,7 +207,7 @@ def lse_of_video(
                     sound = samples[start * SAMPLES_PER_FRAME : end * SAMPLES_PER_FRAME]
                     frames = media.frames(film, start_s=(start - 0.5) / FPS if start else 0.0)
                     pictures = (crop(f.image_bgr, *place) for f, place in zip(frames, crop_track(boxes), strict=False))
-                    measured = lse_from_features(*syncnet_features(pictures, len(boxes), sound, model))
+                    measured = lse_from_features(*syncnet_features(pictures, sound, model, len(boxes)))
                     found.append(TrackLSE(track, start, end, measured))
     return sorted(found, key=lambda row: (row.start, row.track_id))
 
@@ -226,14 +228,10 @@ def track_runs(boxes) -> list[tuple[int, np.ndarray, int]]:
 
     Returns for each run its first frame, its boxes with gaps filled in, and in how many frames the face was seen.
     """
-    runs = []
-    for frame in np.flatnonzero(~np.isnan(boxes[:, 0])):
-        near = runs and frame - runs[-1][-1] <= MAX_GAP_FRAMES
-        if near and faces.FaceBox(*boxes[runs[-1][-1]]).iou(faces.FaceBox(*boxes[frame])) > MIN_IOU:
-            runs[-1].append(int(frame))
-        else:
-            runs.append([int(frame)])
-    return [(run[0], filled(boxes[run[0] : run[-1] + 1]), len(run)) for run in runs]
+    seen = np.flatnonzero(np.isfinite(boxes[:, 0]))
+    jumps = faces.iou(boxes[seen[1:]], boxes[seen[:-1]]) <= MIN_IOU
+    runs = np.split(seen, np.flatnonzero(jumps | (np.diff(seen) > MAX_GAP_FRAMES)) + 1)
+    return [(int(run[0]), filled(boxes[run[0] : run[-1] + 1]), len(run)) for run in runs if len(run)]
 
 
 def filled(boxes) -> np.ndarray:
