@@ -61,9 +61,8 @@ TABLE = "(?s)(?<=<!-- results: begin -->\n).*(?=<!-- results: end -->)"  # in RE
 
 def delayed(clips: Sequence[ClipFaces], frames: float = 3) -> list[ClipFaces]:
     """The clips with their sound later by so many frames of 40 ms, silence before it."""
-    late = ((0, 0), (round(frames * COLUMNS_PER_FRAME), 0))
-    mels = [np.pad(clip.mel, late, constant_values=-MEL_LIMIT)[:, : clip.mel.shape[1]] for clip in clips]
-    return [replace(clip, mel=mel) for clip, mel in zip(clips, mels)]
+    late = round(frames * COLUMNS_PER_FRAME)
+    return [replace(clip, mel=fitted(clip.mel, clip.mel.shape[1], late)) for clip in clips]
 
 
 def kept_fps(clips: Sequence[ClipFaces], fps: float = 30) -> list[ClipFaces]:
@@ -71,9 +70,8 @@ def kept_fps(clips: Sequence[ClipFaces], fps: float = 30) -> list[ClipFaces]:
     spoiled = []
     for clip in clips:
         n = int(len(clip.present) * fps / FRAME_RATE)
-        at = np.minimum((np.arange(n) * FRAME_RATE / fps).astype(int), len(clip.present) - 1)
-        mel = fitted(clip.mel, int(n * COLUMNS_PER_FRAME) + 1)
-        spoiled.append(replace(clip, faces=clip.faces[at], present=clip.present[at], mel=mel))
+        at = (np.arange(n) * FRAME_RATE / fps).astype(int)
+        spoiled.append(part(clip, at, fitted(clip.mel, int(n * COLUMNS_PER_FRAME) + 1)))
     return spoiled
 
 
@@ -82,17 +80,22 @@ def mismatched(clips: Sequence[ClipFaces], every: int = 4, frames: int = 75) -> 
     pieces = []
     for clip in clips:
         for start in range(0, max(1, len(clip.present) // frames) * frames, frames):
-            seen, end = slice(start, start + frames), round((start + frames) * COLUMNS_PER_FRAME) + 1
-            mel, name = clip.mel[:, round(start * COLUMNS_PER_FRAME) : end], f"{clip.clip_id}.{start}"
-            pieces.append(replace(clip, clip_id=name, faces=clip.faces[seen], present=clip.present[seen], mel=mel))
+            first, last = (round(frame * COLUMNS_PER_FRAME) for frame in (start, start + frames))
+            piece = part(clip, slice(start, start + frames), clip.mel[:, first : last + 1])
+            pieces.append(replace(piece, clip_id=f"{clip.clip_id}.{start}"))
     bad = pieces[::every]
     pieces[::every] = [replace(a, mel=fitted(b.mel, a.mel.shape[1])) for a, b in zip(bad, [*bad[1:], *bad[:1]])]
     return pieces
 
 
-def fitted(mel: np.ndarray, columns: int) -> np.ndarray:
-    """A mel (80, n) cut, or filled up with silence, to so many columns."""
-    return np.pad(mel[:, :columns], ((0, 0), (0, max(0, columns - mel.shape[1]))), constant_values=-MEL_LIMIT)
+def part(clip: ClipFaces, frames, mel: np.ndarray) -> ClipFaces:
+    """Some frames of a clip (a slice, or their numbers) with another sound."""
+    return replace(clip, faces=clip.faces[frames], present=clip.present[frames], mel=mel)
+
+
+def fitted(mel: np.ndarray, columns: int, late: int = 0) -> np.ndarray:
+    """A mel (80, n) moved `late` columns back, and cut or filled up with silence to so many columns."""
+    return np.pad(mel, ((0, 0), (late, columns)), constant_values=-MEL_LIMIT)[:, :columns]
 
 
 @dataclass(frozen=True)
