@@ -81,7 +81,8 @@ def mouth_opening(landmarks) -> np.ndarray:
 
 def correlation(a, b) -> float:
     """Pearson's r of two curves over the frames that both have; NaN with under three, or where one is constant."""
-    return pd.Series(a, dtype=float).corr(pd.Series(b, dtype=float), min_periods=3)
+    a, b = (pd.Series(np.asarray(curve, float)) for curve in (a, b))  # by place, whatever the index was
+    return a.corr(b, min_periods=3)
 
 
 def landmark_distance(generated, truth) -> float:
