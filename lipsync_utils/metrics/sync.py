@@ -228,10 +228,14 @@ def track_runs(boxes) -> list[tuple[int, np.ndarray, int]]:
 
     Returns for each run its first frame, its boxes with gaps filled in, and in how many frames the face was seen.
     """
-    seen = np.flatnonzero(np.isfinite(boxes[:, 0]))
-    jumps = faces.iou(boxes[seen[1:]], boxes[seen[:-1]]) <= MIN_IOU
-    runs = np.split(seen, np.flatnonzero(jumps | (np.diff(seen) > MAX_GAP_FRAMES)) + 1)
-    return [(int(run[0]), filled(boxes[run[0] : run[-1] + 1]), len(run)) for run in runs if len(run)]
+    runs = []
+    for frame in np.flatnonzero(~np.isnan(boxes[:, 0])):
+        near = runs and frame - runs[-1][-1] <= MAX_GAP_FRAMES
+        if near and faces.FaceBox(*boxes[runs[-1][-1]]).iou(faces.FaceBox(*boxes[frame])) > MIN_IOU:
+            runs[-1].append(int(frame))
+        else:
+            runs.append([int(frame)])
+    return [(run[0], filled(boxes[run[0] : run[-1] + 1]), len(run)) for run in runs]
 
 
 def filled(boxes) -> np.ndarray:
