@@ -37,14 +37,13 @@ REASONS = {Verdict.SPEAKER_AND_OTHERS: Reason.WITH_OTHERS, Verdict.SPEAKER_ALONE
 
 @dataclass(frozen=True)
 class Candidate:
-    """Somebody who is seen in the clips. number: 0 is the person seen most often; share: of the clips looked at."""
+    """Somebody who is seen in the clips. clips: the ids of those of the looked-at clips in which they are."""
 
     clip_id: str
     frame: int
     picture_bgr: np.ndarray
     encoding: np.ndarray
-    number: int
-    share: float
+    clips: set[str]
 
 
 @dataclass(frozen=True)
@@ -69,48 +68,28 @@ class SpeakerFace:
     note: str | None = None
 
 
-@dataclass(frozen=True)
-class SpeakerResult:
-    """What the filter found. checks: a verdict per clip (SpeakerCheck); faces: every looked-at face (SpeakerFace)."""
-
-    checks: pd.DataFrame
-    faces: pd.DataFrame
-
-    @property
-    def kept(self) -> pd.DataFrame:
-        """The verdicts on the clips that are kept."""
-        return self.checks[self.checks.kept]
-
-    @property
-    def distances(self) -> np.ndarray:
-        """Of all looked-at faces to the nearest reference picture."""
-        return self.faces.distance.dropna().to_numpy()
-
-
 def find_candidates(
     data: DataSet, clips: pd.DataFrame, n_clips: int = 8, faces: FacesConfig | None = None
 ) -> list[Candidate]:
     """The people in `n_clips` of the clips (clips.csv), evenly chosen, who is seen in most clips first."""
-    clips = clips[clips.file.notna()]
-    clips, people = clips.iloc[spread(len(clips), n_clips)], []
-    for clip in clips.itertuples():
+    clips, people = clips.dropna(subset="file"), []
+    for clip in clips.iloc[spread(len(clips), n_clips)].itertuples():
         table = find_faces(data.root / clip.file, faces, data.cache)
         for track in table.track_ids:
-            number = table.best_frame(track)
-            picture = next(media.frames(data.root / clip.file, only=[number])).image_bgr
-            box = table.at(number)[track]
+            frame = table.best_frame(track)
+            picture = next(media.frames(data.root / clip.file, only=[frame])).image_bgr
+            box = table.at(frame)[track]
             code = encode(picture[..., ::-1], box)
-            ids = next((ids for *_, known, ids in people if np.linalg.norm(known - code) < SAME), None)
-            if ids is None:
-                people.append((clip.clip_id, number, box.grown(AROUND).crop(picture), code, ids := set()))
-            ids.add(clip.clip_id)
-    people.sort(key=lambda person: -len(person[-1]))
-    return [Candidate(*seen, n, len(ids) / len(clips)) for n, (*seen, ids) in enumerate(people)]
+            person = next((p for p in people if np.linalg.norm(p.encoding - code) < SAME), None)
+            if person is None:
+                people.append(person := Candidate(clip.clip_id, frame, box.grown(AROUND).crop(picture), code, set()))
+            person.clips.add(clip.clip_id)
+    return sorted(people, key=lambda person: -len(person.clips))
 
 
 def choose(data: DataSet, candidates: list[Candidate], numbers: str) -> list[Path]:
     """Keep the chosen candidates' pictures in references/ of the data set; numbers: such as "0" or "0, 3"."""
-    known, chosen = {str(c.number): c for c in candidates}, [number.strip() for number in numbers.split(",")]
+    known, chosen = {str(n): c for n, c in enumerate(candidates)}, [number.strip() for number in numbers.split(",")]
     if not known.keys() >= set(chosen):
         raise SettingError(
             f"candidates {numbers!r}: give numbers from 0 to {len(candidates) - 1}, for example '0' "
@@ -143,11 +122,12 @@ def filter_speaker(
     settings: SpeakerConfig | None = None,
     faces: FacesConfig | None = None,
     **how,
-) -> SpeakerResult:
-    """Give every clip of clips.csv a verdict; writes speaker.csv and speaker_faces.csv.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give every clip of clips.csv a verdict; writes and returns speaker.csv and speaker_faces.csv.
 
-    references: pictures of the speaker.  how: scheduler and workers, as for parallel.map_items.  Looking is done once:
-    other tolerances, shares and verdicts to keep need no new look; other pictures do, but no face is searched again.
+    Their columns: SpeakerCheck and SpeakerFace.  references: pictures of the speaker.  how: scheduler and workers, as
+    for parallel.map_items.  Looking is done once: other tolerances, shares and verdicts to keep need no new look; other
+    pictures do, but no face is searched again.
     """
     settings, faces = settings or SpeakerConfig(), faces or FacesConfig()
     clips = read_csv(data.path("clips.csv"), Clip).dropna(subset="file")
@@ -170,7 +150,7 @@ def filter_speaker(
     made_from([data.path("speaker.csv")], references)
     looks = write_csv(data.path("speaker_faces.csv"), rows, SpeakerFace)
     checks = [judge(found, settings) for _, found in looks.groupby("clip_id", sort=False)]
-    return SpeakerResult(write_csv(data.path("speaker.csv"), checks, SpeakerCheck), looks)
+    return write_csv(data.path("speaker.csv"), checks, SpeakerCheck), looks
 
 
 def frames_to_look_at(n_frames: int, fps: float, settings: SpeakerConfig) -> list[int]:
@@ -204,14 +184,22 @@ def judge(faces: pd.DataFrame, settings: SpeakerConfig) -> SpeakerCheck:
 
     A face is the speaker's where it is near enough, or nearly so and of a track that is the speaker's.
     """
-    first, seen = faces.iloc[0], faces[faces.distance.notna()]
+    first, seen = faces.iloc[0], faces.dropna(subset="distance")
     ids = first.clip_id, first.video_id
     if first.reason is not None:
         return SpeakerCheck(*ids, None, False, 0, 0, 0, 0, *(None,) * 3, first.reason, first.note)
     own = seen.groupby("track_id").distance.transform("median") <= settings.tolerance
     mine = seen.distance <= settings.tolerance + DOUBT * own
-    n, n_face, n_speaker, n_others = counts = count_frames(faces.frame, seen.frame, mine)
-    verdict = verdict_of(*counts, settings)
+    n, n_face, n_speaker, n_others = (rows.frame.nunique() for rows in (faces, seen, seen[mine], seen[~mine]))
+    some = 1 - settings.min_speaker_share
+    if n_face == 0 or n_face < settings.min_face_share * n:
+        verdict = Verdict.NO_FACE
+    elif n_speaker <= some * n_face:
+        verdict = Verdict.SOMEONE_ELSE
+    elif n_speaker < settings.min_speaker_share * n_face:
+        verdict = Verdict.MIXED
+    else:
+        verdict = Verdict.SPEAKER_AND_OTHERS if n_others > some * n_face else Verdict.SPEAKER_ALONE
     kept = verdict in settings.keep
     reason = None if kept else REASONS.get(verdict) or Reason(verdict)
     note = f"{verdict} is not among the verdicts to keep" if reason is Reason.FAILED else None
@@ -227,26 +215,6 @@ def article_keeps(faces: pd.DataFrame) -> pd.Series:
     """
     wrong = (faces.order == 0) & (faces.distance > ARTICLE_TOLERANCE) | faces.reason.notna()
     return ~wrong.groupby(faces.clip_id, sort=False).any()
-
-
-def count_frames(looked: pd.Series, faces: pd.Series, mine: pd.Series) -> list[int]:
-    """How many frames there are, with a face, with the speaker, with somebody else.
-
-    looked: the number or time of every looked-at frame; faces: that of every face; mine: which faces are the speaker's.
-    """
-    return [frames.nunique() for frames in (looked, faces, faces[mine], faces[~mine])]
-
-
-def verdict_of(n: int, n_face: int, n_speaker: int, n_others: int, settings: SpeakerConfig) -> Verdict:
-    """The verdict from counts of looked-at frames: all, with a face, with the speaker, with somebody else."""
-    some = 1 - settings.min_speaker_share
-    if n_face == 0 or n_face < settings.min_face_share * n:
-        return Verdict.NO_FACE
-    if n_speaker <= some * n_face:
-        return Verdict.SOMEONE_ELSE
-    if n_speaker < settings.min_speaker_share * n_face:
-        return Verdict.MIXED
-    return Verdict.SPEAKER_AND_OTHERS if n_others > some * n_face else Verdict.SPEAKER_ALONE
 
 
 def tracks_of_speaker(faces: pd.DataFrame, settings: SpeakerConfig) -> dict[str, list[int]]:
@@ -271,27 +239,26 @@ def suggest_tolerance(values: Iterable[float], otherwise: float = 0.5) -> float:
 
 
 def sheet(
-    data: DataSet, result: SpeakerResult, checks: pd.DataFrame, tolerance: float, most: int = 12
+    data: DataSet, checks: pd.DataFrame, faces: pd.DataFrame, tolerance: float, most: int = 12
 ) -> tuple[list[np.ndarray], list[str]]:
     """Pictures (h, w, 3) BGR and labels of up to `most` of the given verdicts, evenly chosen.
 
-    The frame in the middle of the looked-at ones; a thin green frame around the speaker's face, a thick red one around
-    others.
+    faces: speaker_faces.csv.  The frame in the middle of the looked-at ones; a thin green frame around the speaker's
+    face, a thick red one around others.
     """
-    checks, pictures, labels = checks[checks.verdict.notna()], [], []
+    checks, pictures, labels = checks.dropna(subset="verdict"), [], []
     for check in checks.iloc[spread(len(checks), most)].itertuples():
-        rows = result.faces[result.faces.clip_id == check.clip_id]
-        looks = rows.frame.unique()
-        middle = looks[len(looks) // 2]
+        rows = faces[faces.clip_id == check.clip_id]
+        middle = rows.frame.unique()[rows.frame.nunique() // 2]
         clip = data.clips / check.video_id / f"{check.clip_id}.mp4"
         picture = next(media.frames(clip, only=[middle])).image_bgr.copy()
         for face in rows[rows.frame == middle].dropna(subset="distance").itertuples():
-            top_left, bottom_right = (int(face.left), int(face.top)), (int(face.right), int(face.bottom))
+            left, top, right, bottom = (int(side) for side in (face.left, face.top, face.right, face.bottom))
             colour, part = ((80, 220, 80), 90) if face.distance <= tolerance else ((60, 60, 240), 36)
-            cv2.rectangle(picture, top_left, bottom_right, colour, len(picture) // part + 1)
+            cv2.rectangle(picture, (left, top), (right, bottom), colour, len(picture) // part + 1)
         pictures.append(picture)
-        near = "no face" if np.isnan(check.median_distance) else f"distance {check.median_distance:.2f}"
-        labels.append(f"{check.clip_id}\n{check.verdict}, {near}")
+        near = "" if check.verdict == Verdict.NO_FACE else f", distance {check.median_distance:.2f}"
+        labels.append(f"{check.clip_id}\n{check.verdict}{near}")
     return pictures, labels
 
 
@@ -314,11 +281,11 @@ def score(data: DataSet, kept: Iterable[str], speaker: str, settings: SpeakerCon
         if not (path := data.raw / f"{video_id}.truth.csv").exists():
             return None
         truth = read_csv(path, FaceTruth)
+        near = (truth.actor != speaker).astype(float).where(truth.actor.notna())  # 0: the speaker, 1: another
+        truth = truth.assign(video_id=video_id, track_id=truth.actor, distance=near, reason=None)
         for clip in own.itertuples():
-            inside = truth[truth.time_s.between(clip.cut_start_s - 1e-6, clip.cut_end_s - 1e-6, inclusive="left")]
-            seen = inside.dropna(subset="actor")
-            counts = count_frames(inside.time_s, seen.time_s, seen.actor == speaker)
-            if verdict_of(*counts, settings) in settings.keep:
+            inside = truth.time_s.between(clip.cut_start_s - 1e-6, clip.cut_end_s - 1e-6, inclusive="left")
+            if judge(truth[inside].assign(clip_id=clip.clip_id), settings).kept:
                 right.add(clip.clip_id)
     hits = len(kept & right)
     return Score(hits / max(len(kept), 1), hits / max(len(right), 1), sorted(kept ^ right))
