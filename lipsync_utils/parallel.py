@@ -9,9 +9,8 @@ import functools
 import json
 import logging
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from . import records
 from .config import settings_hash
 from .errors import DiskFullError, LipsyncError, SettingError
 from .project import content_hash, lock, progress, remove_leftovers, write_json
+from .records import Reason
 
 log = logging.getLogger(__name__)
 
@@ -29,20 +29,28 @@ class Failure:
 
     error: str
     expected: bool
+    reason: Reason = Reason.FAILED  # for the row of the item
 
-    @property
-    def reason(self) -> records.Reason:
-        """For the row of the item."""
-        return records.Reason.UNREADABLE if self.expected else records.Reason.FAILED
+
+class NotNow(Exception):
+    """What a work function raises where an item cannot be done this time; the next run tries again."""
+
+    def __init__(self, reason: Reason, words: str):
+        super().__init__(words)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing for a stage to do. inputs: the files whose content decides the result; arguments: everything else."""
+    """One thing for a stage to do. inputs: the files whose content decides the result; arguments: everything else.
+
+    row: of the stage's table, as far as it is known before; with reason and note it is what a failure leaves.
+    """
 
     id: str
     inputs: tuple[Path, ...] = ()
     arguments: dict[str, Any] = field(default_factory=dict)
+    row: Any = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,12 @@ def guarded(work: Callable, item: Any) -> Any:
     except DiskFullError as error:
         return error
     except LipsyncError as error:
-        return Failure(str(error), expected=True)
+        return Failure(str(error), True, Reason.UNREADABLE)
+    except NotNow as error:
+        return Failure(str(error), False, error.reason)
     except Exception as error:  # one bad item never stops a stage; it becomes a row with these words
         log.debug("item failed", exc_info=True)
-        return Failure(f"{type(error).__name__}: {error}", expected=False)
+        return Failure(f"{type(error).__name__}: {error}", False)
 
 
 def on_dask(work: Callable, items: list, scheduler: str, workers: int) -> Iterator[tuple[Any, Any]]:
@@ -120,7 +130,7 @@ def on_dask(work: Callable, items: list, scheduler: str, workers: int) -> Iterat
             for future in as_completed(futures):
                 lost = future.exception()  # the worker died with this item again and again
                 words = f"worker lost: {type(lost).__name__}: {lost}"
-                yield item_of[future], Failure(words, expected=False) if lost else future.result()
+                yield item_of[future], Failure(words, False) if lost else future.result()
 
 
 def run_stage(
@@ -133,18 +143,15 @@ def run_stage(
     output: Path,
     settings: Any,
     version: int,
-    failed: Callable[[Item, Failure], list],
     **how: Any,
 ) -> list:
     """Do what is not done yet of `items`; returns all rows (of `row_type`) in the order of the items.
 
     An item is done when its journal entry has the key made of the contents of its inputs, its arguments, `settings` and
-    the stage's `version`, and the files it wrote are still there. `failed` makes the rows of an item that raised; an
+    the stage's `version`, and the files it wrote are still there. An item that raised gets one row, with the reason; an
     error of this package is remembered, any other is tried again in the next run. how: scheduler, workers and unit, as
     for map_items. Only one process works in `journal` at a time. Killed and run again, it ends with the same rows.
     """
-    if repeated := [name for name, times in Counter(item.id for item in items).items() if times > 1]:
-        raise SettingError(f"{stage}: these ids appear more than once: {repeated}")
     keys, cells = {}, {}
     with lock(journal, what=f"stage {stage}"):
         remove_leftovers(output)
@@ -163,7 +170,8 @@ def run_stage(
             if isinstance(result, Failure):
                 log.warning("%s: %s left out: %s", stage, item.id, result.error)
                 words = result.error.replace(f"{output.parent}{os.sep}", "")  # a table may travel with its data set
-                keep, result = keep and result.expected, Done(failed(item, Failure(words, result.expected)))
+                keep = keep and result.expected
+                result = Done([replace(item.row, reason=result.reason, note=words)])
             cells[item.id] = records.to_cells(result.rows, row_type)
             if keep:
                 files = [file.relative_to(output).as_posix() for file in result.files]

@@ -22,7 +22,7 @@ from .config import FacesConfig, PreprocessConfig, SpeakerConfig
 from .faces import FaceBox, find_faces
 from .parallel import Done, Item, run_stage
 from .project import DataSet, atomic_folder, write_text
-from .records import Clip, FaceClip, Reason, SpeakerCheck, read_csv, write_csv
+from .records import Clip, FaceClip, Reason, SpeakerCheck, blank, read_csv, write_csv
 from .speaker import SpeakerFace, tracks_of_speaker
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,12 @@ def preprocess_clips(
     rows = run_stage(
         "preprocess",
         [
-            Item(c.clip_id, (data.root / c.file,), {"video_id": c.video_id, "tracks": tracks.get(c.clip_id, [])})
+            Item(
+                c.clip_id,
+                (data.root / c.file,),
+                {"tracks": tracks.get(c.clip_id, [])},
+                blank(FaceClip, clip_id=c.clip_id, video_id=c.video_id),
+            )
             for c in checks[checks.kept].join(files, "clip_id", "inner").itertuples()
         ],
         partial(preprocess_clip, data=data, settings=settings, faces=faces),
@@ -63,7 +68,6 @@ def preprocess_clips(
         output=data.faces,
         settings=[faces, replace(settings, val_share=0.0, seed=0)],
         version=VERSION,
-        failed=lambda item, failure: [row_of(item, reason=failure.reason, note=failure.error[:300])],
         unit="clip",
         **how,
     )
@@ -77,23 +81,17 @@ def preprocess_clips(
     return write_csv(data.path("faces.csv"), rows, FaceClip)
 
 
-def row_of(item: Item, **known) -> FaceClip:
-    """The row of a clip; what is not known is None."""
-    ids = {"clip_id": item.id, "video_id": item.arguments["video_id"]}
-    return FaceClip(**dict.fromkeys(FaceClip.__annotations__) | ids | known)
-
-
 def preprocess_clip(item: Item, *, data: DataSet, settings: PreprocessConfig, faces: FacesConfig) -> Done:
-    """One clip. item: inputs = (clip,), arguments: video_id, tracks (the speaker's, surest first)."""
-    clip, folder = item.inputs[0], data.faces / item.arguments["video_id"] / item.id
+    """One clip. item: inputs = (clip,), arguments: tracks (the speaker's, surest first)."""
+    clip, folder = item.inputs[0], data.faces / item.row.video_id / item.id
     if not media.probe(clip).has_sound:
-        return Done([row_of(item, reason=Reason.NO_SOUND, note="a silent clip teaches nothing")])
+        return Done([replace(item.row, reason=Reason.NO_SOUND, note="a silent clip teaches nothing")])
     table = find_faces(clip, faces, data.cache)
     tracks = [table.track_boxes(t) for t in item.arguments["tracks"] if t in table.track_ids]
     boxes = speaker_boxes(tracks, table.n_frames)
     seen = boxes[~np.isnan(boxes[:, 0])]
     size = round(float(np.median(np.sqrt(np.prod(seen[:, 2:] - seen[:, :2], axis=1))))) if len(seen) else None
-    row = row_of(item, frames=len(boxes), faces=0, gaps=len(boxes) - len(seen), median_face_px=size)
+    row = replace(item.row, frames=len(boxes), faces=0, gaps=len(boxes) - len(seen), median_face_px=size)
     reason, note = why_not(row, settings)
     if reason:
         return Done([replace(row, reason=reason, note=note)])

@@ -206,6 +206,11 @@ def rows(frame: pd.DataFrame, row_type: type) -> list:
     return [row_type(*cells) for cells in columns.where(columns.notna(), None).itertuples(index=False)]
 
 
+def blank(row_type: type, **known):
+    """A row of which only this is known; the rest is None."""
+    return row_type(**dict.fromkeys(row_type.__annotations__) | known)
+
+
 def to_cells(table, row_type: type) -> list[list[str]]:
     """The text of every cell. Floats: four decimals, below 0.1 four significant digits (a learning rate of 2e-05)."""
     if isinstance(table, pd.DataFrame):

@@ -20,7 +20,7 @@ from .errors import MediaError
 from .media import VideoReader, VideoWriter, constant_rate, picture_end_s, probe
 from .parallel import Done, Item, run_stage
 from .project import DataSet, content_hash
-from .records import Clip, Reason, Source, Video, read_rows, write_csv
+from .records import Clip, Reason, Source, Video, read_csv, read_rows, write_csv
 
 VERSION = 1  # of what this stage makes; raised when the same settings give other clips
 PER_MS = SAMPLE_RATE_HZ // 1000  # samples
@@ -186,17 +186,20 @@ def split_videos(data: DataSet, settings: SplitConfig | None = None, **how) -> p
     """
     settings = settings or SplitConfig()
     crops = {source.video_id: source.crop_box for source in read_rows(data.path("videos.csv"), Source)}
-    videos = [video for video in read_rows(data.path("collected.csv"), Video) if video.reason is None]
+    videos = read_csv(data.path("collected.csv"), Video)
+    videos = videos[videos.reason.isna()]
     rows = run_stage(
         "split",
-        [Item(video.video_id, (data.path(video.file),), {"crop": crops.get(video.video_id)}) for video in videos],
+        [
+            Item(name, (data.path(file),), {"crop": crops.get(name)}, row_of(name, Span(0.0, 0.0)))
+            for name, file in zip(videos.video_id, videos.file)
+        ],
         partial(split_one, root=data.root, settings=settings),
         row_type=Clip,
         journal=data.journal("split"),
         output=data.clips,
         settings=settings,
         version=VERSION,
-        failed=lambda item, failure: left_out(item, 0.0, failure.reason, failure.error).rows,
         unit="video",
         **how,
     )

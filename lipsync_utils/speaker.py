@@ -134,16 +134,16 @@ def filter_speaker(
     known = encode_references(references, faces)
     rows = run_stage(
         "speaker",
-        [Item(c.clip_id, (data.root / c.file, *references), {"video_id": c.video_id}) for c in clips.itertuples()],
+        [
+            Item(c.clip_id, (data.root / c.file, *references), row=SpeakerFace(c.clip_id, c.video_id))
+            for c in clips.itertuples()
+        ],
         partial(look_at_clip, references=known, settings=settings, faces=faces, cache=data.cache),
         row_type=SpeakerFace,
         journal=data.journal("speaker"),
         output=data.journal("speaker"),
         settings=[faces, settings.samples_per_s],
         version=VERSION,
-        failed=lambda item, failure: [
-            SpeakerFace(item.id, **item.arguments, reason=failure.reason, note=failure.error[:300])
-        ],
         unit="clip",
         **how,
     )
@@ -163,7 +163,7 @@ def look_at_clip(
     item: Item, *, references: np.ndarray, settings: SpeakerConfig, faces: FacesConfig, cache: Path
 ) -> Done:
     """Measure the faces of one clip. item: inputs = (clip, reference pictures..); references: encodings (n, 128)."""
-    clip, ids, rows = item.inputs[0], (item.id, item.arguments["video_id"]), []
+    clip, ids, rows = item.inputs[0], (item.id, item.row.video_id), []
     table = find_faces(clip, faces, cache)
     if not table.n_frames:
         raise MediaError(f"{clip}: no picture can be decoded; cut the clip again")

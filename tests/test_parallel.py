@@ -13,13 +13,15 @@ import pytest
 from lipsync_utils import parallel
 from lipsync_utils.errors import DiskFullError, MediaError, SettingError
 from lipsync_utils.parallel import Done, Failure, Item
+from lipsync_utils.records import Reason
 
 
 @dataclass(frozen=True)
 class Row:
     name: str
-    length: int | None
-    note: str | None
+    length: int | None = None
+    note: str | None = None
+    reason: Reason | None = None
 
 
 def square(x: int) -> int:
@@ -45,7 +47,7 @@ def copy_upper(item: Item) -> Done:
 
 def stage(tmp_path: Path, **extra) -> list[Row]:
     items = [
-        Item(p.stem, (p,), {"target": str(tmp_path / "out" / p.name), "calls": str(tmp_path / "calls")})
+        Item(p.stem, (p,), {"target": str(tmp_path / "out" / p.name), "calls": str(tmp_path / "calls")}, Row(p.stem))
         for p in sorted((tmp_path / "in").glob("*.txt"))
     ]
     (tmp_path / "out").mkdir(exist_ok=True)
@@ -56,7 +58,6 @@ def stage(tmp_path: Path, **extra) -> list[Row]:
         row_type=Row,
         journal=tmp_path / "journal",
         output=tmp_path / "out",
-        failed=lambda item, failure: [Row(item.id, None, failure.error)],
         **{"settings": {}, "version": 1, "scheduler": "inline", **extra},
     )
 
@@ -77,7 +78,7 @@ def calls(folder: Path) -> list[str]:
 def test_every_item_gives_its_result_or_its_failure(scheduler):
     results = dict(parallel.map_items(square, range(6), scheduler=scheduler, workers=2))
     assert [results[i] for i in (0, 1, 2, 5)] == [0, 1, 4, 25]
-    assert results[3] == Failure("three is broken", expected=True)
+    assert results[3] == Failure("three is broken", True, Reason.UNREADABLE)
     assert results[4] == Failure("ZeroDivisionError: a bug", expected=False)
 
 
@@ -88,7 +89,7 @@ def test_unknown_scheduler_is_a_setting_error():
 
 def test_a_second_run_does_nothing_and_returns_the_same_rows(texts):
     first = stage(texts)
-    assert first == [Row("a", 3, None), Row("b", None, "bad text"), Row("c", 5, None)]
+    assert first == [Row("a", 3, None), Row("b", None, "bad text", Reason.UNREADABLE), Row("c", 5, None)]
     assert stage(texts) == first
     assert calls(texts) == ["a", "b", "c"]
 
@@ -113,7 +114,7 @@ def test_a_full_disk_stops_the_stage_and_what_is_done_stays(texts):
     assert calls(texts) == ["a", "b", "b", "c"]
 
 
-def test_doubled_ids_and_missing_inputs_are_named(texts):
+def test_missing_inputs_are_named(texts):
     def run(items):
         return parallel.run_stage(
             "s",
@@ -124,12 +125,11 @@ def test_doubled_ids_and_missing_inputs_are_named(texts):
             output=texts,
             settings=None,
             version=1,
-            failed=lambda item, failure: [Row(item.id, None, failure.error)],
         )
 
-    with pytest.raises(SettingError, match="twice"):
-        run([Item("twice"), Item("twice")])
-    rows = run([Item("gone", (texts / "gone.txt",), {"target": str(texts / "x"), "calls": str(texts / "calls")})])
+    rows = run(
+        [Item("gone", (texts / "gone.txt",), {"target": str(texts / "x"), "calls": str(texts / "calls")}, Row("gone"))]
+    )
     assert "gone.txt" in rows[0].note
 
 

@@ -106,7 +106,7 @@ def test_unknown_persons_and_two_ways_at_once_are_refused(media):
         FaceChoice.of(media / "video.mp4", faces=table).pick(9)
 
 
-@pytest.mark.parametrize("spoil", ["{", "[]", '{"format": 2}', '{"format": 1, "media": {}, "people": []}'])
+@pytest.mark.parametrize("spoil", ["{", "[]", '{"format": 3}', '{"format": 1, "media": {}, "people": []}'])
 def test_a_spoilt_choice_file_is_an_error_in_words(spoil, tmp_path):
     (tmp_path / "c.json").write_text(spoil)
     with pytest.raises(ManifestError, match="c.json: not a choice"):
@@ -297,7 +297,7 @@ def test_pressing_twice_unchooses_and_nonsense_does_nothing(picker):
     tell(picker, "frame", number=10**12)
     assert picker.view["frame"] == 11
     for action in ("press", "frame", "want", "piece", "close", ["run"], None):
-        for number in (99, -1, None, "1", [1], True, 1.5):
+        for number in (99, -1, None, "1", [1], False, 1.5):
             tell(picker, action, b"x", number=number, offset=number, total=number, track=number, name=number)
     picker._take(picker, "nonsense", [])
     assert picker.choice.chosen == [] and picker.view["frame"] in (0, 11) and picker.result is None

@@ -2,4 +2,4 @@
 
 from .archive import add_archive, add_grid
 from .forget import Forgotten, forget
-from .stage import Estimate, collect_videos, estimate, guess, read_sources, sample, source_from, write_sources
+from .stage import collect_videos, cost, estimate, read_sources, sample, source_from, write_sources

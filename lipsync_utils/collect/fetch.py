@@ -10,6 +10,7 @@ from ..config import CollectConfig
 from ..errors import DiskFullError, MediaError
 from ..media import ffmpeg, ffmpeg_program, probe
 from ..media.tools import ONLY_FILES, file_url, open_media
+from ..parallel import NotNow
 from ..project import atomic_file
 from ..records import Reason
 
@@ -17,25 +18,18 @@ quiet = logging.getLogger(f"{__name__}.yt_dlp")  # its errors come back as ours,
 quiet.setLevel(logging.CRITICAL)
 
 
-class FetchError(Exception):
-    """A source could not be had this time; the next run tries again (so it is none of the package's errors)."""
-
-    def __init__(self, reason: Reason, words: str):
-        super().__init__(f"{reason}: {words}")
-
-
 def fetch_file(path: Path, target: Path, downloaded: bool = False) -> None:
     """Copy a local file to target, or move it where it was only downloaded for that; other containers become mp4.
 
-    Raises FetchError where it is missing or has no moving pictures, MediaError where it is no media file.
+    Raises NotNow where it is missing or has no moving pictures, MediaError where it is no media file.
     """
     if not path.exists():
-        raise FetchError(Reason.NOT_FOUND, f"{path}: no such file; check the path in videos.csv")
+        raise NotNow(Reason.NOT_FOUND, f"{path}: no such file; check the path in videos.csv")
     if not (path.is_file() or path.is_dir()):
         raise MediaError(f"{path}: a pipe or device; give a file")
     info = probe(path)
     if not info.has_picture or info.is_picture:
-        raise FetchError(Reason.NO_PICTURE, f"{path}: has no moving pictures; give a video")
+        raise NotNow(Reason.NO_PICTURE, f"{path}: has no moving pictures; give a video")
     with open_media(path) as container:
         put = (os.replace if downloaded else shutil.copyfile) if "mp4" in container.format.name else remux
     if target.exists() and target.samefile(path):
@@ -56,7 +50,7 @@ def remux(path: Path, target: Path) -> None:
 
 
 def ask(url: str, settings: CollectConfig, folder: Path | None = None) -> dict:
-    """What the site says about a video (duration, title), politely slow. Raises FetchError.
+    """What the site says about a video (duration, title), politely slow. Raises NotNow.
 
     folder: fetch the video into it, going on where half a download waits there.
     """
@@ -84,27 +78,27 @@ def ask(url: str, settings: CollectConfig, folder: Path | None = None) -> dict:
 
 
 def fetch(url: str, target: Path, folder: Path, settings: CollectConfig) -> None:
-    """Download to target. folder keeps what arrived when it breaks off. Raises FetchError."""
+    """Download to target. folder keeps what arrived when it breaks off. Raises NotNow."""
     folder.mkdir(parents=True, exist_ok=True)
     ask(url, settings, folder)
     try:
         fetch_file(next(folder.glob("video.*")), target, downloaded=True)
     except StopIteration:
-        raise FetchError(Reason.DOWNLOAD_FAILED, f"{url}: no file came") from None
+        raise NotNow(Reason.DOWNLOAD_FAILED, f"{url}: no file came") from None
     except MediaError as error:
         words = "what came is no video, often it is a web page to sign in or consent: open the address in a browser"
-        raise FetchError(Reason.UNREADABLE, f"{url}: {words}") from error
+        raise NotNow(Reason.UNREADABLE, f"{url}: {words}") from error
     finally:
         shutil.rmtree(folder)
 
 
 def explained(url: str, error: Exception) -> Exception:
-    """What yt-dlp raised, as a FetchError with the reason, or as DiskFullError."""
+    """What yt-dlp raised, as a NotNow with the reason, or as DiskFullError."""
     words = str(error).removeprefix("ERROR: ").removeprefix("[download] Got error: ").split("; please report")[0]
     if "No space left on device" in words:
         return DiskFullError(f"{url}: the disk is full; free some space and run again: what is done stays")
     if found := re.search(r"HTTP Error (404|410|451)", words):
-        return FetchError(Reason.NOT_FOUND, f"{url}: the site answers {found[1]}; the video does not exist (any more)")
+        return NotNow(Reason.NOT_FOUND, f"{url}: the site answers {found[1]}; the video does not exist (any more)")
     if "Unsupported URL" in words:
-        return FetchError(Reason.UNREADABLE, f"{url}: this is a web page without a video that yt-dlp can find")
-    return FetchError(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on")
+        return NotNow(Reason.UNREADABLE, f"{url}: this is a web page without a video that yt-dlp can find")
+    return NotNow(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on")

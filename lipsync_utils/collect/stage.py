@@ -4,10 +4,9 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from urllib.request import url2pathname
 
 import pandas as pd
 
@@ -15,11 +14,11 @@ from .. import talkshow
 from ..config import CollectConfig, TalkshowConfig
 from ..errors import ManifestError, MediaError
 from ..media import probe
-from ..parallel import Done, Failure, Item, run_stage, worker_count
+from ..parallel import Done, Item, NotNow, run_stage, worker_count
 from ..project import DataSet, content_hash, made_from, safe_name
-from ..records import Reason, Source, Video, read_rows, write_csv
+from ..records import Reason, Source, Video, blank, read_rows, write_csv
 from ..talkshow.video import VERSION as TALKSHOW_VERSION
-from .fetch import FetchError, ask, fetch, fetch_file
+from .fetch import ask, fetch, fetch_file
 
 VERSION = 1
 NOT_GIVEN = {"", "-", "?", "no", "none", "unknown", "n/a", "na", "nee", "todo"}
@@ -75,10 +74,7 @@ def refusal(source: Source) -> tuple[Reason, str] | None:
 
 def local_path(source: str, data: DataSet) -> Path:
     """The local file that a row's source names: relative paths count from the folder of videos.csv."""
-    text = source.strip()
-    if text.lower().startswith("file://"):
-        text = url2pathname(text[len("file://") :])
-    return data.root / Path(text).expanduser()
+    return data.root / Path(source.strip()).expanduser()
 
 
 def sample(data: DataSet, settings: TalkshowConfig) -> list[Source]:
@@ -114,7 +110,6 @@ def collect_videos(
             output=data.raw,
             settings={"max_height_px": settings.max_height_px} if far else {},
             version=VERSION,
-            failed=failed,
             scheduler="inline" if far else scheduler,
             workers=workers,
             unit="video",
@@ -126,17 +121,17 @@ def collect_videos(
 
 def item_of(source: Source, data: DataSet, show: TalkshowConfig) -> Item:
     """What the stage works on: the content of a local file, a script, or an address decides whether it is done."""
-    text = source.source.strip()
+    text, make = source.source.strip(), partial(Item, source.video_id, row=blank(Video, video_id=source.video_id))
     if refused := refusal(source):
-        return Item(source.video_id, (), {"refused": refused})
+        return make(arguments={"refused": refused})
     if found := re.fullmatch(r"talkshow:([1-9]\d*)", text):
         script = talkshow.course_scripts(replace(show, n_videos=int(found[1])))[-1]
         script = replace(script, video_id=source.video_id)
-        return Item(source.video_id, (), {"script": script, "version": TALKSHOW_VERSION})
+        return make(arguments={"script": script, "version": TALKSHOW_VERSION})
     if text.lower().startswith(("http://", "https://")):
-        return Item(source.video_id, (), {"url": text})
+        return make(arguments={"url": text})
     path = local_path(source.source, data)
-    return Item(source.video_id, (path,) if path.is_file() else (), {"path": source.source})
+    return make((path,) if path.is_file() else (), {"path": source.source})
 
 
 def collect_one(item: Item, data: DataSet, settings: CollectConfig) -> Done:
@@ -145,7 +140,7 @@ def collect_one(item: Item, data: DataSet, settings: CollectConfig) -> Done:
     match item.arguments:
         case {"refused": (why, words)}:
             there = f"; what was collected before is still there: collect.forget(data, {item.id!r}) removes it"
-            raise FetchError(why, words + there * target.exists())
+            raise NotNow(why, words + there * target.exists())
         case {"script": script}:
             talkshow.render_video(script, data.raw)
             files = [target.with_suffix(suffix) for suffix in (".truth.csv", ".truth.json")]
@@ -163,70 +158,40 @@ def collect_one(item: Item, data: DataSet, settings: CollectConfig) -> Done:
     return Done([row], [target, *files])
 
 
-def failed(item: Item, failure: Failure) -> list[Video]:
-    """The row of a video that could not be collected."""
-    words, reason = failure.error, failure.reason
-    if words.startswith(FetchError.__name__):
-        _, reason, words = words.split(": ", 2)
-    return [Video(item.id, *(None,) * 10, Reason(reason), words)]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a data set will cost on the disk and in time. unknown: videos whose length could not be found out."""
-
-    videos: int
-    media_min: float
-    download_mb: float
-    raw_mb: float
-    free_mb: float
-    unknown: int = 0
-
-    @property
-    def disk_mb(self) -> float:
-        """Of the videos and all that stages 01 to 04 make of them."""
-        return self.raw_mb * (1 + CLIPS_PER_RAW) + self.media_min * FACES_MB_PER_MIN
-
-    def __str__(self):
-        fits = "fits" if self.disk_mb < 0.9 * self.free_mb else "DOES NOT FIT"
-        minutes = self.download_mb / DOWNLOAD_MB_PER_S / 60 + self.media_min * CORE_MIN_PER_MIN / worker_count()
-        return (
-            f"{self.videos} videos ({self.unknown} of unknown length), "
-            f"{self.media_min:.1f} min of video: {self.download_mb:.0f} MB to download, "
-            f"{self.disk_mb:.0f} MB on disk with all that is made of them ({self.free_mb:.0f} MB free: {fits}), "
-            f"about {minutes:.0f} min of work for stages 01 to 04"
-        )
-
-
-def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: TalkshowConfig | None = None) -> Estimate:
+def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: TalkshowConfig | None = None) -> pd.Series:
     """How much disk and time stages 01 to 04 will take for videos.csv. Asks sites for lengths; downloads nothing.
 
     What has no licence or consent is not collected, so it does not count.
     """
     settings, show = settings or CollectConfig(), show or TalkshowConfig()
     arguments = [item_of(source, data, show).arguments for source in read_sources(data) if not refusal(source)]
-    minutes, download_mb, raw_mb = [], 0.0, 0.0
+    minutes, far_min, raw_mb = [], 0.0, 0.0
     for wanted in arguments:
-        with contextlib.suppress(FetchError, MediaError, KeyError, TypeError):  # no or None duration: counts as unknown
+        with contextlib.suppress(NotNow, MediaError, KeyError, TypeError):  # no or None duration: counts as unknown
             match wanted:
                 case {"script": _}:
                     minutes.append(show.seconds / 60)
                     raw_mb += minutes[-1] * TALKSHOW_MB_PER_MIN
                 case {"url": url}:
                     minutes.append(ask(url, settings)["duration"] / 60)
-                    download_mb += minutes[-1] * STREAM_MB_PER_MIN
+                    far_min += minutes[-1]
                 case {"path": source}:
                     minutes.append(probe(path := local_path(source, data)).duration_s / 60)
                     raw_mb += path.stat().st_size / 1e6
-    known = sum(minutes), download_mb, raw_mb + download_mb
-    return Estimate(len(arguments), *known, free_mb(data), len(arguments) - len(minutes))
+    return cost(data, len(arguments), sum(minutes), far_min, raw_mb, len(arguments) - len(minutes))
 
 
-def guess(data: DataSet, videos: int, minutes_each: float) -> Estimate:
-    """The same for videos that are only an intention: all to be downloaded, all of one length."""
-    mb = videos * minutes_each * STREAM_MB_PER_MIN
-    return Estimate(videos, videos * minutes_each, mb, mb, free_mb(data))
+def cost(
+    data: DataSet, videos: int, media_min: float, far_min: float, raw_mb: float = 0.0, unknown: int = 0
+) -> pd.Series:
+    """What videos cost on the disk and in time.
 
-
-def free_mb(data: DataSet) -> float:
-    return shutil.disk_usage(data.root).free / 1e6
+    far_min: minutes of them that must be downloaded; raw_mb: size of the others.  unknown: how many of the videos have
+    a length that could not be found out.
+    """
+    download_mb = far_min * STREAM_MB_PER_MIN
+    known = {"videos": videos, "unknown_length": unknown, "media_min": media_min, "download_mb": download_mb}
+    known["disk_mb"] = (raw_mb + download_mb) * (1 + CLIPS_PER_RAW) + media_min * FACES_MB_PER_MIN
+    known["free_mb"] = shutil.disk_usage(data.root).free / 1e6
+    known["work_min"] = download_mb / DOWNLOAD_MB_PER_S / 60 + media_min * CORE_MIN_PER_MIN / worker_count()
+    return pd.Series(known).round(2)

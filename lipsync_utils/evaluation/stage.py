@@ -103,7 +103,7 @@ def evaluate(models, clips, folder: Path, *, settings=DEFAULTS, scheduler: str =
     for row in todo.values():
         clip = by_id[row.clip_id]
         files = (clip.path, by_id[row.speech_id].path, models[row.model], clip.truth_csv, *readers)
-        items.append(Item(row.id, tuple(filter(None, files)), {"case": row.id, "group": row.group}))
+        items.append(Item(row.id, tuple(filter(None, files)), {"case": row.id, "group": row.group}, row))
         made_from([folder / ".journal" / f"{row.id}.json", *made], items[-1].inputs)
     known = {"todo": todo, "models": models, "clips": by_id, "folder": folder, "settings": settings}
     rows = run_stage(
@@ -115,7 +115,6 @@ def evaluate(models, clips, folder: Path, *, settings=DEFAULTS, scheduler: str =
         output=folder,
         settings=[settings.identity_frames, PLAIN],
         version=VERSION,
-        failed=lambda item, failure: [replace(todo[item.id], reason=Reason.FAILED, note=failure.error)],
         scheduler=scheduler,
         unit="clip",
     )

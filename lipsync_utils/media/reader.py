@@ -6,7 +6,6 @@ ARIB STD-B67 / ITU-R BT.2100 (HLG), BT.2087 (BT.2020 to BT.709 primaries); white
 
 import atexit
 import contextlib
-import itertools
 import logging
 import shutil
 import tempfile
@@ -32,7 +31,6 @@ WHITE_NITS, PEAK_NITS = 203.0, 1000.0  # peak: of the display that HLG is meant 
 KNEE = 0.5  # of white, in light
 TO_BT709 = np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]])
 GRID = 33  # of the look-up table
-VFR_PACKETS = 400  # looked at to tell a variable frame rate
 UNINDEXED = ("mpeg", "mpegts")  # containers without an index (GRID's are such)
 TURNS = {90: ["transpose=clock"], 180: ["hflip", "vflip"], 270: ["transpose=cclock"]}
 LONGEST_PX = 4096  # of a picture file; larger ones are shrunk
@@ -104,9 +102,8 @@ def probe(path: Path) -> MediaInfo:
         if video and not still:
             average, nominal = float(video.average_rate or 0), float(video.guessed_rate or 0)
             # A container that leaves the last frame's time out of its length has a little too high an average.
-            facts["fps"] = (nominal if abs(nominal - average) < 0.02 * average else average or nominal) or None
-            container.seek(0)
-            facts["variable_rate"] = has_variable_rate(container, video)
+            steady = abs(nominal - average) <= 0.02 * average or not average
+            facts |= {"fps": (nominal if steady else average) or None, "variable_rate": not steady}
         return MediaInfo(Path(path), still, 0.0 if still else (container.duration or 0) / av.time_base, **facts)
 
 
@@ -119,15 +116,6 @@ def video_stream(container) -> av.video.stream.VideoStream | None:
 def clockwise(frame: av.VideoFrame) -> int:
     """How far a player turns this frame clockwise: 0, 90, 180 or 270 degrees."""
     return int(round(-frame.rotation / 90) * 90) % 360
-
-
-def has_variable_rate(container, stream) -> bool:
-    """Do the first packets come at uneven times (more than a quarter of a frame off)?"""
-    packets = itertools.islice(container.demux(stream), VFR_PACKETS)
-    times = np.sort([p.pts for p in packets if p.pts is not None])
-    times = times[:-16] if len(times) == VFR_PACKETS else times  # their neighbours may come later in the file
-    steps = np.diff(times) * float(stream.time_base)
-    return len(steps) > 2 and bool(np.any(abs(steps - np.median(steps)) > 0.25 * np.median(steps) + 0.002))
 
 
 def picture_end_s(path: Path) -> float:
@@ -335,11 +323,9 @@ def lut_file(transfer: str) -> Path:
 
 def is_picture(path: Path) -> bool:
     """Is this a picture file, judged by its content (not by its name)?"""
-    try:
-        with Image.open(check_file(path)) as image:
-            return image.format is not None and getattr(image, "n_frames", 1) == 1
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
-        return False
+    with contextlib.suppress(MediaError):
+        return probe(path).is_picture
+    return False
 
 
 def read_picture(path: Path) -> np.ndarray:

@@ -75,12 +75,6 @@ class VideoWriter:
 
     def write(self, image_bgr: np.ndarray) -> None:
         """Append one picture: uint8 (height, width, 3) BGR of the size given before."""
-        height, width = image_bgr.shape[:2]
-        if not (0 <= height - self.height <= 1 and 0 <= width - self.width <= 1 and image_bgr.dtype == np.uint8):
-            raise MediaError(
-                f"{self.path.name}: a frame of {width}x{height} {image_bgr.dtype} in a video of "
-                f"{self.width}x{self.height} uint8"
-            )
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image_bgr[: self.height, : self.width]), format="bgr24")
         frame = frame.reformat(
             format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE, interpolation=EXACT_BICUBIC

@@ -11,7 +11,7 @@ from ..faces import FaceBox, FaceTable, find_faces
 from ..inference import Person, find_person, people_in
 from ..project import content_hash, home, write_json
 
-FORMAT = 2  # of the JSON
+FORMAT = 3  # of the JSON
 SAME_PLACE = 0.3  # overlap of a remembered box with one found again
 
 
@@ -21,9 +21,6 @@ class FaceChoice:
 
     media_name: str
     media_sha256: str
-    size: tuple[int, int]
-    n_frames: int
-    fps: float
     people: list[Person]
     speech: dict[int, Path | None] = field(default_factory=dict)  # chosen tracks, in the order of choosing
 
@@ -51,7 +48,7 @@ class FaceChoice:
             raise SettingError(f"choose in one way: {' and '.join(ways)} were given")
         media = Path(media)
         table = faces or find_faces(media, None, cache_dir or home() / "outputs" / "cache")
-        made = cls(media.name, content_hash(media), table.size, table.n_frames, table.fps, people_in(table))
+        made = cls(media.name, content_hash(media), people_in(table))
         if "choice" in ways:
             for track_id, own in cls.load(choice).resolve(table, media).items():
                 made.pick(track_id, own or speech)
@@ -112,7 +109,7 @@ class FaceChoice:
             if data.pop("format") != FORMAT:
                 raise ValueError(f"its format is not {FORMAT}")
             people = [Person(**person | {"box": FaceBox(**person["box"])}) for person in data["people"]]
-            made = cls(**data | {"size": tuple(data["size"]), "people": people, "speech": {}})
+            made = cls(**data | {"people": people, "speech": {}})
             for track_id, speech in data["speech"].items():
                 made.pick(int(track_id), speech and path.parent / speech)
         except OSError as error:

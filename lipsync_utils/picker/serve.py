@@ -1,6 +1,7 @@
 """Serve the web app on this machine: `python -m lipsync_utils.picker.serve` (make app).
 
-Listens on localhost only. To let others in, put it behind a proxy that asks for a login; the guide says how.
+Listens on localhost only. To let others in, put it behind a proxy that asks for a login; the guide says how. Other
+options go to Voila: --port=8866, --base_url=/lipsync/ (the path under which a proxy shows the app).
 """
 
 import argparse
@@ -29,6 +30,8 @@ SHARE = Path(__file__).parent / "share"  # holds the page's template
 # No source code shown, nothing of the disk served as a file, no rate limit on results, visits that end when nothing
 # happens for half an hour. Extensions that are made for JupyterLab fail in this page, so only these are loaded.
 VOILA = [
+    "--no-browser",
+    "--Voila.ip=127.0.0.1",
     "--template=lipsync",
     "--VoilaConfiguration.allow_template_override=NO",
     "--VoilaConfiguration.allow_theme_override=NO",
@@ -145,26 +148,20 @@ class Server(Voila):
 def main(arguments: list[str] | None = None) -> None:
     """Start Voila with the app's notebook; ends with it."""
     known = Limits()
-    parser = argparse.ArgumentParser(prog="lipsync_utils.picker.serve", description=__doc__.splitlines()[0])
-    parser.add_argument("--port", default=8866)
-    parser.add_argument("--ip", default="127.0.0.1", help="0.0.0.0 lets the whole network in, without a login")
-    parser.add_argument("--base-url", default="/", help="path under which a proxy shows the app")
+    parser = argparse.ArgumentParser(prog="lipsync_utils.picker.serve", description=__doc__)
     parser.add_argument("--generator", type=os.path.abspath, help="weights of the network; default: the embedded ones")
     parser.add_argument("--max-upload-mb", type=float, default=known.upload_mb, dest="upload_mb")
     parser.add_argument("--max-seconds", type=float, default=known.seconds, dest="seconds")
     parser.add_argument("--parallel", type=int, default=known.parallel, help="videos made at the same time")
     parser.add_argument("--max-visits", type=int, default=12, help="pages open at the same time, a kernel each")
-    parser.add_argument("--browser", action="store_true", help="open it in a browser")
-    chosen = parser.parse_args(arguments)
+    chosen, others = parser.parse_known_args(arguments)
     kernels = {name: getattr(chosen, name) for name in ("generator", "upload_mb", "seconds", "parallel")}
     os.environ["LIPSYNC_APP"], os.environ["LIPSYNC_APP_VISITS"] = json.dumps(kernels), str(chosen.max_visits)
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [str(SHARE), os.environ.get("JUPYTER_PATH")]))
     # The page says goodbye with a POST that Voila gives no token to; refused, kernel and files would stay. A kernel's
     # id in it is random, known to its own page only.
     server = Server.instance(tornado_settings={"websocket_max_message_size": MESSAGE_BYTES, "disable_check_xsrf": True})
-    flags = [] if chosen.browser else ["--no-browser"]
-    where = [f"--Voila.ip={chosen.ip}", f"--port={chosen.port}", f"--base_url={chosen.base_url}"]
-    server.initialize([str(home() / "notebooks" / "app.ipynb"), *where, *flags, *VOILA])
+    server.initialize([str(home() / "notebooks" / "app.ipynb"), *VOILA, *others])
     server.start()
 
 

@@ -98,30 +98,26 @@ class FacePicker(anywidget.AnyWidget):
 
     def _take(self, _, message, buffers) -> None:
         """One message from the browser; what makes no sense is dropped."""
-        message = message if isinstance(message, dict) else {}
-        number, offset, idle = message.get("number"), message.get("offset"), self.choice is not None and not self.busy
-        match message.get("do"):
-            case "piece" if len(buffers) == 1:
-                self._take_piece(number, offset, message, bytes(buffers[0]))
-            case "press" if idle and type(number) is int:
+        idle = self.choice is not None and not self.busy
+        match message, [bytes(buffer) for buffer in buffers]:
+            case {"do": "piece", "track": track, "name": str(name), **mark}, [piece]:
+                self._take_piece(track, name[-200:], piece, *map(mark.get, ("number", "offset", "total")))
+            case {"do": "press", "number": int(number)}, _ if idle:
                 self.press(number)
-            case "frame" if idle and type(number) is int:
-                self.show_frame(min(max(number, 0), self.choice.n_frames - 1))
-            case "preview" if idle:
-                self.preview()
-            case "run" if idle:
-                self.run()
-            case "cancel":
+            case {"do": "frame", "number": int(number)}, _ if idle:
+                self.show_frame(min(max(number, 0), self.faces.n_frames - 1))
+            case {"do": "preview" | "run" as what}, _ if idle:
+                getattr(self, what)()
+            case {"do": "cancel"}, _:
                 self.cancelled.set()
-            case "want" if self.result is not None and number == self.results and type(offset) is int and offset >= 0:
+            case {"do": "want", "number": self.results, "offset": int(offset)}, _ if self.result and offset >= 0:
                 self._send_part(offset)
 
-    def _take_piece(self, number, offset, message: dict, piece: bytes) -> None:
-        name, track = str(message.get("name"))[-200:], message.get("track")
+    def _take_piece(self, track, name: str, piece: bytes, number, offset, total) -> None:
         try:
             if self.busy or not (track is None or self.choice is not None and track in self.choice.chosen):
                 raise MediaError(f"{name} was not taken")
-            path = self.uploads.receive(number, name, offset, message.get("total"), piece)
+            path = self.uploads.receive(number, name, offset, total, piece)
         except LipsyncError as error:
             self.send({"is": "refused", "number": number})
             return self._say(str(error), wrong=True)
@@ -226,12 +222,14 @@ class FacePicker(anywidget.AnyWidget):
 
         self._start(work, "")
 
+    def is_ready(self) -> bool:
+        """Is somebody chosen, and has everybody who is chosen something to say?"""
+        return bool(self.choice and self.choice.speech and all(self.choice.speech.values()))
+
     def _ready(self) -> dict:
         """What preview and lip_sync want. Raises SettingError where something is missing."""
-        if self.choice is None or not self.choice.speech:
-            raise SettingError("nobody is chosen yet: give a picture or video, and press the face of who shall speak")
-        if not all(self.choice.speech.values()):
-            raise SettingError("somebody who is chosen has nothing to say yet: give a sound file")
+        if not self.is_ready():
+            raise SettingError("press the face of who shall speak, and give a sound file for everybody who is chosen")
         if not isinstance(self.generator, torch.nn.Module):
             self.generator = self.generator()
         given = {"media": self.media, "speech": dict(self.choice.speech), "faces": self.faces}
@@ -247,10 +245,10 @@ class FacePicker(anywidget.AnyWidget):
         """Tell the browser what to draw."""
         state = {name: getattr(self, name) for name in ("busy", "message", "wrong", "progress", "frame")}
         if (choice := self.choice) is not None:
-            state |= {"name": choice.media_name, "n_frames": choice.n_frames, "fps": choice.fps}
+            state |= {"name": choice.media_name, "n_frames": self.faces.n_frames, "fps": self.faces.fps}
             state["people"] = self.people()
             state["hint"] = self.hint(state["people"])
-            state["ready"] = bool(choice.speech) and all(choice.speech.values())
+            state["ready"] = self.is_ready()
         if self.result is not None:
             size, name = self.result.output.stat().st_size, safe_name(Path(choice.media_name).stem) + "_lipsync.mp4"
             state["result"] = {"number": self.results, "size": size, "name": name}
@@ -258,7 +256,7 @@ class FacePicker(anywidget.AnyWidget):
 
     def people(self) -> list[dict]:
         """Everybody for the browser; place: of the face in shares of the picture, None where it is not seen."""
-        (width, height), here, people = self.choice.size, self.faces.at(self.frame), []
+        (width, height), here, people = self.faces.size, self.faces.at(self.frame), []
         for person in self.choice.people:
             track, place = person.track_id, None
             if track in here:
@@ -278,7 +276,7 @@ class FacePicker(anywidget.AnyWidget):
         lines = [f"Person {who} will speak; nobody else moves."]
         if silent := " and ".join(str(p["number"]) for p in chosen if not p["says"]):
             lines[0] += f" Now give speech for person {silent}."
-        fps, moves = self.choice.fps, self.choice.n_frames > 1
+        fps, moves = self.faces.fps, self.faces.n_frames > 1
         for person in chosen:
             for doubt in self.doubts.get(person["track"], ()):
                 when = f", {doubt.first / fps:.1f} to {(doubt.last + 1) / fps:.1f} s" if moves else ""

@@ -18,7 +18,7 @@ import filelock
 import psutil
 
 from ..errors import LipsyncError, MediaError
-from ..media import is_picture, probe
+from ..media import probe
 from ..project import safe_name
 
 PREFIX = "lipsync-session-"
@@ -39,8 +39,6 @@ class Limits:
 
     def check(self, path: Path, speech: bool) -> None:
         """Raise MediaError for a file that is too long, or that is not what it should be."""
-        if is_picture(path) and not speech:
-            return
         name, info = path.name, probe(path)
         if speech and not info.has_sound:
             raise MediaError(f"{name}: there is no sound in it; give a sound file, or a video in which somebody speaks")
