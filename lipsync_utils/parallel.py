@@ -32,8 +32,8 @@ class Failure:
     reason: Reason = Reason.FAILED  # for the row of the item
 
 
-class NotNow(Exception):
-    """What a work function raises where an item cannot be done this time; the next run tries again."""
+class LeftOut(Exception):
+    """Raised by a work function to leave an item out this time; the next run tries it again."""
 
     def __init__(self, reason: Reason, words: str):
         super().__init__(words)
@@ -99,7 +99,7 @@ def guarded(work: Callable, item: Any) -> Any:
         return error
     except LipsyncError as error:
         return Failure(str(error), True, Reason.UNREADABLE)
-    except NotNow as error:
+    except LeftOut as error:
         return Failure(str(error), False, error.reason)
     except Exception as error:  # one bad item never stops a stage; it becomes a row with these words
         log.debug("item failed", exc_info=True)

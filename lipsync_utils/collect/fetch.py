@@ -10,7 +10,7 @@ from ..config import CollectConfig
 from ..errors import DiskFullError, MediaError
 from ..media import ffmpeg, ffmpeg_program, probe
 from ..media.tools import ONLY_FILES, file_url, open_media
-from ..parallel import NotNow
+from ..parallel import LeftOut
 from ..project import atomic_file
 from ..records import Reason
 
@@ -21,15 +21,15 @@ quiet.setLevel(logging.CRITICAL)
 def fetch_file(path: Path, target: Path, downloaded: bool = False) -> None:
     """Copy a local file to target, or move it where it was only downloaded for that; other containers become mp4.
 
-    Raises NotNow where it is missing or has no moving pictures, MediaError where it is no media file.
+    Raises LeftOut where it is missing or has no moving pictures, MediaError where it is no media file.
     """
     if not path.exists():
-        raise NotNow(Reason.NOT_FOUND, f"{path}: no such file; check the path in videos.csv")
+        raise LeftOut(Reason.NOT_FOUND, f"{path}: no such file; check the path in videos.csv")
     if not (path.is_file() or path.is_dir()):
         raise MediaError(f"{path}: a pipe or device; give a file")
     info = probe(path)
     if not info.has_picture or info.is_picture:
-        raise NotNow(Reason.NO_PICTURE, f"{path}: has no moving pictures; give a video")
+        raise LeftOut(Reason.NO_PICTURE, f"{path}: has no moving pictures; give a video")
     with open_media(path) as container:
         put = (os.replace if downloaded else shutil.copyfile) if "mp4" in container.format.name else remux
     if target.exists() and target.samefile(path):
@@ -50,7 +50,7 @@ def remux(path: Path, target: Path) -> None:
 
 
 def ask(url: str, settings: CollectConfig, folder: Path | None = None) -> dict:
-    """What the site says about a video (duration, title), politely slow. Raises NotNow.
+    """What the site says about a video (duration, title), politely slow. Raises LeftOut.
 
     folder: fetch the video into it, going on where half a download waits there.
     """
@@ -78,27 +78,27 @@ def ask(url: str, settings: CollectConfig, folder: Path | None = None) -> dict:
 
 
 def fetch(url: str, target: Path, folder: Path, settings: CollectConfig) -> None:
-    """Download to target. folder keeps what arrived when it breaks off. Raises NotNow."""
+    """Download to target. folder keeps what arrived when it breaks off. Raises LeftOut."""
     folder.mkdir(parents=True, exist_ok=True)
     ask(url, settings, folder)
     try:
         fetch_file(next(folder.glob("video.*")), target, downloaded=True)
     except StopIteration:
-        raise NotNow(Reason.DOWNLOAD_FAILED, f"{url}: no file came") from None
+        raise LeftOut(Reason.DOWNLOAD_FAILED, f"{url}: no file came") from None
     except MediaError as error:
         words = "what came is no video, often it is a web page to sign in or consent: open the address in a browser"
-        raise NotNow(Reason.UNREADABLE, f"{url}: {words}") from error
+        raise LeftOut(Reason.UNREADABLE, f"{url}: {words}") from error
     finally:
         shutil.rmtree(folder)
 
 
 def explained(url: str, error: Exception) -> Exception:
-    """What yt-dlp raised, as a NotNow with the reason, or as DiskFullError."""
+    """What yt-dlp raised, as a LeftOut with the reason, or as DiskFullError."""
     words = str(error).removeprefix("ERROR: ").removeprefix("[download] Got error: ").split("; please report")[0]
     if "No space left on device" in words:
         return DiskFullError(f"{url}: the disk is full; free some space and run again: what is done stays")
     if found := re.search(r"HTTP Error (404|410|451)", words):
-        return NotNow(Reason.NOT_FOUND, f"{url}: the site answers {found[1]}; the video does not exist (any more)")
+        return LeftOut(Reason.NOT_FOUND, f"{url}: the site answers {found[1]}; the video does not exist (any more)")
     if "Unsupported URL" in words:
-        return NotNow(Reason.UNREADABLE, f"{url}: this is a web page without a video that yt-dlp can find")
-    return NotNow(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on")
+        return LeftOut(Reason.UNREADABLE, f"{url}: this is a web page without a video that yt-dlp can find")
+    return LeftOut(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on")

@@ -14,7 +14,7 @@ from .. import talkshow
 from ..config import CollectConfig, TalkshowConfig
 from ..errors import ManifestError, MediaError
 from ..media import probe
-from ..parallel import Done, Item, NotNow, run_stage, worker_count
+from ..parallel import Done, Item, LeftOut, run_stage, worker_count
 from ..project import DataSet, content_hash, made_from, safe_name
 from ..records import Reason, Source, Video, blank, read_rows, write_csv
 from ..talkshow.video import VERSION as TALKSHOW_VERSION
@@ -140,7 +140,7 @@ def collect_one(item: Item, data: DataSet, settings: CollectConfig) -> Done:
     match item.arguments:
         case {"refused": (why, words)}:
             there = f"; what was collected before is still there: collect.forget(data, {item.id!r}) removes it"
-            raise NotNow(why, words + there * target.exists())
+            raise LeftOut(why, words + there * target.exists())
         case {"script": script}:
             talkshow.render_video(script, data.raw)
             files = [target.with_suffix(suffix) for suffix in (".truth.csv", ".truth.json")]
@@ -167,7 +167,7 @@ def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: Talk
     arguments = [item_of(source, data, show).arguments for source in read_sources(data) if not refusal(source)]
     minutes, far_min, raw_mb = [], 0.0, 0.0
     for wanted in arguments:
-        with contextlib.suppress(NotNow, MediaError, KeyError, TypeError):  # no or None duration: counts as unknown
+        with contextlib.suppress(LeftOut, MediaError, KeyError, TypeError):  # no or None duration: counts as unknown
             match wanted:
                 case {"script": _}:
                     minutes.append(show.seconds / 60)
