@@ -14,7 +14,6 @@ import pytest
 from lipsync_utils import collect, media
 from lipsync_utils.collect import archive
 from lipsync_utils.config import CollectConfig, TalkshowConfig
-from lipsync_utils.errors import MediaError
 from lipsync_utils.project import data_set
 from lipsync_utils.records import Reason, Source, Video, read_rows, rows
 
@@ -156,14 +155,12 @@ def test_a_broken_download_goes_on_where_it_was(data, site):
     assert ("GET", "/broken.mp4", f"bytes={arrived}-") in site.asked
 
 
-def test_a_broken_archive_goes_on_where_it_was(tmp_path, site):
+def test_an_archive_that_breaks_off_goes_on_where_it_was(tmp_path, site):
     content = bytes(range(256)) * 999
     (site.folder / "broken.zip").write_bytes(content)
-    with pytest.raises(MediaError, match="broke off"):
-        archive.download(f"{site.address}/broken.zip", tmp_path)
     archive.download(f"{site.address}/broken.zip", tmp_path)
     assert (tmp_path / "broken.zip").read_bytes() == content
-    assert ("GET", "/broken.zip", f"bytes={len(content) // 2}-") in site.asked
+    assert len(site.asked) == 2 and site.asked[1][2].startswith("bytes="), "in the same run"
 
 
 def test_what_a_site_may_answer_instead(data, site):

@@ -3,7 +3,6 @@
 import re
 import shutil
 import tarfile
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -11,9 +10,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from ..config import CollectConfig
 from ..errors import MediaError
-from ..project import DataSet, atomic_file, made_from, raise_if_full, resolve, safe_name, spread
+from ..parallel import LeftOut
+from ..project import DataSet, atomic_file, made_from, resolve, safe_name, spread
 from ..records import Source
+from .fetch import explained, site
 from .stage import read_sources, write_sources
 
 VIDEOS = (".mp4", ".mpg", ".mpeg", ".mov", ".mkv", ".avi", ".webm", ".m4v")
@@ -89,20 +91,10 @@ def opened(path: Path) -> Iterator[dict]:
 def download(address: str, folder: Path) -> Path:
     """Fetch a file; what arrived of it before is not fetched again. Raises MediaError saying what to do."""
     target = folder / safe_name(address.split("?")[0].rsplit("/", 1)[-1])
-    part = target.with_name(f"{target.name}.part")
     folder.mkdir(parents=True, exist_ok=True)
-    start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            with part.open("ab" if answer.status == 206 else "wb") as stream:
-                shutil.copyfileobj(answer, stream)
-            if answer.length:
-                raise OSError("the connection broke off")
-    except (OSError, ValueError) as error:
-        raise_if_full(error, part)
-        if getattr(error, "code", 0) == 416:  # nothing is left to send: what lies there is not the file's beginning
-            part.unlink()
-        raise MediaError(f"{address}: cannot be fetched ({error}); run again to go on where it broke off") from error
-    part.replace(target)
+        with explained(address), site(CollectConfig()) as opened:
+            opened.dl(str(target), {"url": address})
+    except LeftOut as error:
+        raise MediaError(str(error)) from error
     return target

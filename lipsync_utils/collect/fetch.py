@@ -1,9 +1,11 @@
 """Getting one video: a local file or an address, under a safe name, complete or not at all."""
 
+import contextlib
 import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..config import CollectConfig
@@ -49,19 +51,11 @@ def remux(path: Path, target: Path) -> None:
         ffmpeg([*command, *anew, file_url(target)])
 
 
-def ask(url: str, settings: CollectConfig, folder: Path | None = None) -> dict:
-    """What the site says about a video (duration, title), politely slow. Raises LeftOut.
-
-    folder: fetch the video into it, going on where half a download waits there.
-    """
+def site(settings: CollectConfig, **options):
+    """yt-dlp, patient and quiet."""
     import yt_dlp
 
-    options = {
-        "format": f"bv*[height<=?{settings.max_height_px}][ext=mp4]+ba[ext=m4a]/b[height<=?{settings.max_height_px}]"
-        "/bv*+ba/b",
-        "outtmpl": {"default": f"{folder}/video.%(ext)s"},
-        "merge_output_format": "mp4",
-        "sleep_interval" if folder else "sleep_interval_requests": settings.pause_s,
+    common = {
         "retries": settings.retries,
         "fragment_retries": settings.retries,
         "socket_timeout": settings.timeout_s,
@@ -70,11 +64,23 @@ def ask(url: str, settings: CollectConfig, folder: Path | None = None) -> dict:
         "color": "never",
         "noplaylist": True,
     }
-    try:
-        with yt_dlp.YoutubeDL(options) as site:
-            return site.extract_info(url, download=folder is not None)
-    except yt_dlp.utils.DownloadError as error:
-        raise explained(url, error) from error
+    return yt_dlp.YoutubeDL(common | options)
+
+
+def ask(url: str, settings: CollectConfig, folder: Path | None = None) -> dict:
+    """What the site says about a video (duration, title), politely slow. Raises LeftOut.
+
+    folder: fetch the video into it, going on where half a download waits there.
+    """
+    height = f"[height<=?{settings.max_height_px}]"
+    options = {
+        "format": f"bv*{height}[ext=mp4]+ba[ext=m4a]/b{height}/bv*+ba/b",
+        "outtmpl": {"default": f"{folder}/video.%(ext)s"},
+        "merge_output_format": "mp4",
+        "sleep_interval" if folder else "sleep_interval_requests": settings.pause_s,
+    }
+    with explained(url), site(settings, **options) as opened:
+        return opened.extract_info(url, download=folder is not None)
 
 
 def fetch(url: str, target: Path, folder: Path, settings: CollectConfig) -> None:
@@ -92,13 +98,20 @@ def fetch(url: str, target: Path, folder: Path, settings: CollectConfig) -> None
         shutil.rmtree(folder)
 
 
-def explained(url: str, error: Exception) -> Exception:
-    """What yt-dlp raised, as a LeftOut with the reason, or as DiskFullError."""
-    words = str(error).removeprefix("ERROR: ").removeprefix("[download] Got error: ").split("; please report")[0]
-    if "No space left on device" in words:
-        return DiskFullError(f"{url}: the disk is full; free some space and run again: what is done stays")
-    if found := re.search(r"HTTP Error (404|410|451)", words):
-        return LeftOut(Reason.NOT_FOUND, f"{url}: the site answers {found[1]}; the video does not exist (any more)")
-    if "Unsupported URL" in words:
-        return LeftOut(Reason.UNREADABLE, f"{url}: this is a web page without a video that yt-dlp can find")
-    return LeftOut(Reason.DOWNLOAD_FAILED, f"{url}: {words}; run again to go on")
+@contextlib.contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Turn what yt-dlp raises into LeftOut with the reason, or DiskFullError."""
+    from yt_dlp.utils import YoutubeDLError
+
+    try:
+        yield
+    except YoutubeDLError as error:
+        words = str(error).removeprefix("ERROR: ").removeprefix("[download] Got error: ").split("; please report")[0]
+        if "No space left on device" in words:
+            raise DiskFullError(f"{url}: the disk is full; free some space, run again: what is done stays") from error
+        reason, words = Reason.DOWNLOAD_FAILED, f"{words}; run again to go on where it broke off"
+        if found := re.search(r"HTTP Error (404|410|451)", words):
+            reason, words = Reason.NOT_FOUND, f"the site answers {found[1]}: it does not exist (any more)"
+        elif "Unsupported URL" in words:
+            reason, words = Reason.UNREADABLE, "this is a web page without a video that yt-dlp can find"
+        raise LeftOut(reason, f"{url}: {words}") from error
