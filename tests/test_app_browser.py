@@ -257,7 +257,7 @@ def test_bad_files_are_told_in_words(visitor, visit):
     assert alert.count() == 1 and "text.png" not in alert.inner_text(), "the alert of the file before is gone"
     assert sum(sent) < 1e6, "the size is checked before anything is sent"
     one.bring("picture or video", visit / "hello.wav")
-    one.page.get_by_text("this is a sound file").wait_for()
+    one.page.get_by_text("has no picture").wait_for()
     one.bring("picture or video", visit / "group.png")  # and it still works
     assert one.faces().count() == 3 and alert.count() == 0
     assert one.errors == []

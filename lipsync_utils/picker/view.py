@@ -141,7 +141,7 @@ class FacePicker(anywidget.AnyWidget):
         """Take a picture or video and show everybody in it."""
 
         def work() -> None:
-            self.limits.check(path, speech=False)
+            self.limits.check(path)
             faces = find_faces(path, None, self.cache_dir)
             choice = FaceChoice.of(path, faces=faces)
             if not choice.people:
@@ -160,7 +160,7 @@ class FacePicker(anywidget.AnyWidget):
         """Give a person something to say."""
 
         def work() -> None:
-            self.limits.check(path, speech=True)
+            self.limits.check(path)
             load_wav(path)
             self.choose(track, path)
 
