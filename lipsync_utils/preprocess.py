@@ -84,8 +84,6 @@ def preprocess_clips(
 def preprocess_clip(item: Item, *, data: DataSet, settings: PreprocessConfig, faces: FacesConfig) -> Done:
     """One clip. item: inputs = (clip,), arguments: tracks (the speaker's, surest first)."""
     clip, folder = item.inputs[0], data.faces / item.row.video_id / item.id
-    if not media.probe(clip).has_sound:
-        return Done([replace(item.row, reason=Reason.NO_SOUND, note="a silent clip teaches nothing")])
     table = find_faces(clip, faces, data.cache)
     tracks = [table.track_boxes(t) for t in item.arguments["tracks"] if t in table.track_ids]
     boxes = speaker_boxes(tracks, table.n_frames)

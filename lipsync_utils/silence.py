@@ -214,16 +214,11 @@ def is_too_quiet(wav: np.ndarray, settings: SplitConfig) -> bool:
 def split_one(item: Item, root: Path, settings: SplitConfig) -> Done:
     """Split one video of the data set in `root`; the work function of the stage."""
     path, fps = item.inputs[0], settings.fps
-    info = probe(path)
-    if info.is_picture or not info.has_picture:
-        return left_out(item, info.duration_s, Reason.NO_PICTURE, "sound without moving pictures")
-    length_s = round(picture_end_s(path), 4)
-    if not info.has_sound:
-        return left_out(item, length_s, Reason.NO_SOUND, "a video without sound cannot teach a mouth to speak")
-    wav = load_wav(path)
+    info, length_s, wav = probe(path), round(picture_end_s(path), 4), load_wav(path)
     if is_too_quiet(wav, settings):
         levels = f"its loud moments have {loudness_dbfs(wav):.0f} dBFS and {threshold_dbfs(wav, settings):.0f} counts"
-        return left_out(item, length_s, Reason.TOO_QUIET, f"{levels} as silence: use relative_to_loudness")
+        whole = Span(0.0, length_s, reason=Reason.TOO_QUIET)
+        return Done([row_of(item.id, whole, f"{levels} as silence: use relative_to_loudness")])
     clips, rejected = plan_clips(find_parts(wav, settings), length_s, settings)
     files, notes = cut_clips(path, wav, clips, root / "clips" / item.id, item.id, settings, item.arguments["crop"])
     about = {
@@ -238,11 +233,6 @@ def split_one(item: Item, root: Path, settings: SplitConfig) -> Done:
         made = first / fps, end / fps, file.relative_to(root).as_posix(), end - first, content_hash(file)
         rows.append(row_of(item.id, clip, note, made))
     return Done(sorted(rows, key=lambda row: row.start_s), files)
-
-
-def left_out(item: Item, length_s: float, reason: Reason, note: str) -> Done:
-    """One row for a video that gave no clip."""
-    return Done([row_of(item.id, Span(0.0, length_s, reason=reason), note)])
 
 
 def row_of(video_id: str, span: Span, note: str | None = None, made: tuple = (None,) * 5) -> Clip:
