@@ -16,7 +16,6 @@ import pandas as pd
 
 from .audio import SAMPLE_RATE_HZ, load_wav
 from .config import SplitConfig
-from .errors import MediaError
 from .media import VideoReader, VideoWriter, constant_rate, picture_end_s, probe
 from .parallel import Done, Item, run_stage
 from .project import DataSet, content_hash
@@ -157,7 +156,7 @@ def cut_clips(
     the upright picture, or None.  Returns the files, and notes on what was damaged or missing.
     """
     files = [folder / f"{clip.clip_id(video_id)}.mp4" for clip in clips]
-    end, fps, number, writers = max((clip.end_frame for clip in clips), default=0), settings.fps, -1, {}
+    end, fps, writers = max((clip.end_frame for clip in clips), default=0), settings.fps, {}
     with VideoReader(video, crop) as reader, contextlib.ExitStack() as stack:
         for number, frame in enumerate(constant_rate(reader.decoded(), fps, end)):
             for clip, file in zip(clips, files):
@@ -170,8 +169,6 @@ def cut_clips(
                 writers[clip].write_frame(picture)
                 if clip.end_frame == number + 1:
                     writers.pop(clip).close()
-        if clips and number < 0:
-            raise MediaError(f"{video}: not a single picture can be decoded")
         repeated = end - round((reader.time_s + 1 / (reader.info.fps or fps)) * fps)
         notes = [f"{reader.damaged} damaged pieces left out"] if reader.damaged else []
         return files, notes + ([f"last frame repeated {repeated} times"] if clips and repeated > 0 else [])

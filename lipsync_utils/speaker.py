@@ -19,7 +19,7 @@ import pandas as pd
 
 from . import media
 from .config import FacesConfig, SpeakerConfig
-from .errors import FaceError, MediaError, SettingError
+from .errors import FaceError, SettingError
 from .faces import FaceBox, distances, encode, find_faces
 from .parallel import Done, Item, run_stage
 from .project import DataSet, made_from, spread
@@ -165,8 +165,6 @@ def look_at_clip(
     """Measure the faces of one clip. item: inputs = (clip, reference pictures..); references: encodings (n, 128)."""
     clip, ids, rows = item.inputs[0], (item.id, item.row.video_id), []
     table = find_faces(clip, faces, cache)
-    if not table.n_frames:
-        raise MediaError(f"{clip}: no picture can be decoded; cut the clip again")
     for frame in media.frames(clip, only=frames_to_look_at(table.n_frames, table.fps, settings)):
         here = table.seen[table.seen.frame == frame.index].sort_values("score", ascending=False, kind="stable")
         for order, face in enumerate(here.itertuples()):
