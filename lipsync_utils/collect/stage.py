@@ -165,7 +165,7 @@ def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: Talk
     """
     settings, show = settings or CollectConfig(), show or TalkshowConfig()
     arguments = [item_of(source, data, show).arguments for source in read_sources(data) if not refusal(source)]
-    minutes, far_min, raw_mb = [], 0.0, 0.0
+    minutes, download_min, raw_mb = [], 0.0, 0.0
     for wanted in arguments:
         with contextlib.suppress(LeftOut, MediaError, KeyError, TypeError):  # no or None duration: counts as unknown
             match wanted:
@@ -174,22 +174,22 @@ def estimate(data: DataSet, settings: CollectConfig | None = None, *, show: Talk
                     raw_mb += minutes[-1] * TALKSHOW_MB_PER_MIN
                 case {"url": url}:
                     minutes.append(ask(url, settings)["duration"] / 60)
-                    far_min += minutes[-1]
+                    download_min += minutes[-1]
                 case {"path": source}:
                     minutes.append(probe(path := local_path(source, data)).duration_s / 60)
                     raw_mb += path.stat().st_size / 1e6
-    return cost(data, len(arguments), sum(minutes), far_min, raw_mb, len(arguments) - len(minutes))
+    return cost(data, len(arguments), sum(minutes), download_min, raw_mb, len(arguments) - len(minutes))
 
 
 def cost(
-    data: DataSet, videos: int, media_min: float, far_min: float, raw_mb: float = 0.0, unknown: int = 0
+    data: DataSet, videos: int, media_min: float, download_min: float, raw_mb: float = 0.0, unknown: int = 0
 ) -> pd.Series:
     """What videos cost on the disk and in time.
 
-    far_min: minutes of them that must be downloaded; raw_mb: size of the others.  unknown: how many of the videos have
+    download_min: minutes of them that must be downloaded; raw_mb: size of the others.  unknown: how many of the videos have
     a length that could not be found out.
     """
-    download_mb = far_min * STREAM_MB_PER_MIN
+    download_mb = download_min * STREAM_MB_PER_MIN
     known = {"videos": videos, "unknown_length": unknown, "media_min": media_min, "download_mb": download_mb}
     known["disk_mb"] = (raw_mb + download_mb) * (1 + CLIPS_PER_RAW) + media_min * FACES_MB_PER_MIN
     known["free_mb"] = shutil.disk_usage(data.root).free / 1e6
