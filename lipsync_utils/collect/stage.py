@@ -186,8 +186,8 @@ def cost(
 ) -> pd.Series:
     """What videos cost on the disk and in time.
 
-    download_min: minutes of them that must be downloaded; raw_mb: size of the others.  unknown: how many of the videos have
-    a length that could not be found out.
+    download_min: minutes of them that must be downloaded; raw_mb: size of the others.  unknown: how many of the
+    videos have a length that could not be found out.
     """
     download_mb = download_min * STREAM_MB_PER_MIN
     known = {"videos": videos, "unknown_length": unknown, "media_min": media_min, "download_mb": download_mb}
