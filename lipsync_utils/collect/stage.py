@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.request import url2pathname
 
 import pandas as pd
 
@@ -74,7 +75,10 @@ def refusal(source: Source) -> tuple[Reason, str] | None:
 
 def local_path(source: str, data: DataSet) -> Path:
     """The local file that a row's source names: relative paths count from the folder of videos.csv."""
-    return data.root / Path(source.strip()).expanduser()
+    text = source.strip()
+    if text.lower().startswith("file://"):
+        text = url2pathname(text[len("file://") :])
+    return data.root / Path(text).expanduser()
 
 
 def sample(data: DataSet, settings: TalkshowConfig) -> list[Source]:
