@@ -69,20 +69,33 @@ def worker_count(workers: int | None = None) -> int:
 
 
 def map_items(
-    work: Callable, items: Iterable, *, scheduler: str = "processes", workers: int | None = None, desc="", unit="item"
+    work: Callable,
+    items: Iterable,
+    *,
+    scheduler: str = "processes",
+    workers: int | None = None,
+    together: Callable = id,
+    desc="",
+    unit="item",
 ) -> Iterator[tuple[Any, Any]]:
     """Yield (item, result) for every item, in the order of completion; result is a `Failure` where work raised.
 
     scheduler: "inline" (this process), "processes" (local Dask workers) or the address of a running Dask scheduler,
-    "tcp://host:8786". A full disk is not an item's failure: DiskFullError is raised.
+    "tcp://host:8786". together: items with the same key are one worker's, one after the other, so that it may keep what
+    they share. A full disk is not an item's failure: DiskFullError is raised.
     """
     if scheduler not in ("inline", "processes") and "://" not in scheduler:
         raise SettingError(f"scheduler {scheduler!r}: 'inline', 'processes' or an address such as 'tcp://host:8786'")
     if not (items := list(items)):
         return
-    count = min(worker_count(workers), len(items))
+    batches = {}
+    for item in items:
+        batches.setdefault(together(item), []).append(item)
+    batches = list(batches.values())
+    count = min(worker_count(workers), len(batches))
     inline = scheduler == "inline" or (scheduler == "processes" and count == 1)
-    results = ((item, guarded(work, item)) for item in items) if inline else on_dask(work, items, scheduler, count)
+    one_by_one = ((item, guarded(work, item)) for batch in batches for item in batch)
+    results = one_by_one if inline else on_dask(work, batches, scheduler, count)
     with contextlib.closing(results), progress(total=len(items), desc=desc, unit=unit) as bar:
         for item, result in results:
             if isinstance(result, DiskFullError):
@@ -106,7 +119,12 @@ def guarded(work: Callable, item: Any) -> Any:
         return Failure(f"{type(error).__name__}: {error}", False)
 
 
-def on_dask(work: Callable, items: list, scheduler: str, workers: int) -> Iterator[tuple[Any, Any]]:
+def all_guarded(work: Callable, items: list) -> list:
+    """guarded(work, item) for every item."""
+    return [guarded(work, item) for item in items]
+
+
+def on_dask(work: Callable, batches: list[list], scheduler: str, workers: int) -> Iterator[tuple[Any, Any]]:
     """The same on Dask workers."""
     import dask
     from distributed import Client, as_completed
@@ -125,12 +143,13 @@ def on_dask(work: Callable, items: list, scheduler: str, workers: int) -> Iterat
         except (OSError, TimeoutError) as error:
             raise SettingError(f"no Dask scheduler answers at {scheduler}: start `dask scheduler`") from error
         with client:
-            futures = client.map(functools.partial(guarded, work), items, pure=False)
-            item_of = dict(zip(futures, items))
+            futures = client.map(functools.partial(all_guarded, work), batches, pure=False)
+            batch_of = dict(zip(futures, batches))
             for future in as_completed(futures):
                 lost = future.exception()  # the worker died with this item again and again
                 words = f"worker lost: {type(lost).__name__}: {lost}"
-                yield item_of[future], Failure(words, False) if lost else future.result()
+                batch = batch_of[future]
+                yield from zip(batch, [Failure(words, False)] * len(batch) if lost else future.result())
 
 
 def run_stage(
@@ -149,8 +168,9 @@ def run_stage(
 
     An item is done when its journal entry has the key made of the contents of its inputs, its arguments, `settings` and
     the stage's `version`, and the files it wrote are still there. An item that raised gets one row, with the reason; an
-    error of this package is remembered, any other is tried again in the next run. how: scheduler, workers and unit, as
-    for map_items. Only one process works in `journal` at a time. Killed and run again, it ends with the same rows.
+    error of this package is remembered, any other is tried again in the next run. how: scheduler, workers, together and
+    unit, as for map_items. Only one process works in `journal` at a time. Killed and run again, it ends with the same
+    rows.
     """
     keys, cells = {}, {}
     with lock(journal, what=f"stage {stage}"):

@@ -128,6 +128,10 @@ class Look:
         return len(self.faces_bgr)
 
 
+sound_of = functools.lru_cache(maxsize=4)(load_wav)  # of a clip: every model says it
+
+
+@functools.lru_cache(maxsize=8)
 def find_speaker(path: Path, cache_dir) -> tuple[int, np.ndarray]:
     """(track id, boxes) of the person who is seen most in a clip, the largest where several are.
 
@@ -152,12 +156,13 @@ def region_of(boxes: np.ndarray) -> FaceBox:
     return FaceBox(*(int(edge) // 2 * 2 for edge in (*np.maximum(first - more, 0), *(last + more))))
 
 
-def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings: int = 0, rendered: bool = False) -> Look:
+def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings=0, rendered=False, marks=True) -> Look:
     """Look at a face in the frames of a video.
 
     boxes: (n, 4) in pixels, NaN where unseen; those of the true video also serve its generated versions, so that every
     model is looked at in the same place.  encodings: frames for face_recognition, spread evenly.  rendered: mouths are
-    read by the embedded reader, which knows drawn faces; those of people by landmarks.
+    read by the embedded reader, which knows drawn faces; those of people by landmarks.  marks: look for landmarks also
+    where nothing is read by them.
     """
     seen, places = np.flatnonzero(~np.isnan(boxes[:, 0])), metrics.filled(boxes).astype(np.float32)
     encoded_at = seen[np.linspace(0, len(seen) - 1, encodings + 2).round().astype(int)[1:-1]]
@@ -165,7 +170,7 @@ def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings: int = 0, re
     for index, (picture, box) in enumerate(zip(pictures_bgr, places, strict=False)):
         place = FaceBox(*box.tolist())
         faces.append(cv2.resize(place.crop(picture), (FACE_PX, FACE_PX), interpolation=cv2.INTER_LINEAR))
-        if index in seen and (not rendered or index % SOME == 0):
+        if index in seen and (not rendered or (marks and index % SOME == 0)):
             points[index] = landmarks(picture, place)
         if index in encoded_at:
             codes.append(encode(np.ascontiguousarray(picture[..., ::-1]), place))

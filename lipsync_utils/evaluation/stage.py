@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.io import wavfile
 
 from .. import checkpoints, inference, metrics
-from ..audio import SAMPLE_RATE_HZ, load_wav
+from ..audio import SAMPLE_RATE_HZ, save_wav
 from ..config import EvaluationConfig, InferenceConfig, Preset
 from ..errors import DataError
 from ..parallel import Done, Item, run_stage
-from ..project import atomic_file, made_from, resolve, safe_name
+from ..project import made_from, resolve, safe_name
 from ..records import Reason, write_csv
-from .measure import DEFAULTS, FPS, Judge, find_speaker, frames_of, look_at, look_at_clip, measured, network
+from .measure import DEFAULTS, FPS, Judge, find_speaker, frames_of, look_at, look_at_clip, measured, network, sound_of
 
 VERSION = 2  # of the numbers; a new one makes old rows unused
 TRUTH = "truth"
@@ -69,7 +68,7 @@ class Score:
 
 
 def cases(models, clips, settings: EvaluationConfig) -> list[Score]:
-    """Everything to measure, as rows without numbers; two clips in turn, so that two workers look for two faces.
+    """Everything to measure, as rows without numbers; two clips in turn.
 
     Each model gets each clip with its own speech and, for the speaker, with that of the next clip from another video,
     and for the first few clips with silence.  The truth exists for own speech only; guests say their own only.
@@ -116,6 +115,7 @@ def evaluate(models, clips, folder: Path, *, settings=DEFAULTS, scheduler: str =
         settings=[settings.identity_frames, PLAIN],
         version=VERSION,
         scheduler=scheduler,
+        together=lambda item: todo[item.id].clip_id,
         unit="clip",
     )
     return write_csv(folder / "results.csv", rows, Score)
@@ -126,10 +126,11 @@ def _measure(item: Item, todo, models, clips, folder: Path, settings: Evaluation
     row, cache, encodings = todo[item.id], folder / "cache", settings.identity_frames
     clip, said = clips[row.clip_id], clips[row.speech_id]
     truth, spoken = (look_at_clip(each, cache, encodings) for each in (clip, said))
-    look, wav = truth, load_wav(said.path) * (row.speech != "silence")
+    look, wav = truth, sound_of(said.path) * (row.speech != "silence")
     if models[row.model]:
         film, boxes = draw(row, models, clips, folder), find_speaker(clip.path, cache)[1]
-        look = look_at(film, boxes, encodings=encodings, rendered=clip.actor is not None)
+        how = {"rendered": clip.actor is not None, "marks": row.speech != "other"}
+        look = look_at(film, boxes, encodings=encodings, **how)
     numbers = measured(look, truth, spoken, wav, Judge(settings), opening=said.true_opening())
     return Done([replace(row, frames=len(look), **numbers)])
 
@@ -146,11 +147,15 @@ def draw(row, models, clips, folder: Path) -> Iterator[np.ndarray]:
     track, boxes = find_speaker(clip.path, cache)
     if row.speech == "silence":
         speech = cache / f"silence{len(boxes)}.wav"
-        with atomic_file(speech) as temporary:
-            wavfile.write(temporary, SAMPLE_RATE_HZ, np.zeros(len(boxes) * SAMPLE_RATE_HZ // FPS, np.int16))
-    how = replace(PLAIN, alignment=checkpoints.metadata(weights).mel_alignment)
-    generator = network(weights, "generator")
-    return inference.prepare(clip.path, {track: speech}, generator=generator, cache_dir=cache, settings=how).frames()
+        save_wav(speech, np.zeros(len(boxes) * SAMPLE_RATE_HZ // FPS))
+    plan = _plan(clip.path, track, speech, cache, checkpoints.metadata(weights).mel_alignment)
+    return plan.drawn_by(network(weights, "generator")).frames()
+
+
+@functools.lru_cache(maxsize=4)  # of one clip: own speech, another's, silence
+def _plan(path: Path, track: int, speech: Path, cache: Path, alignment: str) -> inference.Job:
+    """What all models draw for a clip and a speech."""
+    return inference.plan(path, {track: speech}, cache_dir=cache, settings=replace(PLAIN, alignment=alignment))
 
 
 def films(scores: pd.DataFrame, models, clips, folder: Path) -> list[tuple]:
@@ -169,7 +174,9 @@ def fid_by_model(scores: pd.DataFrame, models, clips, folder: Path, settings: Ev
     crowds, paths = {}, {clip.clip_id: clip.path for clip in clips}
     own = scores[(scores.group == "speaker") & (scores.speech == "own") & scores.reason.isna()]
     for row, film in films(own, models, clips, folder):
-        faces = look_at(film, find_speaker(paths[row.clip_id], folder / "cache")[1], rendered=True).faces_bgr
+        faces = look_at(
+            film, find_speaker(paths[row.clip_id], folder / "cache")[1], rendered=True, marks=False
+        ).faces_bgr
         crowds.setdefault(row.model, []).extend(faces[::5])
     truth = crowds.pop(TRUTH)
     return {model: metrics.fid(faces, truth, settings.inception_weights) for model, faces in crowds.items()}

@@ -194,7 +194,7 @@ def data_of(case, settings: StudyConfig, folder: Path, scheduler: str) -> list[C
 def faces_of(clip: TestClip) -> ClipFaces:
     """A clip as training sees it, with faces and sound."""
     boxes = find_speaker(clip.path, clip.path.parent / "cache")[1]
-    faces = look_at(frames_of(clip.path), boxes, rendered=True).faces_bgr
+    faces = look_at(frames_of(clip.path), boxes, rendered=True, marks=False).faces_bgr
     present, mel = ~np.isnan(boxes[: len(faces), 0]), melspectrogram(load_wav(clip.path))
     return ClipFaces(clip.clip_id, clip.video_id, "train", faces, present, mel)
 

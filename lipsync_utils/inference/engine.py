@@ -59,7 +59,7 @@ def make_engine(generator: torch.nn.Module, settings: InferenceConfig) -> Engine
     return build(generator, weights, settings.engine, settings.precision, settings.device, batch_size)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)  # notebook 09 compares three
 def build(
     generator: torch.nn.Module, weights: tuple, kind: str, precision: str, device: str, batch_size: int
 ) -> Engine:

@@ -15,7 +15,7 @@ from ..errors import FaceError, SettingError
 from .mouths import Talker
 
 
-def lay_out(source, table, speeches: dict, settings: InferenceConfig, engine):
+def lay_out(source, table, speeches: dict, settings: InferenceConfig):
     """Pair frames and mel windows as the published code does: paste, talkers, order and starts of a Job."""
     if len(speeches) > 1:
         raise SettingError("paste='reference' moves one mouth, as the published code does; several: paste='blend'")

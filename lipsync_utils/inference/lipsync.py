@@ -29,7 +29,7 @@ from .mouths import Talker
 
 log = logging.getLogger(__name__)
 
-SAMPLES = 12  # frames drawn beforehand to see where this network puts a mouth
+SAMPLES = 12  # frames drawn beforehand to see where a network puts a mouth
 UNDER_NOSE = np.array([[0, 0.03], [0, 0]])  # the drawn nose's own shadow must not show under the real one
 
 
@@ -136,7 +136,6 @@ class Job:
 
     source: film.Source
     table: FaceTable
-    engine: Engine
     settings: InferenceConfig
     clock: Stopwatch
     paste: Callable
@@ -144,6 +143,14 @@ class Job:
     order: np.ndarray
     starts: list[int]
     notes: tuple[str, ...] = ()
+    engine: Engine | None = None
+
+    def drawn_by(self, generator) -> Job:
+        """The same film by a network, perhaps another one: only where it puts the mouths is looked at."""
+        engine = make_engine(generator, self.settings)
+        talkers = [replace(t, shift=drawn_shift(engine, t, self.starts)) if t.samples else t for t in self.talkers]
+        self.clock.lap("prepare")
+        return replace(self, engine=engine, talkers=talkers)
 
     def frames(self, start: int = 0) -> Iterator[np.ndarray]:
         """The frames of the result before label and encoding: uint8 (h, w, 3) BGR, streamed."""
@@ -169,20 +176,24 @@ def face_input(frame_bgr: np.ndarray, box: np.ndarray) -> np.ndarray:
     return cv2.resize(mouths.cut(frame_bgr, box), (GRID, GRID), interpolation=cv2.INTER_LINEAR)
 
 
-def prepare(
+def prepare(media, speech, *, generator, **how) -> Job:
+    """Read, find faces, check everything that can be wrong, and get the engine ready: all but the drawing.
+
+    Arguments as for lip_sync().
+    """
+    return plan(media, speech, **how).drawn_by(generator)
+
+
+def plan(
     media,
     speech,
     *,
-    generator,
     choice=None,
     settings: InferenceConfig | None = None,
     faces: FaceTable | None = None,
     cache_dir: Path | None = None,
 ) -> Job:
-    """Read, find faces, check everything that can be wrong, and get the engine ready: all but the drawing.
-
-    Arguments as for lip_sync().
-    """
+    """What prepare() does before it needs a network; several may draw the same plan, see Job.drawn_by."""
     settings, clock = settings or InferenceConfig(), Stopwatch()
     clock.last = time.perf_counter()
     layout = lay_out
@@ -200,8 +211,7 @@ def prepare(
     speeches = {track: people.read_speech(path, settings.close_mouth) for track, path in wanted.items()}
     if settings.static and faces.n_frames > 1:
         faces = faces.thinned([settings.static_frame])
-    engine = make_engine(generator, settings)
-    job = Job(source, faces, engine, settings, clock, *layout(source, faces, speeches, settings, engine))
+    job = Job(source, faces, settings, clock, *layout(source, faces, speeches, settings))
     for note in job.notes:
         log.info("%s", note)
     clock.lap("prepare")
@@ -217,7 +227,7 @@ def given_box(source: film.Source, settings: InferenceConfig) -> FaceTable:
     return FaceTable.from_boxes([FaceBox(left, top, right, bottom)] * count, source.size, source.fps)
 
 
-def lay_out(source: film.Source, table: FaceTable, speeches: dict, settings: InferenceConfig, engine: Engine):
+def lay_out(source: film.Source, table: FaceTable, speeches: dict, settings: InferenceConfig):
     """Lay everything out over the frames of the result: paste, talkers, order, starts, notes of a Job."""
     if table.size != source.size:
         raise FaceError(f"the faces were found at {table.size} px, the medium has {source.size} px: find them again")
@@ -225,19 +235,25 @@ def lay_out(source: film.Source, table: FaceTable, speeches: dict, settings: Inf
     n_source = 1 if source.image_bgr is not None else table.n_frames
     order = people.source_frames(n_source, spoken_s, fps, settings.longer_speech)
     starts = [audio.frame_window_start(i, settings.alignment, fps) for i in range(len(order))]
-    used = np.unique(order)
-    pictures, talkers, notes = zip(used.tolist(), source.pictures(used.tolist())), [], []
-    boxes = {track: whole_boxes(table, track, used, settings.min_face_px) for track in speeches}
-    for mouth in mouths.find_mouths(pictures, table, speeches, settings.min_face_px):
+    used, samples = np.unique(order), np.unique(np.linspace(0, len(order) - 1, SAMPLES).astype(int)).tolist()
+    boxes, crops = {track: whole_boxes(table, track, used, settings.min_face_px) for track in speeches}, {}
+
+    def pictures():
+        for k, picture in zip(used.tolist(), source.pictures(used.tolist())):
+            for track in table.at(k).keys() & boxes.keys() if k in order[samples] else ():
+                crops[track, k] = face_input(picture, boxes[track][k])
+            yield k, picture
+
+    talkers, notes = [], []
+    for mouth in mouths.find_mouths(pictures(), table, speeches, settings.min_face_px):
         track, speech = mouth.track_id, speeches[mouth.track_id]
         active = mouth.reason[order] == ""
         if not settings.close_mouth:
             active &= speech.in_frames(len(order), fps)
         strength = people.strengths(active)
-        talker = Talker(**vars(mouth), speech=speech, boxes=boxes[track], strength=strength)
-        if mouth.by_landmarks:
-            talker = replace(talker, shift=drawn_shift(engine, source, talker, order, starts))
-        talkers.append(talker)
+        seen = [(i, order[i]) for i in samples if mouth.by_landmarks and mouth.reason[order[i]] == ""]
+        shown = [(i, k, crops[track, k]) for i, k in seen]
+        talkers.append(Talker(**vars(mouth), speech=speech, boxes=boxes[track], strength=strength, samples=shown))
         if not speech.voiced.any():
             notes.append(f"{speech.path.name}: no speech is heard in it, the mouth stays closed; check its level")
         if not mouth.by_landmarks:
@@ -268,19 +284,15 @@ def whole_boxes(table: FaceTable, track: int, used: np.ndarray, min_face_px: int
     return np.nan_to_num(np.rint(boxes)).astype(np.int64)
 
 
-def drawn_shift(engine: Engine, source: film.Source, talker: Talker, order: np.ndarray, starts: list) -> np.ndarray:
+def drawn_shift(engine: Engine, talker: Talker, starts: list) -> np.ndarray:
     """Where this network puts nose and mouth on this face, beside where they are: (2, 2), see mouths.misplaced.
 
-    order, starts: as of a Job; SAMPLES of these frames are drawn to see it.
+    starts: as of a Job; the talker's samples are drawn to see it.
     """
-    samples = np.unique(np.linspace(0, len(order) - 1, SAMPLES).astype(int))
-    samples, shifts, side = samples[talker.reason[order[samples]] == ""], [], 3 * GRID  # landmarks want a larger face
-    if not len(samples):
-        return talker.shift
-    at = order[samples].tolist()
-    mels = np.stack([audio.mel_window(talker.speech.mel, starts[i]) for i in samples])
-    crops = np.stack([face_input(frame, talker.boxes[k]) for k, frame in zip(at, source.pictures(at))])
-    for face, k in zip(engine.draw(mels, crops), at):
+    numbers, at, crops = zip(*talker.samples)
+    mels, shifts = np.stack([audio.mel_window(talker.speech.mel, starts[i]) for i in numbers]), []
+    side = 3 * GRID  # landmarks want a larger face
+    for face, k in zip(engine.draw(mels, np.stack(crops)), at):
         grey = cv2.cvtColor(np.clip(face * 255, 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY)
         large = cv2.resize(grey, (side, side), interpolation=cv2.INTER_CUBIC)
         points, scatter = steady_landmarks(large, to_detector_box(FaceBox(0, 0, side, side)))

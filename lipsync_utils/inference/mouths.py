@@ -86,12 +86,14 @@ class Talker(Mouth):
     """A mouth and its speech, laid out over the frames of medium and result.
 
     boxes: (n_source, 4) whole pixels, may reach over the edge.  strength: (n_output,) how far the drawn mouth is
-    blended in, 0: not drawn.  shift: (2, 2), see misplaced.
+    blended in, 0: not drawn.  samples: (number in the result, in the source, face (96, 96, 3) uint8) of some frames, to
+    see where a network puts nose and mouth.  shift: (2, 2), see misplaced.
     """
 
     speech: Speech
     boxes: np.ndarray
     strength: np.ndarray
+    samples: list = field(default_factory=list)
     shift: np.ndarray = field(default_factory=lambda: np.zeros((2, 2)))
 
 
@@ -263,9 +265,11 @@ def light_plane(difference: np.ndarray, skin: np.ndarray) -> np.ndarray:
 
 def cut(frame_bgr: np.ndarray, box: np.ndarray) -> np.ndarray:
     """The picture inside a box (whole pixels); where the box reaches over the frame's edge, the edge is repeated."""
-    rows, columns = np.arange(box[1], box[3]), np.arange(box[0], box[2])
+    left, top, right, bottom = box.tolist()
     height, width = frame_bgr.shape[:2]
-    return frame_bgr[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))]
+    over = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+    inside = frame_bgr[max(top, 0) : bottom, max(left, 0) : right]
+    return cv2.copyMakeBorder(inside, *over, cv2.BORDER_REPLICATE)
 
 
 def paste(frame_bgr: np.ndarray, drawn_bgr: np.ndarray, talker: Talker, i: int, k: int, table, lights: dict) -> None:
