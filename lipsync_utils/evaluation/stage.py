@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,21 +67,20 @@ class Score:
 
 
 def cases(models, clips, settings: EvaluationConfig) -> list[Score]:
-    """Everything to measure, as rows without numbers; two clips in turn.
+    """Everything to measure, as rows without numbers, clip by clip.
 
     Each model gets each clip with its own speech and, for the speaker, with that of the next clip from another video,
     and for the first few clips with silence.  The truth exists for own speech only; guests say their own only.
     """
     found, judge = [], Judge(settings).name
-    for model, speech, (number, clip) in itertools.product(models, settings.speech, enumerate(clips)):
+    for (number, clip), speech, model in itertools.product(enumerate(clips), settings.speech, models):
         after = [*clips[number + 1 :], *clips[:number]]
         others = [c for c in after if c.group == "speaker" and c.video_id != clip.video_id]
         said = others[:1] if speech == "other" else [clip]
         dubbed = models[model] and clip.group == "speaker" and (speech == "other" or number < settings.silent_clips)
         if said and (dubbed or speech == "own"):
-            row = Score(model, clip.clip_id, clip.video_id, clip.group, speech, said[0].clip_id, judge)
-            found.append((number // 2, row))
-    return [row for _, row in sorted(found, key=operator.itemgetter(0))]
+            found.append(Score(model, clip.clip_id, clip.video_id, clip.group, speech, said[0].clip_id, judge))
+    return found
 
 
 def evaluate(models, clips, folder: Path, *, settings=DEFAULTS, scheduler: str = "processes") -> pd.DataFrame:
@@ -125,7 +123,8 @@ def _measure(item: Item, todo, models, clips, folder: Path, settings: Evaluation
     """Draw the film of one row, if it is not the truth, look at it and measure it."""
     row, cache, encodings = todo[item.id], folder / "cache", settings.identity_frames
     clip, said = clips[row.clip_id], clips[row.speech_id]
-    truth, spoken = (look_at_clip(each, cache, encodings) for each in (clip, said))
+    truth = look_at_clip(clip, cache, encodings)
+    spoken = truth if said is clip else look_at_clip(said, cache)
     look, wav = truth, sound_of(said.path) * (row.speech != "silence")
     if models[row.model]:
         film, boxes = draw(row, models, clips, folder), find_speaker(clip.path, cache)[1]
