@@ -147,13 +147,8 @@ def find_speaker(path: Path, cache_dir) -> tuple[int, np.ndarray]:
 
 
 def region_of(boxes: np.ndarray) -> FaceBox:
-    """The part of the picture, in even pixels, that holds the face in all frames, and some margin.
-
-    boxes: (n, 4) in pixels, NaN where unseen.
-    """
-    first, last = np.nanmin(boxes[:, :2], axis=0), np.nanmax(boxes[:, 2:], axis=0)
-    more = 0.05 * (last - first)
-    return FaceBox(*(int(edge) // 2 * 2 for edge in (*np.maximum(first - more, 0), *(last + more))))
+    """What holds the face in all frames, and some margin. boxes: (n, 4) in pixels, NaN where unseen."""
+    return FaceBox(*np.nanmin(boxes[:, :2], axis=0), *np.nanmax(boxes[:, 2:], axis=0)).grown(0.05)
 
 
 def look_at(pictures_bgr: Iterable, boxes: np.ndarray, *, encodings=0, rendered=False, marks=True) -> Look:

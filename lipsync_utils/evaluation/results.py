@@ -20,7 +20,7 @@ from ..project import write_text
 from .measure import DEFAULTS
 
 FEWEST_VIDEOS = 3  # with fewer there is no spread to speak of, so no interval either
-CAPTION_PX, HEIGHT_PX, STRIP_PX = 26, 240, 120
+CAPTION_PX, HEIGHT_PX = 26, 240
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 TEMPLATE = Path(__file__).with_name("report.html")
 
@@ -128,18 +128,6 @@ def strip_frames(opening: np.ndarray, n: int = 8) -> list[int]:
     known = np.nan_to_num(opening)
     parts = np.array_split(np.arange(len(known)), n)
     return [int(part[np.argmax(known[part] * (-1) ** k)]) for k, part in enumerate(parts) if len(part)]
-
-
-def strip(films, at) -> dict[str, np.ndarray]:
-    """The same frames of several films: caption -> pictures, uint8 (len(at), 120, 120, 3) BGR.
-
-    A frame past a film's end is grey.
-    """
-    grey, rows = np.full((STRIP_PX, STRIP_PX, 3), 128, np.uint8), {}
-    for name, film in films.items():
-        found = {k: cv2.resize(frame, grey.shape[:2]) for k, frame in enumerate(film) if k in at}
-        rows[name] = np.stack([found.get(k, grey) for k in at])
-    return rows
 
 
 # ---- the report
