@@ -6,10 +6,10 @@ l1 psnr ssim                 likeness to the true picture
 sharpness_ratio              blur of the mouth
 mouth_opening correlation landmark_distance    the mouth by landmarks
 fid                          distance of two crowds (optional library)
-bootstrap paired_difference  how sure a mean is, over videos
+bootstrap                    how sure a mean is, over videos
 """
 
-from .measures import MEASURES, bootstrap, paired_difference
+from .measures import MEASURES, bootstrap
 from .pictures import (
     MOUTH,
     correlation,

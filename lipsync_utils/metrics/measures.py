@@ -130,11 +130,3 @@ def bootstrap(values, videos, *, samples: int = 10_000, level: float = 0.95, see
 
 def _mean(sums, counts, axis=-1):
     return sums.sum(axis) / counts.sum(axis)
-
-
-def paired_difference(ours, theirs, videos, **settings) -> Interval:
-    """Compare two models on the same clips: bootstrap of ours - theirs.
-
-    ours, theirs: (n,), clip by clip; a clip that is NaN in one is left out of both.  settings: as for bootstrap.
-    """
-    return bootstrap(np.subtract(ours, theirs, dtype=float), videos, **settings)

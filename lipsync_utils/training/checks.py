@@ -288,5 +288,5 @@ def score(generators: dict, clips: list[ClipFaces], judge, alignment: str, *, re
 def gains(scores: pd.DataFrame, after: str, before: str) -> pd.DataFrame:
     """after - before in every measure, with an interval over videos."""
     a, b = (scores[scores.model == name].reset_index() for name in (after, before))
-    found = {m: vars(metrics.paired_difference(a[m], b[m], a.video_id.to_numpy())) for m in MEASURES}
+    found = {m: vars(metrics.bootstrap(a[m] - b[m], a.video_id)) for m in MEASURES}
     return pd.DataFrame.from_dict(found, orient="index")
