@@ -107,6 +107,7 @@ def on_openvino(network: torch.nn.Module, precision: str, device: str, batch_siz
         traced = torch.jit.trace(network, few, check_trace=False)
         model = ov.convert_model(traced, example_input=few, input=[*shapes])
     hints = {"INFERENCE_PRECISION_HINT": precision.replace("float", "f"), "PERFORMANCE_HINT": "LATENCY"}
+    hints["INFERENCE_NUM_THREADS"] = torch.get_num_threads()  # one in a worker of many
     compiled = core.compile_model(model, "CPU", hints)
     request = compiled.create_infer_request()
 
