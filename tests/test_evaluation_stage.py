@@ -316,9 +316,9 @@ def test_the_study_writes_rows_with_settings_and_continues_where_it_was(tmp_path
         output.parent.mkdir(exist_ok=True)
         output.write_bytes(weights["generator"].read_bytes())
 
-    def measure_case(item, todo, **known):
+    def measure_case(item, **known):
         measured.append(item.id)
-        return Done([replace(todo[item.id], mouth_correlation=0.5)])
+        return Done([replace(item.row, mouth_correlation=0.5)])
 
     def run(settings):
         return study.run(settings, tmp_path / "out", tmp_path / "work", scheduler="inline")

@@ -95,14 +95,13 @@ def evaluate(models, clips, folder: Path, *, settings=DEFAULTS, scheduler: str =
     judge, folder, by_id = Judge(settings), Path(folder), {clip.clip_id: clip for clip in clips}
     for weights, kind in [*((path, "generator") for path in models.values() if path), (judge.file, judge.kind)]:
         checkpoints.read(weights, kind, mmap=True)
-    todo = {row.id: row for row in cases(models, clips, settings)}
     items, made, readers = [], [folder / name for name in MADE], (judge.file, checkpoints.embedded("reader"))
-    for row in todo.values():
+    for row in cases(models, clips, settings):
         clip = by_id[row.clip_id]
         files = (clip.path, by_id[row.speech_id].path, models[row.model], clip.truth_csv, *readers)
         items.append(Item(row.id, tuple(filter(None, files)), {"case": row.id, "group": row.group}, row))
         made_from([folder / ".journal" / f"{row.id}.json", *made], items[-1].inputs)
-    known = {"todo": todo, "models": models, "clips": by_id, "folder": folder, "settings": settings}
+    known = {"models": models, "clips": by_id, "folder": folder, "settings": settings}
     rows = run_stage(
         "evaluate",
         items,
@@ -113,15 +112,15 @@ def evaluate(models, clips, folder: Path, *, settings=DEFAULTS, scheduler: str =
         settings=[settings.identity_frames, PLAIN],
         version=VERSION,
         scheduler=scheduler,
-        together=lambda item: todo[item.id].clip_id,
+        together=lambda item: item.row.clip_id,
         unit="clip",
     )
     return write_csv(folder / "results.csv", rows, Score)
 
 
-def _measure(item: Item, todo, models, clips, folder: Path, settings: EvaluationConfig) -> Done:
+def _measure(item: Item, models, clips, folder: Path, settings: EvaluationConfig) -> Done:
     """Draw the film of one row, if it is not the truth, look at it and measure it."""
-    row, cache, encodings = todo[item.id], folder / "cache", settings.identity_frames
+    row, cache, encodings = item.row, folder / "cache", settings.identity_frames
     clip, said = clips[row.clip_id], clips[row.speech_id]
     truth = look_at_clip(clip, cache, encodings)
     spoken = truth if said is clip else look_at_clip(said, cache)
