@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 
 from .audio import SAMPLE_RATE_HZ
-from .metrics import MEASURES
 from .silence import find_parts, plan_clips, threshold_dbfs
 
 COLOURS = ["#08519c", "#fd8d3c", "#a1d99b", "#6a51a3"]  # dark, light, lighter, dark: greyscale tells neighbours apart
@@ -371,6 +370,8 @@ def differences(table, title="Difference to the base"):
 
     table: of evaluation.differences.
     """
+    from .metrics import MEASURES  # brings torch, which the notebooks before 05 do without
+
     panels = table.groupby("measure", sort=False)
     size = 2.8 * len(panels), 1.4 + 0.3 * table.model.nunique()
     figure, axes = closed_subplots(1, len(panels), squeeze=False, figsize=size)
@@ -394,6 +395,8 @@ def gains(questions, title):
     questions: label of the x axis -> (table, its column on that axis).  Columns of a table: measure, case, difference,
     low, high, and that one, of numbers or of words; a point per row.
     """
+    from .metrics import MEASURES
+
     measures = next(iter(questions.values()))[0].measure.unique()
     size = 4.4 * len(measures), 3.2 * len(questions) + 0.4
     figure, axes = closed_subplots(len(questions), len(measures), squeeze=False, figsize=size)

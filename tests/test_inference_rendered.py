@@ -40,8 +40,13 @@ def groups(material, tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("place", [0, 1, 2], ids=["left", "middle", "right"])
-@pytest.mark.parametrize("name", ["picture", "video", "overlapping"])
+NIGHTLY = [("picture", 1), ("picture", 2), ("video", 0), ("video", 2)]
+EVERYBODY = [("picture", 0), ("video", 1), *(("overlapping", place) for place in range(3))]
+
+
+@pytest.mark.parametrize(
+    "name, place", [*EVERYBODY, *(pytest.param(*one, marks=pytest.mark.nightly) for one in NIGHTLY)]
+)
 def test_the_chosen_mouth_follows_the_speech_and_no_other_moves(name, place, groups, generator, tmp_path):
     media, sentences, table, source, copy, mouths = groups[name]
     assert len(mouths) == 3 and overlaps(table) == (name == "overlapping")

@@ -126,11 +126,12 @@ class Puppet:
         x[mouth], y[mouth], *gap = warp_mouth(self.actor, state, x[mouth], y[mouth])
         head = self._sample(self._texture, x, y)
         if state.lip_gap > 0.004:
-            inner = np.s_[int(0.37 * k) : -int(0.48 * k), int(0.45 * k) : -int(0.45 * k)]  # where the gap can be
-            parts = (part[inner] for part in (x[mouth], *gap))
+            below, top, bottom = gap
+            inside = (top < below) & (below < bottom)
+            parts = (part[inside] for part in (x[mouth], *gap))
             colour, coverage = paint_gap(self.actor, state, *parts, 1.2 / k)
-            under = np.moveaxis(head[mouth][inner], -1, 0)[:3]
-            under[:] = clip(under * (1 - coverage) + colour * (coverage * 255), 0, 255)
+            skin = head[mouth][inside][:, :3].T
+            head[mouth][inside, :3] = clip(skin * (1 - coverage) + colour[:, 0] * (coverage * 255), 0, 255).T
         x, y = _rolled(state, self._x + 0.25 * state.yaw, self._y + 0.2 * state.pitch)
         back = self._sample(self._back, *(cv2.resize(field, self._head_size) for field in (x, y)))
         lay_over(picture, back, *self._head_at)
@@ -152,12 +153,12 @@ class Puppet:
         """Undo yaw, then pitch: what a turn hides lies in the folds that `_unfold` skips."""
         x1, y1, depth, step = self._x[0], self._y[:, 0], self._depth, f32(COARSE / self.px_per_unit)
         c, s = cos(state.yaw), sin(state.yaw)
-        across = np.stack([_unfold(c * x1 + s * row, x1, s) for row in depth])
+        across = _unfold(c * x1 + s * depth, x1, s)
         column = clip((across - x1[0]) / (x1[1] - x1[0]), 0, len(x1) - 1).astype(int)
         behind = c * np.take_along_axis(depth, column, 1) - s * across
         c, s = cos(state.pitch), sin(state.pitch)
         turned = PITCH_Y + c * (y1[:, None] - PITCH_Y) + s * behind
-        down = np.stack([_unfold(line, y1, s) for line in turned.T], axis=1).astype(f32)
+        down = _unfold(turned.T, y1, s).T.astype(f32)
         columns = np.broadcast_to(np.arange(len(x1), dtype=f32), down.shape)
         across = _remap(across.astype(f32), columns, (down - y1[0]) / step)
         at = (x - x1[0]) / step, (y - y1[0]) / step
@@ -191,8 +192,8 @@ def lay_over(picture, layer, x, y):
     under = picture[max(y, 0) :, max(x, 0) :][: len(layer), : layer.shape[1]]
     layer = layer[: len(under), : under.shape[1]]
     if layer.size:
-        alpha = layer[..., 3] * f32(1 / 255)
-        under[:] = cv2.blendLinear(layer[..., :3].copy(), under.copy(), alpha, 1 - alpha)
+        alpha = cv2.extractChannel(layer, 3) * f32(1 / 255)
+        under[:] = cv2.blendLinear(cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB), under.copy(), alpha, 1 - alpha)
 
 
 def _rolled(state, x, y):
@@ -206,10 +207,10 @@ def _remap(image, u, v):
 
 
 def _unfold(seen, at, turn):
-    """Return which of the places `at` (n,) is in front at each of them, where place k is seen at seen[k]."""
+    """Return which of the places `at` (n,) is in front at each of them, where place k is seen at seen[:, k]; by row."""
     if turn < 0:
-        return -_unfold(-seen[::-1], -at[::-1], -turn)[::-1]
-    return np.interp(at, maximum.accumulate(seen), at)
+        return -_unfold(-seen[:, ::-1], -at[::-1], -turn)[:, ::-1]
+    return np.stack([np.interp(at, row, at) for row in maximum.accumulate(seen, 1)])
 
 
 def _paint_eye(actor, side, x, y, skin, frame, soft, blink, gaze_x, gaze_y):
@@ -274,8 +275,8 @@ def warp_mouth(actor, state, x, y):
 def paint_gap(actor, state, x, below, top, bottom, pixel):
     """Paint the inside of the mouth.
 
-    x, below, top, bottom: of warp_mouth; pixel: size of a pixel, softened.
-    Returns display colour (3, h, w) and coverage (h, w), float32.
+    x, below, top, bottom: of warp_mouth, for the n pixels inside the gap; pixel: size of a pixel, softened.
+    Returns display colour (3, 1, n) and coverage (n,), float32.
     """
     mw, jaw, teeth = actor.mouth_w, state.jaw, state.teeth
     inside, over, gap = below - top, bottom - below, bottom - top

@@ -185,12 +185,12 @@ def mouth_curve(rows: list[FaceTruth], actor: str) -> np.ndarray:
     return curve
 
 
-def render_scripts(scripts: list[Script], folder: Path, *, workers: int | None = None) -> list[Path]:
-    """Render videos into a folder on all cores (or `workers`); what is already there stays. Returns the mp4 files.
+def render_scripts(scripts: list[Script], folder: Path, **how) -> list[Path]:
+    """Render videos into a folder on all cores; what is already there stays. Returns the mp4 files.
 
-    Raises MediaError naming the videos that failed.
+    how: scheduler and workers, as for parallel.map_items. Raises MediaError naming the videos that failed.
     """
-    results = map_items(partial(render_video, folder=Path(folder)), scripts, workers=workers, desc="talk show")
+    results = map_items(partial(render_video, folder=Path(folder)), scripts, desc="talk show", **how)
     done = {script.video_id: result for script, result in results}
     failed = [f"{video_id}: {result.error}" for video_id, result in done.items() if isinstance(result, Failure)]
     if failed:
@@ -198,16 +198,14 @@ def render_scripts(scripts: list[Script], folder: Path, *, workers: int | None =
     return [done[script.video_id] for script in scripts]
 
 
-def render(
-    n_videos: int, seconds: float, folder: Path, *, seed=1, size=(640, 480), workers: int | None = None
-) -> list[Path]:
+def render(n_videos: int, seconds: float, folder: Path, *, seed=1, size=(640, 480), **how) -> list[Path]:
     """Render any number of videos of any length into a folder, each with <video_id>.truth.csv and .truth.json.
 
-    seconds: of each video; size: (width, height), even. The same arguments give the same files on the same machine.
-    Raises SettingError for impossible sizes.
+    seconds: of each video; size: (width, height), even; how: of render_scripts. The same arguments give the same
+    files on the same machine. Raises SettingError for impossible sizes.
     """
     settings = TalkshowConfig(n_videos, seconds, width_px=size[0], height_px=size[1], seed=seed)
-    return render_scripts(course_scripts(settings), folder, workers=workers)
+    return render_scripts(course_scripts(settings), folder, **how)
 
 
 class Material(NamedTuple):
