@@ -11,8 +11,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import filelock
 import hypothesis  # noqa: F401  its plugin would import it at the very end, where Python 3.11 may fail to compile it
 import pytest
+from face_data import copy, show_data
 
-from lipsync_utils import records, talkshow
+from lipsync_utils import records, speaker, talkshow
 
 # What begins first where tests run side by side, longest first; every other file follows in the usual order.
 LONG = (
@@ -95,6 +96,17 @@ def sample_show(tmp_path_factory) -> SampleShow:
             talkshow.render_video(script, folder)
 
     return SampleShow(once(tmp_path_factory, "sample_show", render))
+
+
+@pytest.fixture(scope="session")
+def show_clips(sample_show, tmp_path_factory) -> Path:
+    """Two data sets of the clips of show_data, made once: before/ and filtered/ (stage 03 is done); copy them."""
+
+    def cut_and_filter(folder):
+        data, references = show_data(sample_show, folder / "before")
+        speaker.filter_speaker(copy(data, folder / "filtered"), references, scheduler="inline")
+
+    return once(tmp_path_factory, "show_clips", cut_and_filter)
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,21 @@
 import cv2
 import numpy as np
 import pytest
-from face_data import contents, copy, show_data
+from face_data import contents, copy
 
 from lipsync_utils import audio, media, preprocess, speaker
 from lipsync_utils.config import PreprocessConfig, SpeakerConfig
 from lipsync_utils.errors import ManifestError
 from lipsync_utils.faces import find_faces
 from lipsync_utils.preprocess import preprocess_clips, speaker_boxes, split_by_video, why_not
+from lipsync_utils.project import DataSet
 from lipsync_utils.records import FaceClip, Reason, SpeakerCheck, read_csv, read_rows, rows, write_csv
 
 
 @pytest.fixture(scope="module")
-def done(sample_show, tmp_path_factory):
-    data, references = show_data(sample_show, tmp_path_factory.mktemp("preprocess") / "data")
+def done(show_clips, tmp_path_factory):
+    data = copy(DataSet("show", show_clips / "filtered"), tmp_path_factory.mktemp("preprocess") / "data")
+    references = [data.root / "references" / "host.png"]
     keep = SpeakerConfig(keep=("speaker_alone", "speaker_and_others", "mixed"))
     speaker.filter_speaker(data, references, keep, scheduler="inline")
     return data, run(data)

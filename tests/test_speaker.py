@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from face_data import show_data
+from face_data import copy
 
 from lipsync_utils import collect, media, records, silence, speaker, talkshow
 from lipsync_utils.config import SpeakerConfig
@@ -85,8 +85,9 @@ def test_tracks_of_the_speaker_are_surest_first():
 
 
 @pytest.fixture(scope="module")
-def filtered(sample_show, tmp_path_factory):
-    data, references = show_data(sample_show, tmp_path_factory.mktemp("speaker") / "data")
+def filtered(show_clips, tmp_path_factory):
+    data = copy(DataSet("show", show_clips / "filtered"), tmp_path_factory.mktemp("speaker") / "data")
+    references = [data.root / "references" / "host.png"]
     return data, references, speaker.filter_speaker(data, references, scheduler="inline")
 
 
