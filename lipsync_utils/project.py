@@ -15,7 +15,6 @@ import re
 import shutil
 import sys
 import unicodedata
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -173,7 +172,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = (path.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}{path.suffix}" for _ in range(2))
+    temporary, old = (path.parent / f"{TEMPORARY}{os.urandom(4).hex()}{path.suffix}" for _ in range(2))
     try:
         yield temporary
         for file in (*temporary.rglob("*"), temporary):
@@ -248,13 +247,8 @@ def write_json(path: Path, value) -> None:
 
 
 def content_hash(path: Path) -> str:
-    """sha256 of a file's bytes, as hex; of a folder: of its files' names and bytes. A missing path raises OSError."""
-    path = Path(path)
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        lines = (f"{file.relative_to(path).as_posix()}\0{content_hash(file)}\n" for file in files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-    with path.open("rb") as stream:
+    """sha256 of a file's bytes, as hex. Raises OSError where there is no file."""
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
