@@ -14,6 +14,7 @@ import pytest
 from face_data import copy, show_data
 
 from lipsync_utils import records, speaker, talkshow
+from lipsync_utils.faces import FaceTable, find_faces
 
 # What begins first where tests run side by side, longest first; every other file follows in the usual order.
 LONG = (
@@ -62,6 +63,10 @@ class SampleShow:
     def video(self, name: str) -> Path:
         """The mp4."""
         return self.folder / f"{name}.mp4"
+
+    def faces(self, name: str) -> FaceTable:
+        """What find_faces finds in it, searched once for all tests."""
+        return find_faces(self.video(name), None, self.folder / "cache")
 
     def rows(self, name: str) -> list[talkshow.FaceTruth]:
         """The truth per frame and face."""

@@ -106,7 +106,7 @@ def matched(table, truth):
 
 @pytest.mark.parametrize("name", ["talk", "group", "inset"])
 def test_every_face_of_the_show_is_found_and_keeps_its_track(sample_show, tmp_path_factory, name):
-    table = faces.find_faces(sample_show.video(name))
+    table = sample_show.faces(name)
     truth = sample_show.rows(name)
     n, hit, who = matched(table, truth)
     assert hit >= 0.99 * n
@@ -121,7 +121,7 @@ def test_chin_and_lips_lie_where_the_networks_expect_them(sample_show):
 
     truth = {(r.frame, r.actor): r for r in sample_show.rows("talk")}
     widest = np.quantile([r.mouth_open for r in truth.values() if r.actor], 0.8)
-    table = faces.find_faces(sample_show.video("talk"))
+    table = sample_show.faces("talk")
     chin_in, wide = [], []
     for frame in media.frames(sample_show.video("talk")):
         for box in table.at(frame.index).values():
@@ -159,10 +159,10 @@ def test_a_short_occlusion_is_a_gap_not_an_end(sample_show):
     assert table.rows[table.rows.frame == 18][["track_id", "how"]].to_numpy().tolist() == [[0, How.GAP]]
 
 
-def test_second_call_does_not_detect(sample_show, tmp_path, monkeypatch):
+def test_second_call_does_not_detect(show_clips, tmp_path, monkeypatch):
     import shutil
 
-    video = sample_show.video("group")
+    video = show_clips / "before" / "clips" / "group" / "three.mp4"
     first = faces.find_faces(video, FacesConfig(), tmp_path / "cache")
     monkeypatch.setattr(faces.find, "find_in_frames", None)
     renamed = tmp_path / "another name ü.mp4"

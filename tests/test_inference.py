@@ -245,13 +245,14 @@ def test_label_is_in_the_picture_and_in_the_file(media, painter, tmp_path):
         verify(media / "short.wav.missing")
 
 
-def test_second_call_does_no_detection(sample_show, painter, tmp_path, media):
+def test_second_call_does_no_detection(show_clips, painter, tmp_path, media):
+    group, other = (show_clips / "before" / "clips" / name for name in ("group/three.mp4", "talk/host_0.mp4"))
     arguments = {"generator": painter, "settings": PLAIN, "cache_dir": tmp_path / "cache"}
-    first = lip_sync(sample_show.video("group"), {0: media / "short.wav"}, tmp_path / "a.mp4", **arguments)
-    second = lip_sync(sample_show.video("group"), {0: media / "short.wav"}, tmp_path / "b.mp4", **arguments)
+    first = lip_sync(group, {0: media / "short.wav"}, tmp_path / "a.mp4", **arguments)
+    second = lip_sync(group, {0: media / "short.wav"}, tmp_path / "b.mp4", **arguments)
     assert not first.faces_from_cache and second.faces_from_cache and second.seconds["detect"] < 0.5
     changed = tmp_path / "group.mp4"
-    changed.write_bytes(sample_show.video("inset").read_bytes())  # other content under the same name
+    changed.write_bytes(other.read_bytes())  # other content under the same name
     assert not lip_sync(changed, {0: media / "short.wav"}, tmp_path / "c.mp4", **arguments).faces_from_cache
 
 
@@ -274,10 +275,9 @@ def test_a_person_is_found_by_number_order_place_and_size():
 
 def test_a_person_is_found_by_likeness(sample_show, tmp_path):
     from lipsync_utils import talkshow
-    from lipsync_utils.faces import find_faces
 
     portrait = talkshow.portrait(tmp_path / "guest.png", talkshow.guests()[2], seed=9)
-    table = find_faces(sample_show.video("group"))
+    table = sample_show.faces("group")
     truth = {r.actor: (r.left_px + r.right_px) / 2 for r in sample_show.rows("group") if r.frame == 0}
     track = find_person(table, str(portrait), sample_show.video("group"))
     assert table.at(0)[track].centre[0] == pytest.approx(truth[talkshow.guests()[2].name], abs=25)
