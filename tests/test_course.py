@@ -140,7 +140,7 @@ def test_a_run_from_the_command_line_and_a_second_one(house, capsys):
     summary = json.loads((executed / "summary.json").read_text())
     assert summary["ok"] and summary["notebooks"][1]["numbers"] == {"n_clips": 3, "preset": "sample", "kept_s": 1 / 3}
     assert summary["notebooks"][1]["parameters"] == {"preset": "sample", "max_clips": 3}
-    assert "[1/2] 01_collect, about 5 min to go\n" in said and "[2/2] 02_split_on_silence, about 1 min to go\n" in said
+    assert "[1/2] 01_collect, about 2 min to go\n" in said and "[2/2] 02_split_on_silence, about 1 min to go\n" in said
     row = next(line for line in said.splitlines() if line.strip().startswith("02_split_on_silence "))
     assert " ok " in row and "n_clips=3" in row and "kept_s=0.3333" in row
 
