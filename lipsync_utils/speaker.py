@@ -111,7 +111,7 @@ def encode_references(pictures: list[Path], faces: FacesConfig | None = None) ->
     for path in pictures:
         box = max(find_faces(path, faces).at(0).values(), key=lambda box: box.area, default=None)
         if box is None:
-            raise FaceError(f"{path}: no face found; take a picture that shows the speaker from the front")
+            raise FaceError(f"{path}: no face found; take a picture that shows the person from the front")
         encodings.append(encode(media.read_picture(path)[..., ::-1], box))
     return np.stack(encodings)
 

@@ -12,8 +12,8 @@ from scipy.ndimage import binary_closing, binary_dilation, binary_opening, dista
 
 from ..audio import COLUMNS_PER_S, MEL_LIMIT, SAMPLE_RATE_HZ, load_wav, melspectrogram
 from ..errors import FaceError, SettingError
-from ..faces import FaceBox, FaceTable, encode, find_faces
-from ..media import read_picture
+from ..faces import FaceBox, FaceTable, encode
+from ..speaker import encode_references
 from .film import Source
 
 SAME_PERSON = 0.5  # face_recognition's distance below which two pictures show one person, as in the speaker filter
@@ -76,10 +76,7 @@ def find_person(table: FaceTable, who: int | str, media: Path | None = None) -> 
 
 def like_picture(people: list[Person], media: Path, reference: Path) -> int:
     """The track that looks most like the (largest) face of a picture. Raises FaceError where nobody is near enough."""
-    known = people_in(find_faces(reference))
-    if not known:
-        raise FaceError(f"{reference.name}: no face in the reference picture; use one that looks at the camera")
-    wanted, far = encode(read_picture(reference)[..., ::-1], max(known, key=lambda p: p.box.area).box), {}
+    (wanted,), far = encode_references([reference]), {}
     for person in people:
         picture = next(Source(media).pictures([person.frame]))
         far[person.track_id] = np.linalg.norm(encode(picture[..., ::-1], person.box) - wanted)
