@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from . import audio, project
+from . import audio
 from .config import WindowsConfig, settings_hash
 from .errors import DataError
 from .parallel import Failure, map_items
@@ -158,11 +158,6 @@ def why_not(clip: ClipFaces, settings: WindowsConfig) -> np.ndarray:
         far = np.maximum(good - good[0], good[-1] - good) >= settings.min_distance
         why[good[~far]] = "no_reference"
     return why
-
-
-def spread(index: WindowIndex, n: int) -> list[int]:
-    """n windows spread evenly over an index, always the same ones: for validation."""
-    return project.spread(len(index), n)
 
 
 def some_clips(index: WindowIndex, n: int) -> list[ClipFaces]:

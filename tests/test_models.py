@@ -173,6 +173,23 @@ def test_a_frozen_expert_has_no_gradients_and_fixed_statistics():
     assert all(torch.equal(v, before[k]) for k, v in expert.state_dict().items())
 
 
+@pytest.mark.parametrize("conv", [torch.nn.Conv2d(4, 4, 3, padding=1), torch.nn.ConvTranspose2d(4, 4, 3, padding=1)])
+def test_training_through_a_norm_that_keeps_its_statistics_equals_the_two_layers(conv):
+    torch.manual_seed(0)
+    block = models.networks.Block(conv, residual=True).double()
+    x, norm = torch.randn(3, 4, 8, 8, dtype=torch.float64), block.conv_block[1]
+    block(x)  # statistics
+    results = []
+    for tuned in (True, False):
+        block.train(tuned).zero_grad()
+        norm.eval()
+        out = block(x)
+        out.square().sum().backward()
+        results.append([out.detach(), *(p.grad.clone() for p in block.parameters())])
+    for one, two in zip(*results):
+        torch.testing.assert_close(one, two, atol=1e-11, rtol=1e-11)
+
+
 def silent_s3fd():
     """An S3FD that sees nothing, whatever it is shown."""
     net = models.S3FD().eval()

@@ -94,12 +94,6 @@ def test_windows_per_clip_groups_a_batch_by_clip():
         assert (clips == clips[:, :1]).all() and len(set(batch)) == 8
 
 
-def test_validation_windows_are_spread_and_fixed():
-    index = windows.index_windows(toy_clips(), SETTINGS, "train")
-    chosen = windows.spread(index, 6)
-    assert chosen == windows.spread(index, 6) and chosen[0] == 0 and chosen[-1] == len(index) - 1 and len(chosen) == 6
-
-
 def test_mixed_frame_rates_are_refused_by_name():
     clip = toy_clip(1)
     slow = dataclasses.replace(clip, faces=clip.faces[:40], present=clip.present[:40])

@@ -134,7 +134,7 @@ def fine_tune(clips: Sequence[ClipFaces], trap: Trap, training: TrainConfig, see
     own = first.mel_alignment
     windows = WindowsConfig(alignment=trap.alignment or own, max_drift_s=ANY_DRIFT_S, val_windows=8, seed=seed)
     unused = replace(spoiled[-1], split="val")  # the loop wants to evaluate; the study measures on other clips
-    done = train(how, [*spoiled, unused], output.with_suffix(""), windows=windows, live=False, check=False)
+    done = train(how, [*spoiled, unused], output.with_suffix(""), windows=windows, live=False)
     if done.stopped:
         raise KeyboardInterrupt
     tuned = checkpoints.load(done.weights, "generator")

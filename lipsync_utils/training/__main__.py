@@ -14,7 +14,7 @@ import sys
 
 from .. import config, project, windows
 from ..errors import LipsyncError
-from .trainer import log, train
+from .trainer import log, look, train
 
 
 def main() -> int:
@@ -36,6 +36,9 @@ def main() -> int:
         preset = config.preset(options.preset)
         wanted = config.override(getattr(preset, options.network), **given)
         clips = windows.load_clips(project.data_set(options.data or preset.data), scheduler="inline")
+        report = look(wanted, clips, preset.windows)
+        log.info("%s", report)
+        config.check(not report.problems, "training would not work")
         train(wanted, clips, options.run, windows=preset.windows, resume=not options.anew)
     except LipsyncError as error:
         log.error("%s", error)

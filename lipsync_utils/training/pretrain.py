@@ -201,7 +201,7 @@ class Pretraining:
         """Train on a group of actors, validate on the test actors, and export what was learnt."""
         settings = override(settings, steps=getattr(self.size, f"{stage}_steps"))
         clips = [c.faces for c in self.actors(group) + self.actors("test")]
-        done = train(settings, clips, self.folder / stage, windows=WINDOWS, live=False, check=False)
+        done = train(settings, clips, self.folder / stage, windows=WINDOWS, live=False)
         networks = {stage: checkpoints.load(done.weights, settings.network)}
         if settings.disc_weight:
             networks["discriminator"] = models.VisualQualityDiscriminator(settings.width)

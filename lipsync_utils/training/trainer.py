@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import accelerate
@@ -67,21 +67,18 @@ def train(
     windows: WindowsConfig | None = None,
     resume: bool = True,
     live: bool = True,
-    check: bool = True,
 ) -> TrainResult:
     """Train one network on clips; what the run leaves behind lies in its folder.
 
     clips: of both splits, see windows.load_clips. run: a name (outputs/<run>/) or a folder. resume: continue a run with
-    the same settings and data; False: set an earlier run of that name aside and begin. check: preflight before
-    the first step.
+    the same settings and data; False: set an earlier run of that name aside and begin. Whether data and expert are fit
+    for it says `look`.
     Raises SettingError, DataError or CheckpointError before anything is changed; DataError naming the clips of the
     batch whose loss is NaN.
     """
     trainer, folder = Trainer(settings, clips, windows), run if isinstance(run, Path) else project.run_folder(run)
     with project.lock(folder, "this run") if trainer.is_main else contextlib.nullcontext():
         trainer.begin(folder, resume)
-        if check and trainer.step == 0 and (problems := trainer.preflight().problems):
-            raise DataError("training would not work: " + " ".join(problems))
         return trainer.run(live)
 
 
@@ -91,17 +88,14 @@ def look(settings: TrainConfig, clips: list, windows: WindowsConfig | None = Non
     Raises DataError (naming clips) where windows cannot even be listed, SettingError or CheckpointError for settings
     and weights that do not work.
     """
-    trainer = Trainer(settings, clips, windows)
-    found = trainer.preflight()
-    if found.problems:
-        return found
-    trainer.place()
-    batches, times = trainer.batches(4), []
-    for _ in range(4):
-        times.append(trainer.one_step(next(batches))["seconds"])
-    each = float(np.median(times[1:]))  # the first one is slower
-    line = f"one step {each:.2f} s, the run about {each * settings.steps / 60:.1f} min"
-    return replace(found, lines=[*found.lines, line], s_per_step=each)
+    trainer, seconds = Trainer(settings, clips, windows), None
+    indexes = {split: data.index for split, data in trainer.data.items()}
+    problems, lines = preflight(settings, indexes, trainer.networks.get("expert"))
+    if not problems:
+        times = [trainer.one_step(items)["seconds"] for items in trainer.batches(4)]
+        seconds = float(np.median(times[1:]))  # the first one is slower
+        lines.append(f"one step {seconds:.2f} s, the run about {seconds * settings.steps / 60:.1f} min")
+    return Preflight(problems, lines, seconds)
 
 
 class Trainer:
@@ -115,14 +109,13 @@ class Trainer:
 
     def __init__(self, settings: TrainConfig, clips: list, windows_settings: WindowsConfig | None = None):
         self.settings, self.windows, self.kind = settings, windows_settings or WindowsConfig(), settings.network
-        self.indexes = {split: windows.index_windows(clips, self.windows, split) for split in ("train", "val")}
-        self.data = {split: windows.Windows(index, self.windows) for split, index in self.indexes.items()}
+        indexes = {split: windows.index_windows(clips, self.windows, split) for split in ("train", "val")}
+        self.data = {split: windows.Windows(index, self.windows) for split, index in indexes.items()}
         self.accelerator = make_accelerator(settings)
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
-        whole, n = settings.batch_size * self.accelerator.num_processes, len(self.indexes["train"])
+        whole, n = settings.batch_size * self.accelerator.num_processes, len(self.data["train"])
         check(whole <= n, f"a batch of {whole} windows is larger than the data, {n} windows: lower batch_size")
         self.step, self.sync_is_on, self.best, self.rows, self.strip_rgb = 0, False, math.inf, [], None
-        self.rates = {"main": settings.learning_rate, "discriminator": settings.disc_learning_rate}
         self.first = {"main": (self.kind, settings.start)}  # kind and source of the first weights
         for judge, weight in {"expert": settings.sync_weight, "discriminator": settings.disc_weight}.items():
             if self.kind == "generator" and weight:
@@ -134,40 +127,27 @@ class Trainer:
             models.freeze(self.networks["expert"]).train(settings.expert_mode == "train")
         if self.kind == "expert" and settings.expert_loss == "contrastive":
             self.networks["contrast"] = losses.ContrastiveLoss()
-
-    def preflight(self) -> Preflight:
-        """What the data and the expert say before a run."""
-        return preflight(self.settings, self.indexes, self.networks.get("expert"))
-
-    def place(self, saved: checkpoints.Checkpoint | None = None) -> None:
-        """Bring networks and optimisers to the device, in the state of a checkpoint where there is one."""
-        if saved:
-            for name, weights in {"main": saved.weights, **saved.state["networks"]}.items():
-                self.networks[name].load_state_dict(weights)
+        self.networks = {name: network.to(self.device) for name, network in self.networks.items()}
+        self.rates = {"main": settings.learning_rate, "discriminator": settings.disc_learning_rate}
         self.optimisers = {}
-        for name, network in self.networks.items():
-            self.networks[name] = network.to(self.device)
-            if name in self.rates:
-                self.networks[name] = self._shared(network)
-                learning = [*network.parameters()]
-                if name == "main" and "contrast" in self.networks:
-                    learning += self.networks["contrast"].parameters()
-                optimiser = torch.optim.Adam(learning, self.rates[name], tuple(self.settings.betas))
-                if saved:
-                    optimiser.load_state_dict(saved.optimizer if name == "main" else saved.state["disc_optimizer"])
-                self.optimisers[name] = self.accelerator.prepare(optimiser)
-        if saved and self.accelerator.scaler:
-            self.accelerator.scaler.load_state_dict(saved.state["scaler"])
-        used = {"expert": ["contrast"], "generator": ["expert", "discriminator"]}[self.kind]
-        self.judges = {name: self.networks.get(name) for name in used} | {"accelerator": self.accelerator}
-        if self.kind == "generator":
-            self.judges |= {name: getattr(self.settings, name) for name in ("disc_weight", "mouth_weight")}
+        for role in [role for role in self.rates if role in self.networks]:
+            beside = ["contrast"] * (role == "main" and "contrast" in self.networks)
+            learning = [p for name in (role, *beside) for p in self.networks[name].parameters()]
+            optimiser = torch.optim.Adam(learning, self.rates[role], tuple(settings.betas))
+            self.optimisers[role] = self.accelerator.prepare(optimiser)
+            self.networks[role] = self._shared(self.networks[role])
+        self.judges = {"accelerator": self.accelerator}
+        if self.kind == "expert":
+            self.judges["contrast"] = self.networks.get("contrast")
+        else:
+            self.judges |= {name: self.networks.get(name) for name in ("expert", "discriminator")}
+            self.judges |= {"disc_weight": settings.disc_weight, "mouth_weight": settings.mouth_weight}
 
     def _shared(self, network):
         """A network whose gradients and batch norm are shared where there are several processes."""
-        network, ids = network.to(memory_format=torch.channels_last), None
         if self.accelerator.num_processes == 1:
             return network
+        ids = None
         if self.device.type == "cuda":
             network, ids = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network), [self.device.index]
         return torch.nn.parallel.DistributedDataParallel(network, device_ids=ids)
@@ -177,7 +157,7 @@ class Trainer:
     def batches(self, last: int):
         """This process's batches from the next step to step `last`."""
         sampler = windows.StepBatches(
-            self.indexes["train"],
+            self.data["train"].index,
             self.windows,
             self.settings.batch_size,
             self.step,
@@ -201,8 +181,15 @@ class Trainer:
                 module.eval()  # uses its stored statistics and keeps them
         if settings.augment:
             rng = np.random.default_rng((self.windows.seed, self.step, self.accelerator.process_index))
-        with advise_on_memory(len(items["item"])):
+        try:
             numbers = self._descend(self._batch(items, rng))
+        except RuntimeError as error:  # torch has no one class for it
+            if "memory" not in str(error).lower():
+                raise
+            raise SettingError(
+                f"out of memory with {len(items['item'])} windows at once: lower batch_size; with one at a time, use a "
+                "smaller width. The newest checkpoint is good."
+            ) from error
         if bad := [name for name, value in numbers.items() if not math.isfinite(value)]:
             clips = ", ".join(self.data["train"].names(items["item"].tolist()))
             raise DataError(
@@ -273,7 +260,7 @@ class Trainer:
 
     def _val(self, n):
         """n validation windows, always the same ones."""
-        return torch.utils.data.Subset(self.data["val"], project.spread(len(self.indexes["val"]), n))
+        return torch.utils.data.Subset(self.data["val"], project.spread(len(self.data["val"]), n))
 
     def _draw_samples(self, main):
         """Write samples/step_<step>.png: reference, masked, generated and true frames of fixed validation windows."""
@@ -306,9 +293,13 @@ class Trainer:
             for role, (kind, source) in self.first.items()
             if source != "scratch"
         }
-        how = {"data": self.indexes["train"].fingerprint, "processes": self.accelerator.num_processes, **first_weights}
+        how = {
+            "data": self.data["train"].index.fingerprint,
+            "processes": self.accelerator.num_processes,
+            **first_weights,
+        }
         facts = {"settings": asdict(self.settings), "windows": asdict(self.windows), "how": how}
-        saved, made = None, checkpoint_files(folder, self.kind)
+        made = checkpoint_files(folder, self.kind)
         if resume and made:
             saved = checkpoints.read(made[0], self.kind)
             changed = ", ".join(differences(json.loads(path.read_text()), facts))
@@ -318,6 +309,12 @@ class Trainer:
                 "run name, or resume=False to set it aside and begin anew",
             )
             self.step, self.sync_is_on, self.best = saved.step, saved.state["sync_is_on"], saved.state["best"]
+            for name, weights in {"main": saved.weights, **saved.state["networks"]}.items():
+                models.bare(self.networks[name]).load_state_dict(weights)
+            for role, state in {"main": saved.optimizer, **saved.state["optimizers"]}.items():
+                self.optimisers[role].load_state_dict(state)
+            if self.accelerator.scaler:
+                self.accelerator.scaler.load_state_dict(saved.state["scaler"])
             rows = pd.read_csv(folder / "history.csv")  # later rows are dropped, for they are written again
             self.rows = rows[rows.step <= self.step].to_dict("records")
             log.info("%s: continuing at step %d", folder.name, self.step)
@@ -328,20 +325,20 @@ class Trainer:
             seen = {"video_ids": self._videos("train"), "val_video_ids": self._videos("val")}
             project.write_json(folder / "data.json", seen)
         self.accelerator.wait_for_everyone()
-        self.place(saved)
 
     def _videos(self, split):
-        return sorted({clip.video_id for clip in self.indexes[split].clips})
+        return sorted({clip.video_id for clip in self.data[split].index.clips})
 
     def save(self) -> Path:
         """Write all that changes from step to step; older checkpoints go."""
-        changes = ["discriminator", "contrast"] + ["expert"] * (self.settings.expert_mode == "train")
-        changed = {n: models.bare(self.networks[n]).state_dict() for n in changes if n in self.networks}
-        state = {"networks": changed, "sync_is_on": self.sync_is_on, "best": self.best}
-        if "discriminator" in self.optimisers:
-            state["disc_optimizer"] = self.optimisers["discriminator"].state_dict()
-        if self.accelerator.scaler:
-            state["scaler"] = self.accelerator.scaler.state_dict()
+        fixed = {"main"} | ({"expert"} if self.settings.expert_mode == "eval" else set())
+        state = {
+            "networks": {n: models.bare(net).state_dict() for n, net in self.networks.items() if n not in fixed},
+            "optimizers": {role: o.state_dict() for role, o in self.optimisers.items() if role != "main"},
+            "scaler": self.accelerator.scaler and self.accelerator.scaler.state_dict(),
+            "sync_is_on": self.sync_is_on,
+            "best": self.best,
+        }
         self.write_history()
         path = self._write(f"{self.step:09d}", optimizer=self.optimisers["main"], state=state)
         if self.is_main:
@@ -358,7 +355,6 @@ class Trainer:
                 self._path(name),
                 self.networks["main"],
                 step=self.step,
-                epoch=self.step * self.settings.batch_size // len(self.indexes["train"]),
                 settings=asdict(self.settings),
                 mel_alignment=self.windows.alignment,
                 videos=self._videos("train"),
@@ -429,14 +425,15 @@ def open_network(kind: str, source: str, width: float) -> torch.nn.Module:
     Raises CheckpointError for a file that is missing, damaged or of another width.
     """
     if source != "scratch":
-        return checkpoints.load(checkpoints.locate(source, kind), kind, width=width)
-    network = checkpoints.KINDS[kind](width)
-    if kind == "discriminator":  # torch's own first weights fade in layers without norm: 175 steps of "I do not know"
-        for module in network.modules():
-            if isinstance(module, torch.nn.Conv2d):  # so the signal keeps its size through all layers (He et al., 2015)
-                torch.nn.init.kaiming_normal_(module.weight, a=0.01)
-                torch.nn.init.zeros_(module.bias)
-    return network
+        network = checkpoints.load(checkpoints.locate(source, kind), kind, width=width)
+    else:
+        network = checkpoints.KINDS[kind](width)
+        if kind == "discriminator":  # torch's own first weights fade without norm: 175 steps of "I do not know"
+            for module in network.modules():
+                if isinstance(module, torch.nn.Conv2d):  # the signal keeps its size in all layers (He et al., 2015)
+                    torch.nn.init.kaiming_normal_(module.weight, a=0.01)
+                    torch.nn.init.zeros_(module.bias)
+    return network.to(memory_format=torch.channels_last)  # twice as fast on a CPU
 
 
 def make_accelerator(settings: TrainConfig) -> accelerate.Accelerator:
@@ -465,20 +462,6 @@ def learning_rate_factor(settings: TrainConfig, step: int) -> float:
     """What the rates are multiplied with at a 0-based step."""
     factor = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
     return factor * (0.5 * (1 + math.cos(math.pi * step / settings.steps)) if settings.decay else 1.0)
-
-
-@contextlib.contextmanager
-def advise_on_memory(n_windows: int):
-    """Turn torch's out-of-memory error in a step on so many windows into one that says what to change."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "memory" not in str(error).lower():
-            raise
-        raise SettingError(
-            f"out of memory with {n_windows} windows at once: lower batch_size; with one at a time, use a smaller "
-            "width. The newest checkpoint is good."
-        ) from error
 
 
 @contextlib.contextmanager

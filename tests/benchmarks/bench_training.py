@@ -57,7 +57,6 @@ def plain_step(width, batch, device):
 
 def our_step(items, settings):
     trainer = Trainer(settings, toy_clips())
-    trainer.place()
     return lambda: trainer.one_step(items)
 
 
@@ -99,7 +98,6 @@ def bench_time_to_first_step(record_property, tmp_path):
             tmp_path / "run",
             windows=config.WindowsConfig(val_windows=8),
             live=False,
-            check=False,
         )
     except Exception as error:  # no embedded weights yet
         pytest.skip(str(error))
@@ -146,7 +144,7 @@ def bench_expert_losses(record_property, tmp_path):
     gentle = config.override(pretrain.EXPERT, expert_loss="bce", windows_per_clip=1, augment=False, learning_rate=3e-4)
     for settings in (gentle, pretrain.EXPERT):  # with the contrastive loss's rate and variety bce learnt nothing at all
         loss, settings = settings.expert_loss, config.override(settings, steps=600, evaluate_every=600, save_every=600)
-        done = training.train(settings, clips, tmp_path / loss, windows=pretrain.WINDOWS, live=False, check=False)
+        done = training.train(settings, clips, tmp_path / loss, windows=pretrain.WINDOWS, live=False)
         found = training.judge(checkpoints.load(done.weights, "expert"), test)
         record_property(f"{loss}: two-way accuracy after {settings.steps} steps, %", 100 * found.accuracy)
         record_property(f"{loss}: offset exact, % of clips", 100 * found.exact)
