@@ -222,7 +222,7 @@ class Trainer:
     def sync_weight(self) -> float:
         """The weight of the sync loss at this step."""
         settings = self.settings
-        how = {"ramp_steps": settings.sync_ramp_steps, "is_on": self.sync_is_on}
+        how = {"ramp_steps": settings.steps, "is_on": self.sync_is_on}
         return losses.scheduled_sync_weight(self.step, settings.sync_weight, settings.sync_schedule, **how)
 
     # ---------------------------------------------------------------- validate
