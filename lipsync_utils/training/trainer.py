@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from accelerate.utils import gather_object
 
 from .. import checkpoints, losses, models, project, windows
 from ..config import TrainConfig, WindowsConfig, check
@@ -167,7 +166,7 @@ class Trainer:
             world=self.accelerator.num_processes,
         )
         how = {"num_workers": self.settings.workers, "pin_memory": self.device.type == "cuda"}
-        return iter(torch.utils.data.DataLoader(self.data["train"], batch_sampler=sampler, **how))
+        return torch.utils.data.DataLoader(self.data["train"], batch_sampler=sampler, **how)
 
     def one_step(self, items: dict) -> dict[str, float]:
         """One optimiser step on items of Windows; returns the losses, the learning rate and the seconds it took."""
@@ -394,11 +393,11 @@ class Trainer:
         bar = project.progress(total=last, initial=first, desc=self.folder.name, unit="step", disable=not live)
         if first == 0:
             self.evaluate()
-        batches, drawn = self.batches(last), False
-        with stop_asked() as asked, bar, contextlib.ExitStack() as at_the_end:
+        drawn = False
+        with stop_button(self.accelerator.set_trigger), bar, contextlib.ExitStack() as at_the_end:
             at_the_end.callback(self.write_history)  # also after a NaN or a second Ctrl-C
-            while self.step < last and not stopped:
-                numbers = self.one_step(next(batches))
+            for items in self.batches(last):
+                numbers = self.one_step(items)
                 self.note("train", numbers)
                 if self.step % self.settings.evaluate_every == 0 or self.step == last:
                     self.evaluate()
@@ -409,7 +408,8 @@ class Trainer:
                     self.save()
                 bar.set_postfix(loss=f"{numbers['total']:.3f}", refresh=False)
                 bar.update()
-                stopped = any(gather_object([asked.is_set()]))  # all processes stop at the same step
+                if stopped := self.accelerator.check_trigger():  # in any of the processes
+                    break
         path, history = self.save(), self.history
         self.accelerator.wait_for_everyone()
         seconds, each = time.perf_counter() - began, float(history.seconds.median())
@@ -465,21 +465,20 @@ def learning_rate_factor(settings: TrainConfig, step: int) -> float:
 
 
 @contextlib.contextmanager
-def stop_asked():
-    """Inside, Ctrl-C or the stop button sets the yielded event: the step in work is finished. Twice: at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
-        yield asked
-        return
+def stop_button(stop):
+    """Inside, Ctrl-C or the stop button calls stop(): the step in work is finished. Twice: at once."""
 
-    def note(*_):
+    def pressed(*_):
         log.warning("stopping after this step; once more to stop at once")
-        asked.set()
         signal.signal(signal.SIGINT, before)
+        stop()
 
-    before = signal.signal(signal.SIGINT, note)
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGINT, pressed)
     try:
-        yield asked
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 
