@@ -290,7 +290,8 @@ def score(generators: dict, clips: list[ClipFaces], judge, alignment: str, *, re
             except DataError:
                 distance = np.nan
             sharpness = metrics.sharpness_ratio(drawn, truth)
-            follows = metrics.correlation(mouth_openings(drawn, rendered), opening)
+            opens = mouth_openings(drawn, rendered) if generator else opening
+            follows = metrics.correlation(opens, opening)
             rows.append((name, clip.clip_id, clip.video_id, metrics.l1(drawn, truth), sharpness, distance, follows))
     return pd.DataFrame(rows, columns=["model", "clip_id", "video_id", *MEASURES])
 
