@@ -152,6 +152,14 @@ def visitor(browser, server):
         one.context.close()
 
 
+@pytest.fixture(scope="module")
+def page(browser, server):
+    """One visitor for the tests below that take the page as it is."""
+    one = Page(browser, server[0])
+    yield one
+    one.context.close()
+
+
 def moved(pictures, box) -> tuple[float, float]:
     """How much a mouth moves over time: its pixels in levels, its landmarks in percent of the eyes' distance."""
     left, top, right, bottom = box
@@ -244,28 +252,9 @@ def test_two_visitors_do_not_see_each_others_files(visitor, visit, server, tmp_p
     assert second.errors == []
 
 
-def test_bad_files_are_told_in_words(visitor, visit):
-    one = visitor()
-    one.bring("picture or video", visit / "text.png")
-    alert = one.page.get_by_role("alert")
-    alert.get_by_text("text.png").or_(alert.filter(has_text="text.png")).first.wait_for()
-    assert not re.search(r"[0-9a-f]{32}", alert.inner_text())
-    sent = []
-    one.page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(len(data))))
-    one.bring("picture or video", visit / "large.mp4")
-    one.page.get_by_text("large.mp4 has 200 MB; at most 100 MB are allowed").wait_for()
-    assert alert.count() == 1 and "text.png" not in alert.inner_text(), "the alert of the file before is gone"
-    assert sum(sent) < 1e6, "the size is checked before anything is sent"
-    one.bring("picture or video", visit / "hello.wav")
-    one.page.get_by_text("has no picture").wait_for()
-    one.bring("picture or video", visit / "group.png")  # and it still works
-    assert one.faces().count() == 3 and alert.count() == 0
-    assert one.errors == []
-
-
-def test_it_fits_a_phone_and_a_desktop_in_light_and_dark(visitor, visit):
+def test_it_fits_a_phone_and_a_desktop_in_light_and_dark(page, visit):
     """The picture fits into the window with the buttons beside or below it, above the fold."""
-    one = visitor()
+    one = page
     fine = one.page.get_by_text("Use only pictures of people who agreed")
     first = one.page.get_by_text("Choose a picture or video")
     parts = one.page.get_by_role("button", name="Make the video"), one.page.locator(".lipsync-faces")
@@ -294,8 +283,27 @@ def test_it_fits_a_phone_and_a_desktop_in_light_and_dark(visitor, visit):
     assert one.errors == []
 
 
-def test_when_the_kernel_is_gone_the_page_says_so_and_begins_again(visitor, server):
-    one = visitor()
+def test_bad_files_are_told_in_words(page, visit):
+    one = page
+    one.bring("picture or video", visit / "text.png")
+    alert = one.page.get_by_role("alert")
+    alert.get_by_text("text.png").or_(alert.filter(has_text="text.png")).first.wait_for()
+    assert not re.search(r"[0-9a-f]{32}", alert.inner_text())
+    sent = []
+    one.page.on("websocket", lambda socket: socket.on("framesent", lambda data: sent.append(len(data))))
+    one.bring("picture or video", visit / "large.mp4")
+    one.page.get_by_text("large.mp4 has 200 MB; at most 100 MB are allowed").wait_for()
+    assert alert.count() == 1 and "text.png" not in alert.inner_text(), "the alert of the file before is gone"
+    assert sum(sent) < 1e6, "the size is checked before anything is sent"
+    one.bring("picture or video", visit / "hello.wav")
+    one.page.get_by_text("has no picture").wait_for()
+    one.bring("picture or video", visit / "group.png")  # and it still works
+    assert one.faces().count() == 3 and alert.count() == 0
+    assert one.errors == []
+
+
+def test_when_the_kernel_is_gone_the_page_says_so_and_begins_again(page, server):
+    one = page
     kernel = one.page.evaluate("JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId")
     ended = one.page.get_by_text("This visit has ended")
     assert not ended.is_visible()

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from face_data import contents, copy, show_data
+from face_data import contents, copy
 
 from lipsync_utils import faces, media, preprocess, project, speaker
 from lipsync_utils.errors import DiskFullError
@@ -35,11 +36,10 @@ def run_both(data: DataSet) -> None:
 
 
 @pytest.fixture(scope="module")
-def show(sample_show, tmp_path_factory):
+def show(show_clips, tmp_path_factory):
     """(data before stage 03, contents after both stages undisturbed, how long they took)"""
-    folder = tmp_path_factory.mktemp("nothing_lost")
-    data, _ = show_data(sample_show, folder / "before")
-    finished = copy(data, folder / "after")
+    data = DataSet("show", show_clips / "before")
+    finished = copy(data, tmp_path_factory.mktemp("nothing_lost") / "after")
     start = time.perf_counter()
     run_both(finished)
     return data, contents(finished.root), time.perf_counter() - start
@@ -55,6 +55,14 @@ def start(script: Path, data: DataSet, scheduler: str) -> subprocess.Popen:
     )
     assert process.stdout.readline().strip() == b"ready"
     return process
+
+
+@pytest.fixture
+def found(show_clips, tmp_path):
+    """The data before stage 03, but with its faces in the cache: where the search itself is not disturbed."""
+    data = copy(DataSet("show", show_clips / "before"), tmp_path / "data")
+    shutil.copytree(show_clips / "filtered" / "cache", data.cache)
+    return data
 
 
 @pytest.mark.slow
@@ -86,9 +94,9 @@ def test_two_runs_at_once_do_not_disturb_each_other(show, tmp_path):
     assert contents(data.root) == wanted
 
 
-def test_bad_clips_are_rows_and_the_others_go_on(show, tmp_path):
-    before, wanted, _ = show
-    data = copy(before, tmp_path / "data")
+def test_bad_clips_are_rows_and_the_others_go_on(show, found):
+    _, wanted, _ = show
+    data = found
     good = data.clips / "talk" / "host_0.mp4"
     bad = data.clips / "bad"
     bad.mkdir()
@@ -111,7 +119,7 @@ def test_bad_clips_are_rows_and_the_others_go_on(show, tmp_path):
         check = checks[ids[name]]
         assert not check.kept and check.reason in (Reason.UNREADABLE, Reason.FAILED) and check.note, name
     faces_rows = {r.clip_id: r for r in read_rows(data.path("faces.csv"), FaceClip)}
-    assert faces_rows[ids["silent.mp4"]].reason is Reason.UNREADABLE
+    assert faces_rows[ids["silent.mp4"]].reason is Reason.NO_SOUND
     assert faces_rows[ids[odd.name]].faces == 30
     assert faces_rows[ids["one_frame.mp4"]].faces == 1
     for name, digest in contents(data.root).items():
@@ -119,9 +127,9 @@ def test_bad_clips_are_rows_and_the_others_go_on(show, tmp_path):
             assert wanted[name] == digest
 
 
-def test_full_disk_stops_clearly_and_resumes(show, tmp_path, monkeypatch):
-    before, wanted, _ = show
-    data = copy(before, tmp_path / "data")
+def test_full_disk_stops_clearly_and_resumes(show, found, monkeypatch):
+    _, wanted, _ = show
+    data = found
     real, left = project.sync, [12]
 
     def sync(path):
