@@ -106,7 +106,7 @@ def test_every_model_and_clip_is_a_row_with_its_numbers(run_of_all):
 def test_a_clip_that_cannot_be_measured_is_a_row_with_a_reason(run_of_all):
     _, rows = run_of_all
     bad = rows[rows.clip_id == "empty"]
-    assert len(bad) == 2 and set(bad.reason) == {Reason.FAILED} and bad.frames.isna().all()
+    assert len(bad) == 2 and set(bad.reason) == {Reason.UNREADABLE} and bad.frames.isna().all()
     assert bad.note.str.contains("no face was found").all()
 
 
