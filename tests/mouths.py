@@ -31,9 +31,9 @@ class Painter(torch.nn.Module):
 
 
 def video(path: Path, n_frames: int, fps: float = 25.0, size=(WIDTH, HEIGHT), sound=None, hz: int = 16000) -> Path:
-    """A video of smooth noise; frame i is numbered by the brightness of its top left corner."""
-    rng = np.random.default_rng(3)
-    base = cv2.resize(rng.integers(60, 200, (9, 12, 3), np.uint8), size, interpolation=cv2.INTER_CUBIC)
+    """A video of smooth noise of one hue; frame i is numbered by the brightness of its top left corner."""
+    grey = np.random.default_rng(3).integers(80, 220, (9, 12, 1), np.uint8)
+    base = cv2.resize((grey * (0.7, 0.8, 1.0)).astype(np.uint8), size, interpolation=cv2.INTER_CUBIC)
     with VideoWriter(path, fps=fps, size=size, crf=4, sound=sound, sample_rate_hz=hz) as writer:
         for i in range(n_frames):
             frame = base.copy()

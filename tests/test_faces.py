@@ -33,7 +33,7 @@ def test_table_from_boxes():
     assert table.at(1) == {1: b} and table.at(2) == {} and table.at(3) == {0: a, 1: b}
     assert table.rows_of(0).frame.tolist() == [0, 3]
     assert np.isnan(table.track_boxes(0)[1:3]).all() and table.track_boxes(1)[3].tolist() == [20, 0, 40, 30]
-    assert table.rows.frame.tolist() == [0, 1, 1, 2, 3, 3] and table.rows.how[3] == How.GAP
+    assert table.rows.frame.tolist() == [0, 1, 2, 3, 3] and table.rows.how[2] == How.GAP
     assert table.best_frame(1) in (1, 3)
     with pytest.raises(FaceError, match="no track 7"):
         table.track_boxes(7)
@@ -156,7 +156,7 @@ def test_a_short_occlusion_is_a_gap_not_an_end(sample_show):
     assert table.track_ids == [0]
     assert {*range(0, 14), *range(22, 40)} <= set(table.rows_of(0).frame.tolist())
     assert not table.at(18)
-    assert table.rows[table.rows.frame == 18][["track_id", "how"]].to_numpy().tolist() == [[0, How.GAP]]
+    assert table.rows[table.rows.frame == 18][["track_id", "how"]].to_numpy().tolist() == [[-1, How.GAP]]
 
 
 def test_second_call_does_not_detect(show_clips, tmp_path, monkeypatch):

@@ -8,15 +8,17 @@ from mouths import HEIGHT, WIDTH, Painter, faces, video, wav
 
 from lipsync_utils.config import InferenceConfig, override
 from lipsync_utils.errors import LipsyncError, SettingError
-from lipsync_utils.faces import FaceBox, FaceTable, find_faces, find_in_frames, landmarks
+from lipsync_utils.faces import FaceBox, FaceTable, extent, find_faces, find_in_frames, landmarks
 from lipsync_utils.inference import doubts, lip_sync, prepare, preview
 from lipsync_utils.inference.mouths import (
+    DARK,
     FINE,
     HEAD_MM,
     HEAD_POINTS,
-    average_face,
     find_mouths,
+    fitting,
     head_pose,
+    light_and_hues,
     light_plane,
     misplaced,
     mouth_weight,
@@ -25,6 +27,13 @@ from lipsync_utils.inference.mouths import (
 from lipsync_utils.media import VideoWriter, frames
 
 PLAIN = InferenceConfig(engine="torch", label="none")
+
+
+def average_face():
+    """Landmarks (68, 2) in a box from (0, 0) to (1, 1): what dlib sees in an empty picture."""
+    found = landmarks(np.full((200, 200), 128, np.uint8), FaceBox(50, 50, 150, 150))
+    left, top, right, bottom = extent(found)
+    return (found - (left, top)) / (right - left, bottom - top)
 
 
 def some_face(roll_deg=0.0, open_px=0.0):
@@ -60,11 +69,11 @@ def test_light_follows_skin_and_neither_beard_nor_window():
     y, x = np.mgrid[:96, :96]
     skin = ((y > 50) & (np.hypot(x - 48, y - 72) > 14)).astype(np.float32)
     difference = 0.2 + 0.1 * (x / 48 - 1) + rng.normal(0, 0.02, (96, 96))
-    clean = light_plane(difference, skin)
+    clean = light_plane(difference[..., None], skin)[..., 0]
     assert clean == pytest.approx(0.2 + 0.1 * (x / 48 - 1), abs=0.03)
     for part, value in ((y > 84, -1.5), (x > 82, 1.0)):
-        assert light_plane(np.where(part, value, difference), skin) == pytest.approx(clean, abs=0.15)
-    assert np.abs(light_plane(np.full((96, 96), 3.0), skin)[72, 48]) <= 0.8  # content, not light
+        assert light_plane(np.where(part, value, difference)[..., None], skin)[..., 0] == pytest.approx(clean, abs=0.15)
+    assert np.abs(light_plane(np.full((96, 96, 1), 3.0), skin)[72, 48]) <= 0.8  # content, not light
 
 
 def test_a_face_drawn_in_other_colours_comes_out_in_the_pictures(tmp_path):
@@ -81,13 +90,33 @@ def test_a_face_drawn_in_other_colours_comes_out_in_the_pictures(tmp_path):
         assert changed.any() and changed.max() < 12  # as drawn: 60
 
 
+def test_drawn_lips_get_the_colour_of_the_real_ones():
+    """Drawn on redder skin and purple; the skin becomes the picture's, the lips the person's own."""
+    points, box = some_face(), np.array([0, 0, FINE, FINE])
+    lips = np.zeros((96, 96), np.uint8)
+    cv2.fillPoly(lips, [np.rint(points[48:60] / 2).astype(np.int32)], 1)
+    cv2.rectangle(lips, (0, 0), (95, 60), 0, -1)
+    skin, own, drawn_skin, purple = np.array([[80, 110, 160], [70, 70, 150], [70, 80, 170], [110, 40, 130]]) / 255
+    source = np.where(lips[..., None], own, skin)
+    drawn = np.log(np.where(lips[..., None], purple, drawn_skin) + DARK)
+    weight = mouth_weight(points, points[48:60], box)
+    change = fitting(drawn, *light_and_hues(drawn, (source * 255).astype(np.float32), weight, points[48:60] / 2))
+    made = np.exp(drawn + change) - DARK
+    inside, around = (
+        cv2.erode(lips, np.ones((3, 3))) > 0,
+        (weight[::2, ::2] > 0) & (cv2.dilate(lips, np.ones((5, 5))) == 0),
+    )
+    assert np.abs(made[inside] - own).mean() < 0.04 < np.abs(np.exp(drawn[inside]) - own).mean()
+    assert np.abs(made[around] - skin).mean() < 0.02
+
+
 def test_a_mouth_drawn_elsewhere_is_moved_to_where_it_is():
     """The network draws nose and mouth 6 rows too low: what is pasted at the lips comes from 6 rows below."""
     points = some_face() / 2
     drawn = points.copy()
     drawn[27:36] += (0, 5)
     drawn[48:] += (0, 6)
-    x, y = warp(points, np.array([0, 0, 96, 96]), misplaced(drawn, points))
+    x, y = warp(points, misplaced(drawn, points))
     row, column = (int(v) for v in points[48:60].mean(axis=0)[::-1])
     assert y[row, column] - row == pytest.approx(6, abs=0.7) and abs(x[row, column] - column) < 0.7
     chin = int(points[8, 1])

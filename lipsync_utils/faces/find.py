@@ -24,7 +24,7 @@ from .detect import Detection, distinct, make_detector, rescuer, resized
 from .landmarks import chip, distances, encode_chip, extent_twice, grey_of, shape, smooth
 from .table import COLUMNS, RAW, SIDES, FaceBox, FaceRow, FaceTable, How
 
-VERSION = 5  # of what is found; a new number makes old cache files unused
+VERSION = 6  # of what is found; a new number makes old cache files unused
 
 ROUNDED = {**dict.fromkeys([*SIDES, *RAW], 2), "score": 3}  # decimals in the cache
 
@@ -251,10 +251,6 @@ class Tracker:
             boxes = smooth(np.stack([s.extent for s in tracklet.seen])).tolist()
             for (frame, raw, _, score, how), box in zip(tracklet.seen, boxes):
                 self.rows.append((frame, track_id, *box, *astuple(raw), score, how))
-        for track_id, parts in here.items():
-            for before, after in pairwise(parts):
-                gap = range(before.seen[-1].frame + 1, after.seen[0].frame)
-                self.rows += [(frame, track_id, *(None,) * 9, How.GAP) for frame in gap]
 
     def who(self, tracklet: Tracklet, here: dict[int, list[Tracklet]]) -> int:
         """The track that a tracklet continues: one of those that are not elsewhere in its frames, or a new one."""

@@ -83,7 +83,7 @@ class How(enum.StrEnum):
 
     DETECTED = "detected"  # the detector fired in this frame
     TRACKED = "tracked"  # followed from a frame in which it did
-    GAP = "gap"  # the face of a track, or (without a track) any face, is missing in this frame
+    GAP = "gap"  # there is no face in this frame
     GIVEN = "given"  # came from outside: from_boxes
 
 
@@ -194,6 +194,7 @@ class FaceTable:
         for frame, entry in enumerate(boxes):
             one = entry is None or isinstance(entry, FaceBox) or (len(entry) and np.isscalar(entry[0]))
             for track, face in enumerate([entry] if one else entry):
-                sides = (None,) * 4 if face is None else astuple(FaceBox(*np.array(face, float).tolist()))
-                rows.append((frame, track, *sides, *sides, None, How.GAP if face is None else How.GIVEN))
+                if face is not None:
+                    sides = np.array(FaceBox(*np.array(face, float).tolist()))
+                    rows.append((frame, track, *sides, *sides, None, How.GIVEN))
         return cls.of_rows(pd.DataFrame(rows, columns=COLUMNS), size, len(boxes), fps)

@@ -51,7 +51,7 @@ def published_boxes(boxes: np.ndarray, table, size: tuple[int, int], settings: I
     return result
 
 
-def paste(frame_bgr: np.ndarray, drawn_bgr: np.ndarray, talker: Talker, i: int, k: int, table, lights: dict) -> None:
+def paste(frame_bgr: np.ndarray, drawn_bgr: np.ndarray, talker: Talker, i: int, k: int, table, calm: dict) -> None:
     """Lay a drawn face over the whole box in place: truncated, resized, not blended. Arguments: see mouths.paste."""
     left, top, right, bottom = talker.boxes[k].tolist()
     frame_bgr[top:bottom, left:right] = cv2.resize((drawn_bgr * 255.0).astype(np.uint8), (right - left, bottom - top))

@@ -20,7 +20,7 @@ import numpy as np
 from .. import audio
 from ..config import InferenceConfig
 from ..errors import FaceError, SettingError
-from ..faces import FaceBox, FaceTable, find_faces, steady_landmarks, to_detector_box
+from ..faces import FaceBox, FaceTable, find_faces
 from ..media import VideoWriter, frames
 from ..project import content_hash, home, made_from, progress
 from . import exact, film, mouths, people
@@ -28,9 +28,6 @@ from .engine import GRID, Engine, make_engine
 from .mouths import Talker
 
 log = logging.getLogger(__name__)
-
-SAMPLES = 12  # frames drawn beforehand to see where a network puts a mouth
-UNDER_NOSE = np.array([[0, 0.03], [0, 0]])  # the drawn nose's own shadow must not show under the real one
 
 
 @dataclass(frozen=True)
@@ -146,15 +143,14 @@ class Job:
     engine: Engine | None = None
 
     def drawn_by(self, generator) -> Job:
-        """The same film by a network, perhaps another one: only where it puts the mouths is looked at."""
+        """The same film by a network, perhaps another one."""
         engine = make_engine(generator, self.settings)
-        talkers = [replace(t, shift=drawn_shift(engine, t, self.starts)) if t.samples else t for t in self.talkers]
         self.clock.lap("prepare")
-        return replace(self, engine=engine, talkers=talkers)
+        return replace(self, engine=engine)
 
     def frames(self, start: int = 0) -> Iterator[np.ndarray]:
         """The frames of the result before label and encoding: uint8 (h, w, 3) BGR, streamed."""
-        pictures, lights = self.source.pictures(self.order[start:].tolist()), {}
+        pictures, calm = self.source.pictures(self.order[start:].tolist()), {}
         for first in range(start, len(self.order), self.engine.batch_size):
             batch = list(islice(pictures, self.engine.batch_size))
             self.clock.lap("decode")
@@ -166,7 +162,7 @@ class Job:
                 drawn = self.engine.draw(mels, crops)
                 self.clock.lap("network")
                 for (i, frame, talker), face in zip(todo, drawn):
-                    self.paste(frame, face, talker, i, self.order[i], self.table, lights)
+                    self.paste(frame, face, talker, i, self.order[i], self.table, calm)
                 self.clock.lap("blend")
             yield from batch
 
@@ -235,29 +231,20 @@ def lay_out(source: film.Source, table: FaceTable, speeches: dict, settings: Inf
     n_source = 1 if source.image_bgr is not None else table.n_frames
     order = people.source_frames(n_source, spoken_s, fps, settings.longer_speech)
     starts = [audio.frame_window_start(i, settings.alignment, fps) for i in range(len(order))]
-    used, samples = np.unique(order), np.unique(np.linspace(0, len(order) - 1, SAMPLES).astype(int)).tolist()
-    boxes, crops = {track: whole_boxes(table, track, used, settings.min_face_px) for track in speeches}, {}
-
-    def pictures():
-        for k, picture in zip(used.tolist(), source.pictures(used.tolist())):
-            for track in table.at(k).keys() & boxes.keys() if k in order[samples] else ():
-                crops[track, k] = face_input(picture, boxes[track][k])
-            yield k, picture
-
-    talkers, notes = [], []
-    for mouth in mouths.find_mouths(pictures(), table, speeches, settings.min_face_px):
+    used, talkers, notes = np.unique(order), [], []
+    pictures = zip(used.tolist(), source.pictures(used.tolist()))
+    boxes = {track: whole_boxes(table, track, used, settings.min_face_px) for track in speeches}
+    for mouth in mouths.find_mouths(pictures, table, speeches, settings.min_face_px):
         track, speech = mouth.track_id, speeches[mouth.track_id]
         active = mouth.reason[order] == ""
         if not settings.close_mouth:
             active &= speech.in_frames(len(order), fps)
         strength = people.strengths(active)
-        seen = [(i, order[i]) for i in samples if mouth.by_landmarks and mouth.reason[order[i]] == ""]
-        shown = [(i, k, crops[track, k]) for i, k in seen]
-        talkers.append(Talker(**vars(mouth), speech=speech, boxes=boxes[track], strength=strength, samples=shown))
+        talkers.append(Talker(**vars(mouth), speech=speech, boxes=boxes[track], strength=strength))
         if not speech.voiced.any():
             notes.append(f"{speech.path.name}: no speech is heard in it, the mouth stays closed; check its level")
         if not mouth.by_landmarks:
-            notes.append(f"track {track}: no landmarks were found, the mouth is put where faces in such a box have it")
+            notes.append(f"track {track}: no landmarks were found, the mouth stays at one place in the box")
         gaps = [f"{why} {first / fps:.1f}-{(last + 1) / fps:.1f} s" for _, first, last, why in mouth.doubts(order)]
         if gaps:
             count = f"{(mouth.reason[order] != '').sum()} of {len(order)} frames"
@@ -282,24 +269,6 @@ def whole_boxes(table: FaceTable, track: int, used: np.ndarray, min_face_px: int
             "use a larger picture, or cut out and enlarge the part with the face"
         )
     return np.nan_to_num(np.rint(boxes)).astype(np.int64)
-
-
-def drawn_shift(engine: Engine, talker: Talker, starts: list) -> np.ndarray:
-    """Where this network puts nose and mouth on this face, beside where they are: (2, 2), see mouths.misplaced.
-
-    starts: as of a Job; the talker's samples are drawn to see it.
-    """
-    numbers, at, crops = zip(*talker.samples)
-    mels, shifts = np.stack([audio.mel_window(talker.speech.mel, starts[i]) for i in numbers]), []
-    side = 3 * GRID  # landmarks want a larger face
-    for face, k in zip(engine.draw(mels, np.stack(crops)), at):
-        grey = cv2.cvtColor(np.clip(face * 255, 0, 255).astype(np.uint8), cv2.COLOR_BGR2GRAY)
-        large = cv2.resize(grey, (side, side), interpolation=cv2.INTER_CUBIC)
-        points, scatter = steady_landmarks(large, to_detector_box(FaceBox(0, 0, side, side)))
-        if scatter[0] < mouths.LOST:
-            own = mouths.on_grid(talker.points[k], talker.boxes[k], GRID)
-            shifts.append(mouths.misplaced(points / 3, own))
-    return np.median(shifts, axis=0) + UNDER_NOSE if shifts else talker.shift
 
 
 def voices(job: Job) -> list[tuple[Path, str]]:

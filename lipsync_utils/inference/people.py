@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import binary_closing, binary_dilation, binary_opening, distance_transform_edt, uniform_filter1d
+from scipy.ndimage import binary_closing, binary_dilation, binary_opening, distance_transform_edt
 
 from ..audio import COLUMNS_PER_S, MEL_LIMIT, SAMPLE_RATE_HZ, load_wav, melspectrogram
 from ..errors import FaceError, SettingError
@@ -18,12 +18,11 @@ from .film import Source
 
 SAME_PERSON = 0.5  # face_recognition's distance below which two pictures show one person, as in the speaker filter
 
-STEP_S = 0.01  # speech or not is decided every 10 ms
-WINDOW_S = 0.025
-FLOOR_DBFS = -55.0  # quieter than this is never speech
-OVER_NOISE_DB = 9.0  # speech is so much louder than the quietest tenth
-UNDER_PEAK_DB = 35.0  # and no more than this below the loudest
-SHORTEST, BRIDGE, MARGIN = 5, 20, 8  # steps: shorter is a click; a shorter pause belongs to the word; around speech
+# Speech or not, by the mean of a mel's column; 1 is 12.5 dB
+FAINTEST = -3.6  # less is never speech
+OVER_NOISE = 0.7  # speech is so much louder than the quietest tenth
+UNDER_PEAK = 2.8  # and no more than this below the loudest
+SHORTEST, BRIDGE, MARGIN = 4, 16, 6  # columns: shorter is a click; a shorter pause belongs to the word; around speech
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def assign(speech, choice, table: FaceTable, media: Path) -> dict[int, Path]:
 
 @dataclass(frozen=True)
 class Speech:
-    """One speech. mel: (80, n) float32; voiced: bool every 10 ms."""
+    """One speech. mel: (80, n) float32; voiced: (n,) bool."""
 
     path: Path
     duration_s: float
@@ -137,7 +136,7 @@ class Speech:
 
     def in_frames(self, n_frames: int, fps: float) -> np.ndarray:
         """Speech or not in every video frame: bool (n_frames,); False past the end of the sound."""
-        bounds = pairwise(np.arange(n_frames + 1) / fps / STEP_S)
+        bounds = pairwise(np.arange(n_frames + 1) / fps * COLUMNS_PER_S)
         return np.array([self.voiced[int(start) : int(np.ceil(end))].any() for start, end in bounds])
 
 
@@ -146,27 +145,24 @@ def read_speech(path: Path, close_mouth: bool = True) -> Speech:
     wav = load_wav(path)
     if not len(wav):
         raise SettingError(f"{path.name}: the speech is empty (0 s); give a sound file with speech in it")
-    mel, voiced = melspectrogram(wav), speaking(wav)
+    mel = melspectrogram(wav)
+    voiced = speaking(mel)
     if close_mouth:
-        step = (np.arange(mel.shape[1]) / COLUMNS_PER_S / STEP_S).astype(int)
-        mel[:, ~voiced[np.minimum(step, len(voiced) - 1)]] = -MEL_LIMIT
+        mel[:, ~voiced] = -MEL_LIMIT
     return Speech(path, len(wav) / SAMPLE_RATE_HZ, mel, voiced)
 
 
-def speaking(wav: np.ndarray) -> np.ndarray:
-    """Speech or not every 10 ms: a plain measure of loudness over the noise, enough to close a mouth in a pause.
+def speaking(mel: np.ndarray) -> np.ndarray:
+    """Speech or not in every column of a mel: a plain measure of loudness over the noise, enough to close a mouth.
 
-    wav: float (n,) at 16 kHz in [-1, 1].  Returns bool (max(1, n // 160),): louder than the noise, with clicks left
-    out, short pauses bridged and a margin at both ends.  All False for silent sound.
+    mel: (80, n).  Returns bool (n,), with clicks left out, short pauses bridged and a margin at both ends.
     """
-    step, window = int(STEP_S * SAMPLE_RATE_HZ), int(WINDOW_S * SAMPLE_RATE_HZ)
-    power = uniform_filter1d(np.square(np.resize(wav, max(len(wav), step)), dtype=np.float64), window, mode="nearest")
-    level = 10 * np.log10(np.maximum(power[step // 2 :: step][: max(1, len(wav) // step)], 1e-12))
-    noise, peak = np.percentile(level, 10), np.percentile(level, 99)
-    threshold = max(FLOOR_DBFS, min(noise + OVER_NOISE_DB, peak - 6), peak - UNDER_PEAK_DB)
-    if peak - noise < OVER_NOISE_DB:  # no pause at all: everything is speech
-        threshold = FLOOR_DBFS
-    loud = np.pad(binary_opening(level > threshold, np.ones(SHORTEST)) & (peak >= FLOOR_DBFS), BRIDGE)
+    level = mel.mean(axis=0)
+    noise, peak = np.percentile(level, [10, 99])
+    threshold = FAINTEST
+    if peak - noise >= OVER_NOISE:  # else there is no pause, everything is speech
+        threshold = max(threshold, noise + OVER_NOISE, peak - UNDER_PEAK)
+    loud = np.pad(binary_opening(level > threshold, np.ones(SHORTEST)), BRIDGE)
     wide = binary_dilation(binary_closing(loud, np.ones(BRIDGE)), np.ones(2 * MARGIN + 1))
     return wide[BRIDGE:-BRIDGE]
 
