@@ -298,6 +298,8 @@ def test_bad_files_are_told_in_words(page, visit):
     one.bring("picture or video", visit / "hello.wav")
     one.page.get_by_text("has no picture").wait_for()
     one.bring("picture or video", visit / "group.png")  # and it still works
+    alert.wait_for(state="detached")  # the faces of the test before stand there until then
+    one.page.get_by_text("looking for faces").wait_for(state="hidden")
     assert one.faces().count() == 3 and alert.count() == 0
     assert one.errors == []
 

@@ -85,7 +85,7 @@ def run_of_all(tmp_path_factory, clips, faceless, weights, embedded):
     return folder, rows
 
 
-def test_every_model_and_clip_is_a_row_with_its_numbers(run_of_all):
+def test_every_model_and_clip_is_a_row_with_its_numbers(run_of_all, clips, weights):
     folder, rows = run_of_all
     pd.testing.assert_frame_equal(rows, read_csv(folder / "results.csv", evaluation.Score))
     assert len(rows) == 2 + 2 * 2 + 1 + 2
@@ -97,7 +97,15 @@ def test_every_model_and_clip_is_a_row_with_its_numbers(run_of_all):
     assert truth.mouth_correlation == pytest.approx(1) and truth.mouth_truth_correlation > 0.6
     assert truth.sharpness_ratio == 1 and truth.identity_distance == 0
     assert np.isnan(truth.l1) and np.isnan(truth.lse_d) and 0 <= truth.judge_distance < 1.5
-    assert own.l1 > 1 and 5 < own.psnr_db < 40 and 0 < own.ssim < 1 and own.sharpness_ratio < 1
+    boxes, known = measure.find_speaker(clips[0].path, folder / "cache")[1], {c.clip_id: c for c in clips}
+    models = {"truth": None, "base": weights["generator"]}
+    pairs = [rows[(rows.clip_id == "held0") & (rows.speech == "own") & (rows.model == model)] for model in models]
+    filmed, drawn = (
+        measure.look_at(film, boxes, rendered=True, marks=False).faces_bgr.astype(float)
+        for ((_, film),) in (evaluation.films(row, models, known.values(), folder) for row in pairs)
+    )
+    assert own.l1 == pytest.approx(np.abs(drawn - filmed).mean(), abs=1e-4) and own.l1 > 1
+    assert 5 < own.psnr_db < 40 and 0 < own.ssim < 1 and own.sharpness_ratio < 1
     assert own.identity_distance > 0 and own.lmd_percent > 0
     assert other.speech_id == "held1" and np.isnan(other.l1) and other.judge_distance >= 0
     assert silent.speech_id == "held0" and 0 <= silent.leakage <= 1 and np.isnan(silent.judge_distance)
