@@ -2,7 +2,8 @@
 # A target first sees to the environment: .venv or LIPSYNC_VENV. A stamp file makes that cost nothing the second time.
 VENV := $(or $(LIPSYNC_VENV),.venv)
 RUN := $(VENV)/bin/python -m
-# Bytecode is compiled when a module is first used: of the 15,000 files few ever are.
+# Bytecode is compiled, and kept, when a module is first used: of the 15,000 files few ever are.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(RUN) pip --disable-pip-version-check install --no-compile
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
