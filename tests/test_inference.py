@@ -1,6 +1,7 @@
 """lip_sync: who moves and who does not, lengths, sound, silence, labels, engines, bad inputs."""
 
 import tracemalloc
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from lipsync_utils.audio import load_wav
 from lipsync_utils.config import InferenceConfig, override
 from lipsync_utils.errors import FaceError, LipsyncError, MediaError, SettingError
 from lipsync_utils.faces import FaceTable
-from lipsync_utils.inference import Source, find_person, lip_sync, make_engine, people_in, prepare, verify
+from lipsync_utils.inference import Source, film, find_person, lip_sync, make_engine, people_in, prepare, verify
 from lipsync_utils.inference.people import read_speech, source_frames, strengths
 from lipsync_utils.media import ffmpeg, frames, probe
 from lipsync_utils.models import Wav2Lip
@@ -230,6 +231,23 @@ def test_voices_that_overlap_are_mixed(media, painter, tmp_path):
     spectrum = np.abs(np.fft.rfft(load_wav(result.output)[:6400]))
     assert spectrum[200] > 0.3 * spectrum.max() and spectrum[500] > 0.3 * spectrum.max()
     assert abs(load_wav(result.output)).max() <= 1
+
+
+def test_a_mix_that_ffmpeg_does_not_end_is_cut(media, monkeypatch):
+    """Once in a while atrim let an endless apad through, and the mix filled the disk."""
+    voices = [(media / "short.wav", "anull"), (media / "long.wav", "anull")]
+    with film.mixed(voices, 0.5) as samples:
+        ended = samples.copy()
+
+    def endless(arguments):
+        ffmpeg([word.replace(",atrim=end=0.500000", "") for word in arguments])
+        sizes.append(Path(arguments[-1].removeprefix("file:")).stat().st_size)
+
+    sizes = []
+    monkeypatch.setattr(film.media, "ffmpeg", endless)
+    with film.mixed(voices, 0.5) as samples:
+        assert len(samples) == 24000 and (samples == ended).all()
+    assert sizes[0] < 1_000_000
 
 
 def test_label_is_in_the_picture_and_in_the_file(media, painter, tmp_path):

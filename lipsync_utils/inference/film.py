@@ -105,11 +105,13 @@ def mixed(voices: list[tuple[Path, str]], duration_s: float):
     names = "".join(f"[v{i}]" for i in range(n))
     steps.append(f"{names}{both if n > 1 else ''}apad,atrim=end={duration_s:.6f}[out]")
     inputs = [word for path, _ in voices for word in ("-protocol_whitelist", ONLY_FILES, "-i", file_url(path))]
-    graph = ["-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le"]
+    wanted = round(duration_s * RATE_HZ)
+    most = 4 * channels * (wanted + RATE_HZ)  # bytes: once in a while atrim does not end apad, and the disk was filled
+    graph = ["-filter_complex", ";".join(steps), "-map", "[out]", "-f", "f32le", "-fs", str(most)]
     with TemporaryDirectory() as place:
         raw = Path(place) / "mix.f32"
         media.ffmpeg(["-v", "error", *inputs, *graph, file_url(raw)])
-        samples = np.memmap(raw, np.float32, "r").reshape(-1, channels)
+        samples = np.memmap(raw, np.float32, "r").reshape(-1, channels)[:wanted]
         yield samples
         del samples  # Windows deletes no file that is still mapped
 
