@@ -111,6 +111,17 @@ def test_every_model_and_clip_is_a_row_with_its_numbers(run_of_all, clips, weigh
     assert silent.speech_id == "held0" and 0 <= silent.leakage <= 1 and np.isnan(silent.judge_distance)
 
 
+def test_what_is_kept_of_a_file_is_not_kept_for_another_under_its_name(clips, tmp_path):
+    clip = replace(clips[0], path=tmp_path / "clip.mp4")
+    clip.path.write_bytes(clips[0].path.read_bytes())
+    looks = [measure.look_at_clip(clip, tmp_path / "cache") for _ in range(2)]
+    sound = measure.sound_of(clip.path)
+    assert looks[0] is looks[1]
+    clip.path.write_bytes(clips[1].path.read_bytes())
+    assert len(measure.look_at_clip(clip, tmp_path / "cache")) != len(looks[0])
+    assert len(measure.sound_of(clip.path)) != len(sound)
+
+
 def test_a_clip_that_cannot_be_measured_is_a_row_with_a_reason(run_of_all):
     _, rows = run_of_all
     bad = rows[rows.clip_id == "empty"]

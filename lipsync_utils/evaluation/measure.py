@@ -128,10 +128,28 @@ class Look:
         return len(self.faces_bgr)
 
 
-sound_of = functools.lru_cache(maxsize=4)(load_wav)  # of a clip: every model says it
+def kept(maxsize: int) -> Callable:
+    """functools.lru_cache for functions of files, or of clips: what lies there with another content is read anew."""
+
+    def decorate(function):
+        @functools.lru_cache(maxsize)
+        def known(_contents, *given, **named):
+            return function(*given, **named)
+
+        @functools.wraps(function)
+        def asked(*given, **named):
+            paths = (Path(one) for one in (getattr(one, "path", one) for one in given) if isinstance(one, (str, Path)))
+            return known(tuple(content_hash(path) for path in paths if path.is_file()), *given, **named)
+
+        return asked
+
+    return decorate
 
 
-@functools.lru_cache(maxsize=8)
+sound_of = kept(4)(load_wav)  # of a clip: every model says it
+
+
+@kept(8)
 def find_speaker(path: Path, cache_dir) -> tuple[int, np.ndarray]:
     """(track id, boxes) of the person who is seen most in a clip, the largest where several are.
 
@@ -181,20 +199,16 @@ def frames_of(path: Path) -> Iterable[np.ndarray]:
     return (frame.image_bgr for frame in media.frames(path))
 
 
-@functools.lru_cache(maxsize=4)
+@kept(4)
 def look_at_clip(clip: TestClip, cache_dir, encodings: int = 0) -> Look:
     """Look at the true video of a clip; the cases of one clip follow each other and share it."""
     boxes = find_speaker(clip.path, cache_dir)[1]
     return look_at(frames_of(clip.path), boxes, encodings=encodings, rendered=clip.actor is not None)
 
 
+@kept(8)
 def network(path: Path, kind: str):
-    """A network, kept for the next clip as long as the file holds the same weights."""
-    return _network(path, kind, content_hash(path) if Path(path).is_file() else None)
-
-
-@functools.lru_cache(maxsize=8)
-def _network(path, kind, _content):
+    """A network, kept for the next clip."""
     return checkpoints.load(path, kind)
 
 

@@ -16,7 +16,19 @@ from ..errors import DataError
 from ..parallel import Done, Item, run_stage
 from ..project import made_from, resolve, safe_name
 from ..records import Reason, write_csv
-from .measure import DEFAULTS, FPS, Judge, find_speaker, frames_of, look_at, look_at_clip, measured, network, sound_of
+from .measure import (
+    DEFAULTS,
+    FPS,
+    Judge,
+    find_speaker,
+    frames_of,
+    kept,
+    look_at,
+    look_at_clip,
+    measured,
+    network,
+    sound_of,
+)
 
 VERSION = 2  # of the numbers; a new one makes old rows unused
 TRUTH = "truth"
@@ -150,7 +162,7 @@ def draw(row, models, clips, folder: Path) -> Iterator[np.ndarray]:
     return plan.drawn_by(network(weights, "generator")).frames()
 
 
-@functools.lru_cache(maxsize=4)  # of one clip: own speech, another's, silence
+@kept(4)  # of one clip: own speech, another's, silence
 def _plan(path: Path, track: int, speech: Path, cache: Path, alignment: str) -> inference.Job:
     """What all models draw for a clip and a speech."""
     return inference.plan(path, {track: speech}, cache_dir=cache, settings=replace(PLAIN, alignment=alignment))
