@@ -7,6 +7,7 @@ folder, synced, and renamed. A run that is killed leaves at most a temporary fil
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -15,7 +16,7 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import filelock
@@ -250,6 +251,24 @@ def content_hash(path: Path) -> str:
     """sha256 of a file's bytes, as hex. Raises OSError where there is no file."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def kept(maxsize: int) -> Callable:
+    """functools.lru_cache for functions of files, or of clips: what lies there with another content is read anew."""
+
+    def decorate(function):
+        @functools.lru_cache(maxsize)
+        def known(_contents, *given, **named):
+            return function(*given, **named)
+
+        @functools.wraps(function)
+        def asked(*given, **named):
+            paths = (Path(one) for one in (getattr(one, "path", one) for one in given) if isinstance(one, (str, Path)))
+            return known(tuple(content_hash(path) for path in paths if path.is_file()), *given, **named)
+
+        return asked
+
+    return decorate
 
 
 @contextlib.contextmanager

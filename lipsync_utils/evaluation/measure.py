@@ -15,7 +15,7 @@ from ..config import EvaluationConfig
 from ..errors import DataError
 from ..faces import FaceBox, encode, find_faces, landmarks
 from ..parallel import Failure, map_items
-from ..project import DataSet, content_hash, spread
+from ..project import DataSet, kept, spread
 from ..training.checks import mouth_openings
 
 FPS = 25
@@ -126,24 +126,6 @@ class Look:
 
     def __len__(self) -> int:
         return len(self.faces_bgr)
-
-
-def kept(maxsize: int) -> Callable:
-    """functools.lru_cache for functions of files, or of clips: what lies there with another content is read anew."""
-
-    def decorate(function):
-        @functools.lru_cache(maxsize)
-        def known(_contents, *given, **named):
-            return function(*given, **named)
-
-        @functools.wraps(function)
-        def asked(*given, **named):
-            paths = (Path(one) for one in (getattr(one, "path", one) for one in given) if isinstance(one, (str, Path)))
-            return known(tuple(content_hash(path) for path in paths if path.is_file()), *given, **named)
-
-        return asked
-
-    return decorate
 
 
 sound_of = kept(4)(load_wav)  # of a clip: every model says it

@@ -14,21 +14,9 @@ from ..audio import SAMPLE_RATE_HZ, save_wav
 from ..config import EvaluationConfig, InferenceConfig, Preset
 from ..errors import DataError
 from ..parallel import Done, Item, run_stage
-from ..project import made_from, resolve, safe_name
+from ..project import kept, made_from, resolve, safe_name
 from ..records import Reason, write_csv
-from .measure import (
-    DEFAULTS,
-    FPS,
-    Judge,
-    find_speaker,
-    frames_of,
-    kept,
-    look_at,
-    look_at_clip,
-    measured,
-    network,
-    sound_of,
-)
+from .measure import DEFAULTS, FPS, Judge, find_speaker, frames_of, look_at, look_at_clip, measured, network, sound_of
 
 VERSION = 2  # of the numbers; a new one makes old rows unused
 TRUTH = "truth"
